@@ -1,0 +1,1 @@
+"""The operator: turns Tidemill's resources into Temporal Schedules and worker Deployments."""

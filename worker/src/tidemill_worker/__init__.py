@@ -1,0 +1,1 @@
+"""The worker: runs pipelines as Temporal workflows and activities."""
