@@ -1,0 +1,120 @@
+# The one door: `make help` lists what it opens.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+PYTHON ?= python3
+BIN := .venv/bin
+UV := .venv/tools/bin/uv
+PARTS := api check operator worker cli
+SOURCES := $(addsuffix /src,$(PARTS))
+TESTS := tests tools
+PYTEST_ARGS ?=
+
+##@ Everyday
+
+.PHONY: help
+help: ## Show this list.
+	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-zA-Z0-9_-]+:.*##/ {printf "  %-18s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: sync
+sync: ## Make .venv from requirements.lock (nothing to do when it is already that).
+	@$(PYTHON) tools/sync.py
+
+.PHONY: demo
+demo: sync examples-data ## Run the example pipelines once on embedded Temporal, Postgres and Redis.
+	$(BIN)/tidemill dev examples/flights --once
+
+.PHONY: examples-data
+examples-data: sync ## Fetch the real files that the examples read.
+	@$(BIN)/python tools/examples_data.py
+
+.PHONY: clean
+clean: ## Remove what the targets made in this folder, .venv included.
+	rm -rf .venv .venv.lock build dist htmlcov .data .cache .coverage .coverage.* \
+		.mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache
+
+##@ Code
+
+.PHONY: generate
+generate: sync ## Make everything that is generated: CRDs and the reference.
+	@$(BIN)/python tools/generate.py
+
+.PHONY: manifests
+manifests: generate ## The same as generate, by kubebuilder's name.
+
+.PHONY: fmt
+fmt: sync ## Format the code.
+	$(BIN)/ruff format $(SOURCES) $(TESTS)
+	$(BIN)/ruff check --fix-only --quiet $(SOURCES) $(TESTS)
+
+.PHONY: lint
+lint: sync ## Format check, lint and import contracts.
+	$(BIN)/ruff format --check $(SOURCES) $(TESTS)
+	$(BIN)/ruff check $(SOURCES) $(TESTS)
+	$(BIN)/lint-imports
+
+.PHONY: vet
+vet: sync ## Types: mypy --strict and pyright.
+	$(BIN)/mypy
+	$(BIN)/pyright --warnings
+
+.PHONY: verify
+verify: sync ## Generated files are in step: regenerate in a copy, compare, untracked files included.
+	@$(BIN)/python tools/verify.py
+
+.PHONY: check
+check: lint vet verify ## All that needs no running component: lint, types, contracts, generated files.
+
+.PHONY: lock
+lock: ## Make requirements.lock anew from pyproject.toml (UPGRADE=1 takes newer versions).
+	@test -x $(UV) || $(PYTHON) tools/sync.py
+	$(UV) pip compile pyproject.toml --all-extras --universal --generate-hashes --no-emit-index-url \
+		--python-version 3.11 --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
+		--quiet --output-file requirements.lock
+
+##@ Tests
+
+.PHONY: envtest
+envtest: ## Build kube-apiserver, etcd and kubectl into a cache (or use KUBEBUILDER_ASSETS).
+	@$(PYTHON) tools/envtest.py
+
+.PHONY: test
+test: check envtest examples-data ## Everything: check, then unit, integration and e2e tests with coverage.
+	@echo "test: unit, integration and e2e tests on real components"
+	@rm -f .coverage .coverage.*
+	@$(BIN)/python -m pytest --tidemill-coverage=85 tests/unit tests/integration tests/e2e $(PYTEST_ARGS)
+
+.PHONY: test-unit
+test-unit: sync ## Tests that start no component.
+	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+
+.PHONY: test-integration
+test-integration: sync envtest ## Tests of each part on real components.
+	$(BIN)/python -m pytest tests/integration $(PYTEST_ARGS)
+
+.PHONY: test-e2e
+test-e2e: sync envtest examples-data ## Tests of the whole path, of the examples and of the docs' commands.
+	$(BIN)/python -m pytest tests/e2e $(PYTEST_ARGS)
+
+.PHONY: test-slow
+test-slow: sync envtest examples-data ## What make test leaves out for its length.
+	$(BIN)/python -m pytest -m slow tests $(PYTEST_ARGS)
+
+##@ Measure
+
+.PHONY: bench
+bench: sync envtest ## All measurements; one JSON object a line on stdout.
+	@$(BIN)/python -m tests.bench
+
+.PHONY: bench-quick
+bench-quick: sync envtest ## The measurements that matter most, in under five minutes.
+	@$(BIN)/python -m tests.bench --quick
+
+##@ Build
+
+.PHONY: build
+build: sync ## Make the wheel and the source distribution in dist/.
+	$(BIN)/hatchling build -d dist
