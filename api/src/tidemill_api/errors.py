@@ -1,0 +1,151 @@
+"""Everything that can go wrong, as one tree. Each leaf says whether a retry can help.
+
+    TidemillError
+    ├── SpecError            the manifest must be edited
+    │   └── SQLError         a query doesn't parse, isn't row-wise, or reaches outside its inputs
+    ├── DataError            the data must be mended, or the manifest
+    │   ├── SourceMissing    no file matches
+    │   ├── SourceUnreadable truncated, corrupt, wrong compression or encoding as a whole
+    │   ├── SourceChanged    a file changed while it was read (a retry plans it anew)
+    │   ├── ColumnMissing    a declared column isn't in the file
+    │   ├── NewColumn        a file has a column that the contract refuses
+    │   ├── BadRow           a row is bad and the manifest says Fail
+    │   ├── ToleranceExceeded
+    │   └── StepFailed       a query failed on the data (division by zero, overflow)
+    ├── SinkError
+    │   ├── TableMissing     createTable: Never, and there is none
+    │   ├── TableMismatch    the table's columns don't fit the rows
+    │   ├── SinkRefused      Postgres refuses the rows (a constraint, a right)
+    │   └── OlderThanPublished  Replace by a run older than what the table holds
+    ├── Fenced               a newer execution of the run key has taken over: this one must do nothing
+    ├── ReprocessRefused     the run key was processed before and can't be again
+    ├── ConfigError          the worker's own configuration
+    │   ├── UnknownConnection
+    │   └── SecretMissing    a Secret's key isn't mounted (yet)
+    └── Unavailable          an outage: a retry can help
+        ├── PostgresUnavailable
+        └── TemporalUnavailable
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class TidemillError(Exception):
+    """Base of all domain errors. `retryable`: trying the same again, unchanged, can succeed.
+
+    The message names what is wrong and what would be right; it never holds values of rows or secrets.
+    """
+
+    retryable: ClassVar[bool] = False
+
+    @property
+    def type(self) -> str:
+        """The error's name as Temporal, status and metrics show it."""
+        return type(self).__name__
+
+
+class SpecError(TidemillError):
+    """The manifest must be edited. `field` is the path of the field at fault."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+class SQLError(SpecError):
+    """A query doesn't parse, isn't row-wise, or reaches outside its inputs."""
+
+
+class DataError(TidemillError):
+    """The data must be mended, or the manifest."""
+
+
+class SourceMissing(DataError):
+    """No file matches the path."""
+
+
+class SourceUnreadable(DataError):
+    """A file is truncated, corrupt, or not what its name or the manifest says."""
+
+
+class SourceChanged(DataError):
+    """A file changed or shrank while it was read."""
+
+
+class ColumnMissing(DataError):
+    """A declared column isn't in the file."""
+
+
+class NewColumn(DataError):
+    """A file has a column that the contract refuses."""
+
+
+class BadRow(DataError):
+    """A row is bad and the manifest says Fail."""
+
+
+class ToleranceExceeded(DataError):
+    """More bad rows than errorTolerance allows, or all of them."""
+
+
+class StepFailed(DataError):
+    """A query failed on the data."""
+
+
+class SinkError(TidemillError):
+    """The sink doesn't take the rows."""
+
+
+class TableMissing(SinkError):
+    """There is no such table and createTable is Never."""
+
+
+class TableMismatch(SinkError):
+    """The table's columns don't fit the rows."""
+
+
+class SinkRefused(SinkError):
+    """Postgres refuses the rows or the statement."""
+
+
+class OlderThanPublished(SinkError):
+    """Replace by a run older than what the table holds."""
+
+
+class Fenced(TidemillError):
+    """A newer execution of the run key has taken over."""
+
+
+class ReprocessRefused(TidemillError):
+    """The run key was processed before and can't be processed again."""
+
+
+class ConfigError(TidemillError):
+    """The worker's own configuration is wrong."""
+
+
+class UnknownConnection(ConfigError):
+    """The pool has no connection of that name, or not of the needed kind or access."""
+
+
+class SecretMissing(ConfigError):
+    """A Secret's key isn't mounted; it may still come."""
+
+    retryable = True
+
+
+class Unavailable(TidemillError):
+    """An outage of something that the run needs."""
+
+    retryable = True
+
+
+class PostgresUnavailable(Unavailable):
+    """Postgres can't be reached, or ended the connection."""
+
+
+class TemporalUnavailable(Unavailable):
+    """Temporal can't be reached."""

@@ -1,0 +1,84 @@
+"""Names, labels, ids and hashes: every string by which the parts find each other's things."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Final
+
+GROUP: Final = "tidemill.dev"
+FIELD_MANAGER: Final = "tidemill"
+FINALIZER: Final = "tidemill.dev/finalizer"
+
+ANNOTATION_PAUSED: Final = "tidemill.dev/paused"
+"""On a DataPipeline: a person's pause; the value is the reason."""
+ANNOTATION_RELEASE: Final = "tidemill.dev/release"
+"""On an object that is being deleted while Temporal can't be reached: `"true"` lets it go without cleaning up in Temporal."""
+ANNOTATION_ADOPT: Final = "tidemill.dev/adopt-uid"
+"""On a DataPipeline: uid of its former self (before a restored backup), whose Schedule it takes over."""
+
+LABEL_NAME: Final = "app.kubernetes.io/name"
+LABEL_COMPONENT: Final = "app.kubernetes.io/component"
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+LABEL_POOL: Final = "tidemill.dev/pool"
+
+WORKFLOW: Final = "DataPipelineRun"
+"""The workflow type of every run."""
+
+CONFIG_DIR: Final = "/etc/tidemill"
+CONFIG_FILE: Final = "worker.json"
+"""Key in the pool's ConfigMap, and name of the file below CONFIG_DIR."""
+SECRETS_DIR: Final = "/etc/tidemill/secrets"
+"""Each Secret of the pool is a folder here, each of its keys a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineId:
+    """A pipeline in the world of one installation; its parts can't hold a slash, so the ids can't collide."""
+
+    installation: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.installation}/{self.namespace}/{self.name}"
+
+    @property
+    def schedule(self) -> str:
+        """Id of the Temporal Schedule."""
+        return str(self)
+
+    @property
+    def scheduled_workflow(self) -> str:
+        """Workflow id of scheduled runs; Temporal appends the nominal time (`...-2026-01-01T00:00:00Z`)."""
+        return f"{self}/scheduled"
+
+    def workflow(self, run: str) -> str:
+        """Workflow id of the DataPipelineRun named `run`."""
+        return f"{self}/{run}"
+
+
+def pipeline_of_workflow(workflow_id: str) -> PipelineId | None:
+    """Whose run a workflow id is, or None if it isn't of ours."""
+    parts = workflow_id.split("/")
+    return PipelineId(*parts[:3]) if len(parts) == 4 and all(parts) else None
+
+
+def task_queue(installation: str, namespace: str, pool: str) -> str:
+    """The Temporal task queue that a pool's workers poll."""
+    return f"{installation}/{namespace}/{pool}"
+
+
+def pool_child(pool: str) -> str:
+    """Name of a pool's Deployment, ServiceAccount and ConfigMap: a DNS label of at most 63 characters."""
+    name = f"{pool}-worker".replace(".", "-")
+    if len(name) <= 63 and "." not in pool:
+        return name
+    return f"{name[:52].rstrip('-')}-{content_hash(pool)[:10]}"
+
+
+def content_hash(value: object) -> str:
+    """SHA-256 (hex) of a value as canonical JSON: the same for equal values, whatever their order of keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,87 @@
+"""`DataPipelineRun`: a run of a pipeline, asked for by hand."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from tidemill_api.v1alpha1._base import Condition, LocalRef, Model, ObjectMeta, PartName, Rule
+
+ParameterValue = Annotated[str, Field(max_length=4096)] | bool | int | float
+
+
+class DataPipelineRunSpec(Model):
+    """Which pipeline to run, and with what. It can't be changed after it was made."""
+
+    pipeline_ref: LocalRef
+    """The pipeline to run, in this namespace."""
+    parameters: Annotated[dict[PartName, Any], Field(max_length=32, json_schema_extra={"x-tidemill-values": "scalar"})] = (
+        Field(default_factory=dict)
+    )
+    """Values for the pipeline's parameters (string, number or boolean, as the parameter's type says); those not given keep their defaults."""
+
+    rules = (
+        Rule(
+            cel="self == oldSelf",
+            message="a run's spec can't be changed: make another DataPipelineRun",
+            holds=lambda s: True,  # a transition: only the API server knows the old object
+        ),
+    )
+
+
+RunPhase = Literal["Pending", "Running", "Succeeded", "Failed", "Skipped", "Cancelled"]
+
+
+class RunSummary(Model):
+    """What became of one run."""
+
+    key: Annotated[str, Field(max_length=253)]
+    """Run key: the nominal scheduled time, or the name of the DataPipelineRun."""
+    result: RunPhase
+    """How it stands or ended."""
+    workflow_id: Annotated[str, Field(max_length=1000)]
+    """Temporal's workflow id."""
+    workflow_run_id: Annotated[str, Field(max_length=64)] | None = None
+    """Temporal's run id."""
+    execution: Annotated[int, Field(ge=0)] | None = None
+    """How many times the key has been processed, this one included."""
+    started_at: Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})] | None = None
+    """When the run began."""
+    finished_at: Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})] | None = None
+    """When the run ended."""
+    rows_read: Annotated[int, Field(ge=0)] | None = None
+    """Rows read from the sources that drive stages."""
+    rows_loaded: Annotated[int, Field(ge=0)] | None = None
+    """Rows written to sinks."""
+    rows_rejected: Annotated[int, Field(ge=0)] | None = None
+    """Rows that became dead letters."""
+    rows_skipped: Annotated[int, Field(ge=0)] | None = None
+    """Rows left out by rules with `onError: Skip`."""
+    error: Annotated[str, Field(max_length=4096)] | None = None
+    """The error's type and sentence, if it failed or was skipped. Never holds data of rows."""
+
+
+class DataPipelineRunStatus(Model):
+    """What became of the run."""
+
+    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    """The generation that this status speaks of."""
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = ()
+    """Ready (True once the run has succeeded), and Reconciling or Stalled while they are true."""
+    phase: RunPhase | None = None
+    """Pending, Running, Succeeded, Failed, Skipped or Cancelled."""
+    run: RunSummary | None = None
+    """Ids, times, rows and error of the run."""
+
+
+class DataPipelineRun(Model):
+    """A run of a pipeline, asked for by hand."""
+
+    api_version: Literal["tidemill.dev/v1alpha1"] = "tidemill.dev/v1alpha1"
+    kind: Literal["DataPipelineRun"] = "DataPipelineRun"
+    metadata: ObjectMeta
+    spec: DataPipelineRunSpec
+    """Which pipeline to run, and with what."""
+    status: DataPipelineRunStatus | None = None
+    """What became of the run."""

@@ -1,0 +1,114 @@
+"""When a pipeline runs. Every name that Temporal's schedules have is kept."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tidemill_api.v1alpha1._base import Duration, Model, Rule, parse_duration
+
+CalendarField = Annotated[
+    str, Field(pattern=r"^[0-9A-Za-z*,/-]+$", min_length=1, max_length=256, examples=["0", "*/15", "1-5", "MON-FRI"])
+]
+Timestamp = Annotated[
+    str,
+    Field(
+        max_length=40,
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$",
+        examples=["2026-01-01T00:00:00Z"],
+        json_schema_extra={"format": "date-time"},
+    ),
+]
+"""A moment (RFC 3339)."""
+
+OverlapPolicy = Literal["Skip", "BufferOne", "BufferAll", "CancelOther", "TerminateOther", "AllowAll"]
+
+
+class Interval(Model):
+    """Every so often, counted from the Unix epoch."""
+
+    every: Duration
+    """Length of the interval, at least 1s."""
+    offset: Duration | None = None
+    """Shift within the interval; less than `every`."""
+
+    rules = (
+        Rule(
+            cel="!self.every.matches('^(0+(ms|s|m|h|d))+$') && !self.every.matches('^([0-9]+ms)+$')",
+            message="every must be at least 1s, in whole seconds, such as 30s, 15m or 6h",
+            holds=lambda s: parse_duration(s.every) > timedelta(0) and set(re.findall(r"[a-z]+", s.every)) != {"ms"},
+            field=".every",
+        ),
+    )
+
+
+class Calendar(Model):
+    """Times that match every field; a field is written as in cron (`*`, `1-5`, `*/15`, `MON,WED`)."""
+
+    second: CalendarField = "0"
+    """Seconds, 0 to 59; 0 if not given."""
+    minute: CalendarField = "0"
+    """Minutes, 0 to 59; 0 if not given."""
+    hour: CalendarField = "0"
+    """Hours, 0 to 23; 0 if not given."""
+    day_of_month: CalendarField = "*"
+    """Days of the month, 1 to 31; every day if not given."""
+    month: CalendarField = "*"
+    """Months, 1 to 12 or names; every month if not given."""
+    day_of_week: CalendarField = "*"
+    """Days of the week, 0 (Sunday) to 6, or names; every day if not given."""
+    year: CalendarField = "*"
+    """Years; every year if not given."""
+    comment: Annotated[str, Field(max_length=256)] | None = None
+    """What this calendar is for."""
+
+
+class Schedule(Model):
+    """When the pipeline runs: at the times of any of crons, intervals and calendars, less the excluded ones."""
+
+    crons: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=256, examples=["15 * * * *"])], ...], Field(max_length=32)
+    ] = ()
+    """Cron lines of five fields (minute, hour, day of month, month, day of week), or @hourly, @daily, @weekly, @monthly, @yearly."""
+    intervals: Annotated[tuple[Interval, ...], Field(max_length=32)] = ()
+    """Every so often."""
+    calendars: Annotated[tuple[Calendar, ...], Field(max_length=32)] = ()
+    """Times by calendar."""
+    exclude: Annotated[tuple[Calendar, ...], Field(max_length=32)] = ()
+    """Times by calendar at which it does not run."""
+    start_at: Timestamp | None = None
+    """No run before this moment."""
+    end_at: Timestamp | None = None
+    """No run after this moment."""
+    time_zone: Annotated[str, Field(min_length=1, max_length=64, examples=["America/New_York"])] = "UTC"
+    """IANA time zone of crons and calendars."""
+    overlap_policy: OverlapPolicy = "Skip"
+    """What happens to a run that is due while another is open. It holds for runs by hand too."""
+    catchup_window: Duration = "10m"
+    """Runs missed while Temporal was down start late if they are no older than this; at least 10s."""
+    jitter: Duration | None = None
+    """Each start is delayed by a random time up to this."""
+    pause_on_failure: bool = False
+    """Pause the schedule when a run fails."""
+
+    rules = (
+        Rule(
+            cel="(has(self.crons) && size(self.crons) > 0) || (has(self.intervals) && size(self.intervals) > 0) "
+            "|| (has(self.calendars) && size(self.calendars) > 0)",
+            message="a schedule needs at least one of: crons, intervals, calendars",
+            holds=lambda s: bool(s.crons or s.intervals or s.calendars),
+        ),
+        Rule(
+            cel="!has(self.startAt) || !has(self.endAt) || timestamp(self.startAt) < timestamp(self.endAt)",
+            message="endAt must be later than startAt",
+            holds=lambda s: s.start_at is None or s.end_at is None or _moment(s.start_at) < _moment(s.end_at),
+            field=".endAt",
+        ),
+    )
+
+
+def _moment(text: str) -> float:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()

@@ -1,0 +1,192 @@
+"""`WorkerPool`: the workers that run pipelines, and all that those pipelines can reach. A pool is the trust boundary."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from tidemill_api.v1alpha1._base import (
+    Condition,
+    Duration,
+    LocalRef,
+    Model,
+    ObjectMeta,
+    PartName,
+    Rule,
+    SecretValue,
+)
+
+Label = Annotated[str, Field(max_length=253)]
+
+
+class TemporalRef(Model):
+    """Which Temporal the pool's workers poll."""
+
+    connection_ref: LocalRef
+    """A TemporalConnection of this namespace."""
+
+
+class ServiceAccountSettings(Model):
+    """The pool's ServiceAccount. Its pods get no API token."""
+
+    annotations: Annotated[dict[Label, Annotated[str, Field(max_length=4096)]], Field(max_length=32)] = Field(
+        default_factory=dict
+    )
+    """Annotations, for workload identity."""
+
+
+class LabelSelector(Model):
+    """Chooses objects by their labels; empty chooses all."""
+
+    match_labels: Annotated[dict[Label, Annotated[str, Field(max_length=63)]], Field(max_length=32)] = Field(
+        default_factory=dict
+    )
+    """Labels that must be there, with these values."""
+
+
+class Concurrency(Model):
+    """How much one worker does at once."""
+
+    activities: Annotated[int, Field(ge=1, le=200)] = 8
+    """Chunks that one worker works on at the same time."""
+
+
+class FilesConnection(Model):
+    """A place of files."""
+
+    url: Annotated[str, Field(pattern=r"^file:///[^\x00]*$", max_length=1024)]
+    """Folder as a URL: `file:///data/landing/` is a folder of the worker's pod (a volume that `template` mounts). Paths of sources are relative to it and can't leave it."""
+
+
+class PostgresPool(Model):
+    """The connections that one worker keeps."""
+
+    max_size: Annotated[int, Field(ge=1, le=500)] = 20
+    """Most connections that one worker opens to this database."""
+    idle_timeout: Duration = "30s"
+    """A connection not used for this long is closed."""
+
+
+class PostgresConnection(Model):
+    """A Postgres database."""
+
+    dsn: SecretValue
+    """Connection string (`postgresql://user:password@host:5432/database`), in a Secret."""
+    schemas: Annotated[tuple[PartName, ...], Field(min_length=1, max_length=32)] = ("public",)
+    """Schemas in which pipelines may write; Tidemill's own (`tidemill`) never."""
+    access: Literal["Read", "Write"] = "Write"
+    """Write: sinks may use it."""
+    pool: PostgresPool = PostgresPool()
+    """The connections that one worker keeps."""
+
+    rules = (
+        Rule(
+            cel="!self.schemas.exists(s, s == 'tidemill')",
+            message="schemas can't list tidemill: that schema is Tidemill's own",
+            holds=lambda s: "tidemill" not in s.schemas,
+            field=".schemas",
+        ),
+    )
+
+
+class Connection(Model):
+    """Something that pipelines of this pool can reach, by its name."""
+
+    name: PartName
+    """Name by which sources and sinks call it."""
+    files: FilesConnection | None = None
+    """A place of files."""
+    postgres: PostgresConnection | None = None
+    """A Postgres database."""
+
+    rules = (
+        Rule(
+            cel="[has(self.files), has(self.postgres)].filter(x, x).size() == 1",
+            message="a connection is exactly one of: files, postgres",
+            holds=lambda s: [s.files, s.postgres].count(None) == 1,
+        ),
+    )
+
+
+class Metastore(Model):
+    """Where runs, slots and dead letters are kept."""
+
+    connection: PartName
+    """A postgres connection of this pool with `access: Write`; the tables live in its schema `tidemill`."""
+
+
+class WorkerPoolSpec(Model):
+    """The workers and all that their pipelines can reach."""
+
+    image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    """Image of the workers; the operator's default if not given."""
+    temporal: TemporalRef | None = None
+    """Which Temporal; the operator's own if not given."""
+    service_account: ServiceAccountSettings = ServiceAccountSettings()
+    """The pool's ServiceAccount."""
+    allowed_pipelines: LabelSelector = LabelSelector()
+    """Which pipelines of this namespace may use the pool; all if not given."""
+    replicas: Annotated[int, Field(ge=0, le=1000)] = 1
+    """Number of workers; `kubectl scale` and autoscalers write it through the scale subresource."""
+    concurrency: Concurrency = Concurrency()
+    """How much one worker does at once."""
+    resources: Annotated[
+        dict[str, Any],
+        Field(json_schema_extra={"x-tidemill-schema": "resources"}),
+    ] = Field(default_factory=lambda: {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}})
+    """Requests and limits of a worker's container, as in a pod."""
+    connections: Annotated[tuple[Connection, ...], Field(min_length=1, max_length=64, json_schema_extra={"x-tidemill-list-key": "name"})]
+    """All that pipelines of this pool can reach."""
+    metastore: Metastore
+    """Where runs, slots and dead letters are kept."""
+    template: Annotated[dict[str, Any], Field(json_schema_extra={"x-tidemill-schema": "free-form"})] = Field(
+        default_factory=dict
+    )
+    """A pod template laid over Tidemill's: nodeSelector, tolerations, affinity, volumes, mounts, env, labels, annotations. Checked by a dry-run apply."""
+    deletion_policy: Literal["Wait", "Cancel"] = "Wait"
+    """When the pool is deleted: Wait for open runs and for pipelines that use it, or Cancel the runs."""
+
+    rules = (
+        Rule(
+            cel="self.connections.exists(c, c.name == self.metastore.connection && has(c.postgres) "
+            "&& (!has(c.postgres.access) || c.postgres.access == 'Write'))",
+            message="metastore.connection must name a postgres connection of this pool with access: Write",
+            holds=lambda s: any(
+                c.name == s.metastore.connection and c.postgres is not None and c.postgres.access == "Write"
+                for c in s.connections
+            ),
+            field=".metastore",
+        ),
+    )
+
+
+class WorkerPoolStatus(Model):
+    """What the operator saw of the pool."""
+
+    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    """The generation that this status speaks of."""
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = ()
+    """Ready, and Reconciling or Stalled while they are true."""
+    replicas: Annotated[int, Field(ge=0)] | None = None
+    """Workers there are."""
+    ready_replicas: Annotated[int, Field(ge=0)] | None = None
+    """Workers that are ready."""
+    selector: Annotated[str, Field(max_length=1024)] | None = None
+    """Label selector of the workers' pods, for autoscalers."""
+    task_queue: Annotated[str, Field(max_length=1000)] | None = None
+    """Temporal task queue that the workers poll."""
+    pipelines: Annotated[int, Field(ge=0)] | None = None
+    """Pipelines that use the pool."""
+
+
+class WorkerPool(Model):
+    """Workers that run pipelines, and all that those pipelines can reach."""
+
+    api_version: Literal["tidemill.dev/v1alpha1"] = "tidemill.dev/v1alpha1"
+    kind: Literal["WorkerPool"] = "WorkerPool"
+    metadata: ObjectMeta
+    spec: WorkerPoolSpec
+    """The workers and all that their pipelines can reach."""
+    status: WorkerPoolStatus | None = None
+    """What the operator saw."""
