@@ -1,0 +1,1 @@
+"""`tidemill dev`: pipelines on one machine, with everything they need started as child processes."""

