@@ -1,0 +1,81 @@
+"""What is seen in Temporal, as frozen values: the adapter makes them, observe and report read them. No I/O here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from tidemill_api.contract import RunResult, ScheduleMemo
+
+ConnectionKey = tuple[str, str] | None
+"""Which Temporal: (namespace, name) of a TemporalConnection, or None for the operator's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class TemporalTarget:
+    """How a Temporal is reached. Equal targets share one client; it holds secrets, so it is never printed."""
+
+    address: str
+    namespace: str = "default"
+    tls: bool = False
+    server_name: str | None = None
+    ca: bytes | None = field(default=None, repr=False)
+    cert: bytes | None = field(default=None, repr=False)
+    key: bytes | None = field(default=None, repr=False)
+    api_key: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleEntry:
+    """A Schedule as a listing shows it: cheap, for all pipelines at once, a moment behind."""
+
+    id: str
+    memo: ScheduleMemo | None
+    """None: not made by a Tidemill."""
+    paused: bool
+    note: str
+    next_runs: tuple[datetime, ...]
+    fingerprint: str
+    """Of all in the entry that only an update changes (spec, workflow type, pause, note): differs means describe again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleSeen:
+    """A Schedule as a full description shows it."""
+
+    id: str
+    memo: ScheduleMemo | None
+    """None: not made by a Tidemill."""
+    made: str
+    """Hash of what the server holds: spec, action and policies, without pause and note."""
+    paused: bool
+    note: str
+    token: bytes
+    """Conflict token: a write with it is refused if somebody wrote since."""
+    next_runs: tuple[datetime, ...]
+    missed: int
+    """Runs not started within the catch-up window, since the Schedule was made."""
+    fingerprint: str
+    """As in `ScheduleEntry`."""
+
+
+RunState = Literal["Running", "Succeeded", "Failed", "Cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunSeen:
+    """A run as a listing shows it."""
+
+    workflow_id: str
+    run_id: str
+    state: RunState
+    """Temporal's own verdict: terminated and timed out count as Failed, continued as new as Running."""
+    started: datetime
+    closed: datetime | None
+    result: RunResult | None
+    """What the run itself says it came to; None while it is open, or if it ended by force."""
+    owner: ScheduleMemo | None = None
+    """For a run by hand: namespace, name and uid of its DataPipelineRun."""
+    error: str | None = None
+    """What Temporal says of a run that ended without a result of its own."""
