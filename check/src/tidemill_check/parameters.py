@@ -1,0 +1,143 @@
+"""Parameters of a run: what is given against what is declared, and the typed values that SQL binds."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime
+from typing import Final
+
+from tidemill_api import conditions
+from tidemill_api.errors import SpecError
+from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec
+from tidemill_check.problem import Problem, suggestion
+
+ParameterValue = str | int | float | bool | date | datetime
+
+RUN_TIME: Final = "run_time"
+"""The parameter that every run has: its nominal time."""
+
+INT64: Final = 2**63
+
+
+def check_parameters(spec: DataPipelineSpec, given: Mapping[str, object]) -> tuple[Problem, ...]:
+    """Given values that aren't declared, have the wrong type, or miss; fields are those of a DataPipelineRun."""
+    return tuple(_problem(f"spec.parameters.{name}", message) for name, message in _faults(spec, given))
+
+
+def check_defaults(spec: DataPipelineSpec) -> tuple[Problem, ...]:
+    """Defaults that don't have the type of their parameter, and double names; fields are those of the DataPipeline."""
+    found = []
+    seen: set[str] = set()
+    for index, parameter in enumerate(spec.parameters):
+        if parameter.name in seen:
+            found.append(_problem(f"spec.parameters[{index}].name", f"{parameter.name} is declared twice"))
+        seen.add(parameter.name)
+        if parameter.default is not None:
+            try:
+                typed_value(parameter.type, parameter.default)
+            except ValueError as error:
+                found.append(_problem(f"spec.parameters[{index}].default", str(error)))
+    return tuple(found)
+
+
+def bind_parameters(spec: DataPipelineSpec, given: Mapping[str, object], run_time: datetime) -> dict[str, ParameterValue]:
+    """The values of all parameters of a run by name, `run_time` (UTC) included, with the types that SQL sees.
+
+    string is str, integer int, number float, boolean bool, date date, timestamp an aware datetime in UTC (a text
+    without an offset means UTC). Raises `SpecError` for the first fault.
+    """
+    for problem in check_parameters(spec, given):
+        raise SpecError(problem.field, problem.message)
+    if run_time.tzinfo is None:
+        raise ValueError("run_time needs a time zone")
+    values: dict[str, ParameterValue] = {}
+    for parameter in spec.parameters:
+        value = given.get(parameter.name, parameter.default)
+        values[parameter.name] = typed_value(parameter.type, value)
+    values[RUN_TIME] = run_time.astimezone(UTC)
+    return values
+
+
+def typed_value(kind: str, value: object) -> ParameterValue:
+    """A value from JSON as the Python type of the parameter type `kind`. Raises ValueError that says what would be right."""
+    typed = _TYPES[kind](value)
+    if typed is None:
+        shown = json.dumps(value, default=str, ensure_ascii=False)
+        raise ValueError(f"{shown} is not {_RIGHT[kind]}")
+    return typed
+
+
+def _problem(field: str, message: str) -> Problem:
+    return Problem(field=field, reason=conditions.INVALID_SPEC, message=message)
+
+
+def _faults(spec: DataPipelineSpec, given: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    declared = {parameter.name: parameter for parameter in spec.parameters}
+    for name, value in given.items():
+        if name not in declared:
+            known = suggestion(name, declared) or "; it declares none"
+            yield name, f"the pipeline has no parameter {name}{known}"
+            continue
+        try:
+            typed_value(declared[name].type, value)
+        except ValueError as error:
+            yield name, str(error)
+    for name, parameter in declared.items():
+        if name not in given and parameter.default is None:
+            yield name, f"is missing: {name} has no default, so the run must give {_RIGHT[parameter.type]}"
+
+
+def _integer(value: object) -> int | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # JSON has one kind of number: 3.0 and 3 are the same
+    fits = isinstance(value, int) and not isinstance(value, bool) and -INT64 <= value < INT64
+    return value if fits and isinstance(value, int) else None
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _date(value: object) -> date | None:
+    if not isinstance(value, str) or len(value) != len("2026-01-01"):
+        return None
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        return None
+
+
+def _timestamp(value: object) -> datetime | None:
+    if not isinstance(value, str) or len(value) < len("2026-01-01"):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+_TYPES: Final[Mapping[str, Callable[[object], ParameterValue | None]]] = {
+    "string": lambda value: value if isinstance(value, str) else None,
+    "integer": _integer,
+    "number": _number,
+    "boolean": lambda value: value if isinstance(value, bool) else None,
+    "date": _date,
+    "timestamp": _timestamp,
+}
+_RIGHT: Final[Mapping[str, str]] = {
+    "string": "a string (in quotes)",
+    "integer": "an integer (64 bits), such as 42",
+    "number": "a finite number, such as 0.5",
+    "boolean": "a boolean: true or false, without quotes",
+    "date": "a date, such as '2026-01-31'",
+    "timestamp": "a timestamp, such as '2026-01-31T06:00:00Z'",
+}
