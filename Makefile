@@ -85,7 +85,7 @@ envtest: ## Build kube-apiserver, etcd and kubectl into a cache (or use KUBEBUIL
 test: check envtest examples-data ## Everything: check, then unit, integration and e2e tests with coverage.
 	@echo "test: unit, integration and e2e tests on real components"
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m pytest --tidemill-coverage=85 tests/unit tests/integration tests/e2e $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -p tests.support.coverage_gate --tidemill-coverage=85 tests/unit tests/integration tests/e2e $(PYTEST_ARGS)
 
 .PHONY: test-unit
 test-unit: sync ## Tests that start no component.

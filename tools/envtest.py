@@ -2,7 +2,7 @@
 
 Run by `make envtest`; uses the standard library only, so that nothing need be installed before.  The versions are those
 of `tools/kubernetes/go.mod` and `tools/etcd/go.mod`; what is built already is left alone.  With `KUBEBUILDER_ASSETS` set, the programs
-there are used and nothing is built.  The last line printed on stdout is the folder that holds the programs.
+there are used and nothing is built.  What it prints on stdout is the folder that holds the programs; with `--find` it only looks.
 
 The first build takes about six minutes on two cores.
 """
@@ -143,7 +143,13 @@ def say(line: str) -> None:
 def main() -> int:
     """Entry point of `make envtest`; returns the exit code."""
     try:
-        print(ensure())
+        if sys.argv[1:] == ["--find"]:
+            folder = assets()
+            if missing(folder):
+                raise EnvtestError(f"{', '.join(missing(folder))} not found in {folder}")
+            print(folder)
+        else:
+            print(ensure())
     except EnvtestError as error:
         say(str(error))
         return 1

@@ -1,0 +1,1 @@
+"""Tests of Tidemill; `tests.support` holds the fixtures of real components."""

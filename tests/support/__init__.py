@@ -1,0 +1,1 @@
+"""Real components for tests: each started once a session, when the first test asks for it."""
