@@ -1,0 +1,265 @@
+"""What the decisions and the appliance need of the outside: settings, Kubernetes, Temporal and the store, as protocols.
+
+No I/O here. `adapters/` implements the clients, `store.py` the store; the four kinds import this module only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from tidemill_api.contract import RunResult, ScheduleMemo, TemporalAddress
+from tidemill_api.errors import TidemillError, Unavailable
+
+Object = dict[str, Any]
+"""A Kubernetes object as JSON, as the API server gave it (without managedFields). Never changed in place."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """What the queue works on: one object of one kind (`DataPipeline`, `WorkerPool`, `Deployment`, ...)."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the decisions need of the operator's settings."""
+
+    installation: str
+    temporal: TemporalAddress | None
+    """The operator's own Temporal, as the pool's workers reach it; None: every pool must name a TemporalConnection."""
+    image: str
+    """Image of workers whose pool names none."""
+    image_pull_policy: str | None = None
+
+
+class KubernetesError(TidemillError):
+    """The API server's answer, in its own words. `code` is the HTTP status, `reason` the server's (`Invalid`, ...)."""
+
+    def __init__(self, code: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+
+
+class Conflict(KubernetesError):
+    """409: the object changed since it was read, or exists already. Read again and decide again."""
+
+    retryable = True
+
+
+class Refused(KubernetesError):
+    """400, 403, 422 and the like: an edit, a right, a quota is needed; the sentence is the server's own."""
+
+
+class KubernetesUnavailable(Unavailable):
+    """The API server can't be reached, is overloaded or timed out."""
+
+
+class Kubernetes(Protocol):
+    """The API server, raw JSON in and out. Raises KubernetesError or KubernetesUnavailable."""
+
+    async def get(self, kind: str, namespace: str, name: str) -> Object | None:
+        """The object as it is now, or None if the server says 404."""
+        ...
+
+    async def apply(self, kind: str, manifest: Object) -> Object:
+        """Server-side apply with our field manager, forced. With `metadata.uid` set it fails (Conflict) on another object of that name."""
+        ...
+
+    async def merge(self, kind: str, namespace: str, name: str, patch: Object, *, status: bool = False) -> Object:
+        """JSON merge patch of the object, or of its status; `metadata.resourceVersion` in it is a precondition (Conflict)."""
+        ...
+
+    async def delete(self, kind: str, namespace: str, name: str, *, uid: str) -> bool:
+        """Delete exactly this object; False if it was gone already. Its dependents go in the background."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunEntry:
+    """One execution of a run, as a listing of Temporal shows it."""
+
+    workflow_id: str
+    run_id: str
+    status: str
+    """Temporal's own word: RUNNING, COMPLETED, FAILED, CANCELED, TERMINATED, TIMED_OUT, CONTINUED_AS_NEW."""
+    started: datetime
+    closed: datetime | None = None
+    result: RunResult | None = None
+    """From the memo; None while it is open, or if it was terminated."""
+    scheduled_for: datetime | None = None
+    """The nominal time, if a Schedule started it."""
+
+    @property
+    def open(self) -> bool:
+        """Whether it is still running."""
+        return self.status == "RUNNING"
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleEntry:
+    """A Schedule as a listing of Temporal shows it: what changes without us, cheap to compare."""
+
+    id: str
+    memo: ScheduleMemo | None
+    paused: bool
+    note: str
+    next_runs: tuple[datetime, ...]
+    spec: str
+    """Hash of the spec that the listing carries; a change of it means that somebody edited the Schedule."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleDescription:
+    """A Schedule in full, but for its spec and action, of which the hash is enough."""
+
+    id: str
+    memo: ScheduleMemo | None
+    paused: bool
+    note: str
+    next_runs: tuple[datetime, ...]
+    made: str
+    """Hash of spec, action and policies as the server keeps them (not of paused and note)."""
+    conflict_token: bytes
+    missed: int = 0
+    """Runs that the server didn't start within the catch-up window."""
+
+
+class Temporal(Protocol):
+    """One Temporal namespace. Raises TemporalUnavailable for outages; every call has a timeout."""
+
+    async def describe_schedule(self, schedule: str) -> ScheduleDescription | None:
+        """The Schedule as it is now, or None if there is none."""
+        ...
+
+    async def create_schedule(
+        self, schedule: str, wish: Mapping[str, Any], memo: ScheduleMemo, *, paused: bool, note: str
+    ) -> None:
+        """Make it. `wish` is what `pipeline.desire` renders. Raises Conflict if there is one of that id."""
+        ...
+
+    async def update_schedule(
+        self, schedule: str, wish: Mapping[str, Any], *, paused: bool, note: str, conflict_token: bytes
+    ) -> None:
+        """Replace spec, action and policies. Raises Conflict if it changed since `conflict_token` was read."""
+        ...
+
+    async def delete_schedule(self, schedule: str) -> bool:
+        """Remove it; False if there was none."""
+        ...
+
+    async def pause_schedule(self, schedule: str, note: str) -> None: ...
+
+    async def unpause_schedule(self, schedule: str, note: str) -> None: ...
+
+    async def start_run(
+        self, workflow_id: str, task_queue: str, run_input: Mapping[str, Any], memo: ScheduleMemo
+    ) -> RunEntry:
+        """Start it, or find the one that was started before under this id (open or closed): repetition is harmless."""
+        ...
+
+    async def describe_run(self, workflow_id: str, run_id: str | None = None) -> RunEntry | None: ...
+
+    async def cancel_run(self, workflow_id: str, run_id: str | None = None) -> None: ...
+
+    async def terminate_run(self, workflow_id: str, reason: str, run_id: str | None = None) -> None: ...
+
+    def list_schedules(self) -> AsyncIterator[ScheduleEntry]:
+        """All Schedules of this installation, page by page."""
+        ...
+
+    def list_runs(self, closed_since: datetime | None) -> AsyncIterator[RunEntry]:
+        """All open runs of this installation, and those closed since then (None: none of them)."""
+        ...
+
+    async def server_version(self) -> str: ...
+
+
+DEFAULT_TEMPORAL = Key("TemporalConnection", "", "")
+"""Stands for the operator's own Temporal."""
+
+
+class Temporals(Protocol):
+    """All Temporal namespaces in use, by TemporalConnection."""
+
+    async def get(self, connection: Key) -> Temporal:
+        """The client of a connection, connected. Raises TemporalUnavailable, or what keeps it from being made (a missing Secret)."""
+        ...
+
+    def in_use(self) -> tuple[Key, ...]:
+        """Connections whose clients were asked for and still exist: what the sweep looks at."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineInTemporal:
+    """What the last sweep saw of one pipeline."""
+
+    entry: ScheduleEntry | None = None
+    open_runs: tuple[RunEntry, ...] = ()
+    """By start, oldest first."""
+    last_closed: RunEntry | None = None
+    """The newest run that ended, as far as sweeps have seen."""
+
+
+class Store(Protocol):
+    """The latest known objects and the last sweep, in memory. Reading it costs nothing and is never an API call."""
+
+    def get(self, kind: str, namespace: str, name: str) -> Object | None:
+        """The latest known object. None: unknown, which is not proof that it doesn't exist."""
+        ...
+
+    def put(self, kind: str, manifest: Object) -> bool:
+        """Keep an answer of the API server; older ones than what is kept are dropped. True if it was news."""
+        ...
+
+    def pipelines_of_pool(self, namespace: str, pool: str) -> tuple[str, ...]:
+        """Names of the pipelines that use a pool."""
+        ...
+
+    def runs_of_pipeline(self, namespace: str, pipeline: str) -> tuple[str, ...]:
+        """Names of the DataPipelineRuns of a pipeline."""
+        ...
+
+    def pools_of_connection(self, namespace: str, connection: str) -> tuple[str, ...]:
+        """Names of the pools that use a TemporalConnection."""
+        ...
+
+    def in_temporal(self, connection: Key, schedule: str) -> PipelineInTemporal:
+        """What the last sweep of that Temporal saw of the pipeline with that Schedule id (empty if nothing)."""
+        ...
+
+    def swept(self, connection: Key) -> bool:
+        """Whether a sweep of that Temporal has succeeded (before that, `in_temporal` proves nothing)."""
+        ...
+
+    def run_in_temporal(self, connection: Key, workflow_id: str) -> RunEntry | None:
+        """The newest execution of a workflow id that a sweep saw."""
+        ...
+
+    def description(self, connection: Key, schedule: str) -> ScheduleDescription | None:
+        """The last description of a Schedule, dropped when the sweep saw it change and once a resync: None means describe it."""
+        ...
+
+    def keep_description(self, connection: Key, description: ScheduleDescription) -> None: ...
+
+    def drop_description(self, connection: Key, schedule: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """What `observe` and `apply` work with."""
+
+    store: Store
+    kubernetes: Kubernetes
+    temporals: Temporals
+    settings: Settings
