@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from tidemill_api.contract import RunResult, ScheduleMemo, TemporalAddress
+from tidemill_api.contract import ScheduleMemo, TemporalAddress
 from tidemill_api.errors import TidemillError, Unavailable
+from tidemill_operator.actions import ScheduleWish
+from tidemill_operator.views import ConnectionKey, RunSeen, ScheduleEntry, ScheduleSeen
 
 Object = dict[str, Any]
 """A Kubernetes object as JSON, as the API server gave it (without managedFields). Never changed in place."""
@@ -50,13 +52,13 @@ class KubernetesError(TidemillError):
         self.reason = reason
 
 
-class Conflict(KubernetesError):
+class ConflictError(KubernetesError):
     """409: the object changed since it was read, or exists already. Read again and decide again."""
 
     retryable = True
 
 
-class Refused(KubernetesError):
+class RefusedError(KubernetesError):
     """400, 403, 422 and the like: an edit, a right, a quota is needed; the sentence is the server's own."""
 
 
@@ -72,11 +74,14 @@ class Kubernetes(Protocol):
         ...
 
     async def apply(self, kind: str, manifest: Object) -> Object:
-        """Server-side apply with our field manager, forced. With `metadata.uid` set it fails (Conflict) on another object of that name."""
+        """Server-side apply with our field manager, forced.
+
+        With `metadata.uid` set it raises ConflictError if the object of that name is another one, or gone.
+        """
         ...
 
     async def merge(self, kind: str, namespace: str, name: str, patch: Object, *, status: bool = False) -> Object:
-        """JSON merge patch of the object, or of its status; `metadata.resourceVersion` in it is a precondition (Conflict)."""
+        """JSON merge patch of the object, or of its status; `metadata.resourceVersion` in it is a precondition."""
         ...
 
     async def delete(self, kind: str, namespace: str, name: str, *, uid: str) -> bool:
@@ -84,118 +89,67 @@ class Kubernetes(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class RunEntry:
-    """One execution of a run, as a listing of Temporal shows it."""
-
-    workflow_id: str
-    run_id: str
-    status: str
-    """Temporal's own word: RUNNING, COMPLETED, FAILED, CANCELED, TERMINATED, TIMED_OUT, CONTINUED_AS_NEW."""
-    started: datetime
-    closed: datetime | None = None
-    result: RunResult | None = None
-    """From the memo; None while it is open, or if it was terminated."""
-    scheduled_for: datetime | None = None
-    """The nominal time, if a Schedule started it."""
-
-    @property
-    def open(self) -> bool:
-        """Whether it is still running."""
-        return self.status == "RUNNING"
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduleEntry:
-    """A Schedule as a listing of Temporal shows it: what changes without us, cheap to compare."""
-
-    id: str
-    memo: ScheduleMemo | None
-    paused: bool
-    note: str
-    next_runs: tuple[datetime, ...]
-    spec: str
-    """Hash of the spec that the listing carries; a change of it means that somebody edited the Schedule."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduleDescription:
-    """A Schedule in full, but for its spec and action, of which the hash is enough."""
-
-    id: str
-    memo: ScheduleMemo | None
-    paused: bool
-    note: str
-    next_runs: tuple[datetime, ...]
-    made: str
-    """Hash of spec, action and policies as the server keeps them (not of paused and note)."""
-    conflict_token: bytes
-    missed: int = 0
-    """Runs that the server didn't start within the catch-up window."""
-
-
 class Temporal(Protocol):
     """One Temporal namespace. Raises TemporalUnavailable for outages; every call has a timeout."""
 
-    async def describe_schedule(self, schedule: str) -> ScheduleDescription | None:
+    async def describe_schedule(self, schedule: str) -> ScheduleSeen | None:
         """The Schedule as it is now, or None if there is none."""
         ...
 
-    async def create_schedule(
-        self, schedule: str, wish: Mapping[str, Any], memo: ScheduleMemo, *, paused: bool, note: str
-    ) -> None:
-        """Make it. `wish` is what `pipeline.desire` renders. Raises Conflict if there is one of that id."""
+    async def create_schedule(self, wish: ScheduleWish, *, paused: bool, note: str) -> None:
+        """Make it. Raises ConflictError if there is one of that id."""
         ...
 
-    async def update_schedule(
-        self, schedule: str, wish: Mapping[str, Any], *, paused: bool, note: str, conflict_token: bytes
-    ) -> None:
-        """Replace spec, action and policies. Raises Conflict if it changed since `conflict_token` was read."""
+    async def update_schedule(self, wish: ScheduleWish, *, paused: bool, note: str, token: bytes) -> None:
+        """Replace spec, action and policies. Raises ConflictError if it changed since `token` was read."""
+        ...
+
+    async def set_pause(self, schedule: str, *, paused: bool, note: str, token: bytes) -> None:
+        """Change pause and note alone. Raises ConflictError if it changed since `token` was read."""
         ...
 
     async def delete_schedule(self, schedule: str) -> bool:
         """Remove it; False if there was none."""
         ...
 
-    async def pause_schedule(self, schedule: str, note: str) -> None: ...
-
-    async def unpause_schedule(self, schedule: str, note: str) -> None: ...
-
     async def start_run(
-        self, workflow_id: str, task_queue: str, run_input: Mapping[str, Any], memo: ScheduleMemo
-    ) -> RunEntry:
-        """Start it, or find the one that was started before under this id (open or closed): repetition is harmless."""
+        self, workflow_id: str, task_queue: str, run_input: Mapping[str, Any], owner: ScheduleMemo
+    ) -> RunSeen:
+        """Start it, or find the one that was ever started under this id (open or closed): repetition is harmless."""
         ...
 
-    async def describe_run(self, workflow_id: str, run_id: str | None = None) -> RunEntry | None: ...
+    async def describe_run(self, workflow_id: str, run_id: str | None = None) -> RunSeen | None:
+        """One execution (the newest if no run id is given), or None if Temporal knows none."""
+        ...
 
-    async def cancel_run(self, workflow_id: str, run_id: str | None = None) -> None: ...
-
-    async def terminate_run(self, workflow_id: str, reason: str, run_id: str | None = None) -> None: ...
+    async def cancel_run(self, workflow_id: str, run_id: str | None = None) -> None:
+        """Ask an open run to stop; closed already is fine."""
+        ...
 
     def list_schedules(self) -> AsyncIterator[ScheduleEntry]:
         """All Schedules of this installation, page by page."""
         ...
 
-    def list_runs(self, closed_since: datetime | None) -> AsyncIterator[RunEntry]:
-        """All open runs of this installation, and those closed since then (None: none of them)."""
+    def list_runs(self, closed_since: datetime | None) -> AsyncIterator[RunSeen]:
+        """All open runs of this installation, and those closed since then (None: all that are still kept)."""
         ...
 
-    async def server_version(self) -> str: ...
-
-
-DEFAULT_TEMPORAL = Key("TemporalConnection", "", "")
-"""Stands for the operator's own Temporal."""
+    async def server_version(self) -> str:
+        """Version of the server, which also tells that it answers."""
+        ...
 
 
 class Temporals(Protocol):
     """All Temporal namespaces in use, by TemporalConnection."""
 
-    async def get(self, connection: Key) -> Temporal:
-        """The client of a connection, connected. Raises TemporalUnavailable, or what keeps it from being made (a missing Secret)."""
+    async def get(self, connection: ConnectionKey) -> Temporal:
+        """The client of a connection, connected.
+
+        Raises TemporalUnavailable, or what keeps the client from being made (a missing connection or Secret).
+        """
         ...
 
-    def in_use(self) -> tuple[Key, ...]:
+    def in_use(self) -> tuple[ConnectionKey, ...]:
         """Connections whose clients were asked for and still exist: what the sweep looks at."""
         ...
 
@@ -205,9 +159,9 @@ class PipelineInTemporal:
     """What the last sweep saw of one pipeline."""
 
     entry: ScheduleEntry | None = None
-    open_runs: tuple[RunEntry, ...] = ()
+    open_runs: tuple[RunSeen, ...] = ()
     """By start, oldest first."""
-    last_closed: RunEntry | None = None
+    last_closed: RunSeen | None = None
     """The newest run that ended, as far as sweeps have seen."""
 
 
@@ -234,25 +188,36 @@ class Store(Protocol):
         """Names of the pools that use a TemporalConnection."""
         ...
 
-    def in_temporal(self, connection: Key, schedule: str) -> PipelineInTemporal:
+    def in_temporal(self, connection: ConnectionKey, schedule: str) -> PipelineInTemporal:
         """What the last sweep of that Temporal saw of the pipeline with that Schedule id (empty if nothing)."""
         ...
 
-    def swept(self, connection: Key) -> bool:
+    def swept(self, connection: ConnectionKey) -> bool:
         """Whether a sweep of that Temporal has succeeded (before that, `in_temporal` proves nothing)."""
         ...
 
-    def run_in_temporal(self, connection: Key, workflow_id: str) -> RunEntry | None:
+    def run_in_temporal(self, connection: ConnectionKey, workflow_id: str) -> RunSeen | None:
         """The newest execution of a workflow id that a sweep saw."""
         ...
 
-    def description(self, connection: Key, schedule: str) -> ScheduleDescription | None:
-        """The last description of a Schedule, dropped when the sweep saw it change and once a resync: None means describe it."""
+    def description(self, connection: ConnectionKey, schedule: str) -> ScheduleSeen | None:
+        """The last description of a Schedule. None means: describe it.
+
+        It is dropped when the sweep sees the Schedule change, and once a resync.
+        """
         ...
 
-    def keep_description(self, connection: Key, description: ScheduleDescription) -> None: ...
+    def keep_description(self, connection: ConnectionKey, description: ScheduleSeen) -> None:
+        """Keep what a describe call said."""
+        ...
 
-    def drop_description(self, connection: Key, schedule: str) -> None: ...
+    def drop_description(self, connection: ConnectionKey, schedule: str) -> None:
+        """Forget a description, after a write or a conflict."""
+        ...
+
+    def connections_with(self, schedule: str) -> tuple[ConnectionKey, ...]:
+        """Every Temporal in which the last sweep saw a Schedule of this id (to find what was left behind)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
