@@ -1,0 +1,114 @@
+"""The engine: reads, checks, transforms and loads rows, as columns. It knows nothing of Temporal.
+
+    claim -> plan -> load_chunk (one a chunk, any order, any number of times) -> publish (a sink that `to_publish` names) -> clean
+
+The columnar libraries are imported by the call that needs them first, so that a worker starts fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tidemill_api.contract import SinkCount
+from tidemill_api.v1alpha1 import DataPipelineSpec
+from tidemill_worker.engine.model import (
+    AskedToStop,
+    Chunk,
+    ChunkOutcome,
+    Connections,
+    DeadLetters,
+    Parameters,
+    Report,
+    RunRef,
+    Stopped,
+)
+
+__all__ = [
+    "AskedToStop",
+    "Chunk",
+    "ChunkOutcome",
+    "Connections",
+    "DeadLetters",
+    "Parameters",
+    "Report",
+    "RunRef",
+    "Stopped",
+    "claim",
+    "clean",
+    "load_chunk",
+    "plan",
+    "publish",
+    "to_publish",
+]
+
+
+async def claim(spec: DataPipelineSpec, run: RunRef, connections: Connections) -> None:
+    """Move the fence in each sink's database to this execution; an older one can commit nothing from then on.
+
+    Raises Fenced if a newer execution has been there, PostgresUnavailable.
+    """
+    from tidemill_worker.engine.postgres import fence
+
+    await fence.claim(spec, run, connections)
+
+
+async def plan(
+    spec: DataPipelineSpec, parameters: Parameters, run: RunRef, connections: Connections
+) -> tuple[Chunk, ...]:
+    """Look at the files once and cut them into chunks. Another call may see other files: keep the result.
+
+    Raises SourceMissing, SourceUnreadable, ColumnMissing, NewColumn, SpecError, ReprocessRefused (an earlier execution has
+    appended rows that this plan wouldn't), PostgresUnavailable.
+    """
+    from tidemill_worker.engine import planning
+
+    return await planning.plan(spec, parameters, run, connections)
+
+
+async def load_chunk(
+    spec: DataPipelineSpec,
+    parameters: Parameters,
+    run: RunRef,
+    chunk: Chunk,
+    chunks_in_run: int,
+    connections: Connections,
+    dead_letters: DeadLetters,
+    progress: Report,
+    asked_to_stop: AskedToStop,
+) -> ChunkOutcome:
+    """Read a chunk, check and transform its rows, and commit them to its sinks (or to their staging tables).
+
+    A chunk that has been committed before is not loaded again: the ledger tells what it came to.
+    Raises Stopped, Fenced, errors of DataError and SinkError, SpecError, PostgresUnavailable.
+    """
+    from tidemill_worker.engine import load
+
+    return await load.load_chunk(
+        spec, parameters, run, chunk, chunks_in_run, connections, dead_letters, progress, asked_to_stop
+    )
+
+
+def to_publish(spec: DataPipelineSpec, chunks: Sequence[Chunk]) -> tuple[str, ...]:
+    """Names of the sinks that need `publish` after all chunks: Merge and Replace, unless the run is one chunk (that publishes itself)."""
+    if len(chunks) == 1:
+        return ()
+    return tuple(sink.name for sink in spec.sinks if sink.write_disposition != "Append")
+
+
+async def publish(
+    spec: DataPipelineSpec, run: RunRef, sink: str, chunks: Sequence[Chunk], connections: Connections
+) -> SinkCount:
+    """Move a sink's staged rows into its table, in one transaction; a second time does nothing and returns the same count.
+
+    Raises Fenced, OlderThanPublished, SinkRefused, TableMismatch, PostgresUnavailable.
+    """
+    from tidemill_worker.engine.postgres import publish as publishing
+
+    return await publishing.publish(spec, run, sink, chunks, connections)
+
+
+async def clean(spec: DataPipelineSpec, run: RunRef, connections: Connections) -> None:
+    """Drop what the run has staged. Call it when the run has ended, however it ended. Raises PostgresUnavailable."""
+    from tidemill_worker.engine.postgres import publish as publishing
+
+    await publishing.clean(spec, run, connections)

@@ -1,0 +1,191 @@
+"""What the engine and its callers say to each other. Light: imports no columnar library.
+
+The engine reads, checks, transforms and loads one chunk at a time. It knows nothing of Temporal or of the metastore;
+what it needs of them comes in as `Connections` and `DeadLetters`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tidemill_api.contract import RunProgress, SinkCount, StepCount
+
+if TYPE_CHECKING:
+    import asyncpg
+    import pyarrow as pa
+
+Scalar = str | int | float | bool
+Parameters = Mapping[str, Scalar]
+"""A run's parameters as they were given; the spec's defaults fill the rest."""
+Report = Callable[[RunProgress], None]
+"""Called from the event loop's thread, a few times a second at most, with the progress of one chunk."""
+AskedToStop = Callable[[], bool]
+"""Looked at between blocks: true ends the chunk with `Stopped`."""
+
+
+class Stopped(Exception):
+    """The chunk ended early because it was asked to. What it had committed stays, and is in the ledger."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRef:
+    """One execution of one run key of one pipeline."""
+
+    uid: str
+    """The pipeline's uid."""
+    run_key: str
+    execution: int
+    """1 for the first; each time the key is processed again, one more."""
+    namespace: str
+    pipeline: str
+    run_time: datetime
+    """Nominal time of the run, with a time zone."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileRef:
+    """A file as planning saw it; another size or time when it is read is a `SourceChanged`."""
+
+    path: str
+    """Relative to the connection's folder."""
+    size: int
+    mtime_ns: int
+    member: str | None = None
+    """Name within a zip."""
+
+    @property
+    def label(self) -> str:
+        """How dead letters and messages call it: `a/b.zip!c.csv`."""
+        return self.path if self.member is None else f"{self.path}!{self.member}"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedColumn:
+    """A column to read: its type was declared, or inferred once for the whole run."""
+
+    name: str
+    type: str
+    """One of the types of `Column.type`."""
+    required: bool
+    field: int
+    """Index of the field in the file's rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a file's rows become columns."""
+
+    fields: int
+    """Number of fields that a row must have."""
+    columns: tuple[PlannedColumn, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file, or a range of it, with its layout."""
+
+    file: FileRef
+    layout: Layout
+    start: int
+    """Offset of the first row, in the uncompressed bytes."""
+    end: int | None
+    """Offset after the last row; None: to the end."""
+    first_line: int
+    """Line (from 1) at `start`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of work: rows of one file that go through one stage into its sinks.
+
+    JSON by `to_json`/`from_json`; kept in the metastore, never sent through Temporal.
+    """
+
+    index: int
+    """Unique and ordered within the run, over all stages."""
+    stage: int
+    source: str
+    part: Part
+    broadcast: tuple[tuple[str, tuple[Part, ...]], ...] = ()
+    """Sources that joins need whole, and their files: the same for all chunks of the run."""
+    reports: tuple[str, ...] = ()
+    """Broadcast sources and steps whose counts and dead letters this chunk reports, so that each is counted once a run."""
+
+    @property
+    def file(self) -> str:
+        """The file's path, with the zip member if there is one."""
+        return self.part.file.label
+
+    @property
+    def bytes(self) -> int:
+        """Bytes to read, about: of a compressed file, its compressed size."""
+        part = self.part
+        return part.file.size if part.end is None else part.end - part.start
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON: only objects, lists, strings, numbers, booleans and null."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Chunk:
+        """The inverse of `to_json`."""
+        return cls(
+            index=value["index"],
+            stage=value["stage"],
+            source=value["source"],
+            part=_part(value["part"]),
+            broadcast=tuple((name, tuple(_part(p) for p in parts)) for name, parts in value["broadcast"]),
+            reports=tuple(value["reports"]),
+        )
+
+
+def _part(value: Mapping[str, Any]) -> Part:
+    layout = value["layout"]
+    return Part(
+        file=FileRef(**value["file"]),
+        layout=Layout(layout["fields"], tuple(PlannedColumn(**column) for column in layout["columns"])),
+        start=value["start"],
+        end=value["end"],
+        first_line=value["first_line"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkOutcome:
+    """What a chunk came to; the same however often it was tried."""
+
+    steps: tuple[StepCount, ...]
+    """Of every reading and validating step: rows_in == rows_out + rejected + skipped. A sink stands here too, under its
+    name, if it rejected rows (no value in its primary key, or one that doesn't fit the table's type)."""
+    sinks: tuple[SinkCount, ...]
+    rows_read: int = 0
+    """Rows of the driving source, bad ones included."""
+    bytes_read: int = 0
+
+
+class Connections(Protocol):
+    """The pool's connections, by name. Raises UnknownConnection, SecretMissing, PostgresUnavailable."""
+
+    def folder(self, name: str) -> Path:
+        """The folder of a `files` connection, resolved and absolute."""
+        ...
+
+    async def postgres(self, name: str) -> asyncpg.Pool:
+        """A pool of connections to a database that may be written."""
+        ...
+
+
+class DeadLetters(Protocol):
+    """Keeps rejected rows. `write` returns when they are committed, and does nothing for a key that it already has.
+
+    The table has the schema `letters.SCHEMA`; its key is (run's uid, run key, execution, step, source, chunk, position, part).
+    It is called several times a chunk, always before the load of those rows commits.
+    """
+
+    async def write(self, run: RunRef, letters: pa.Table) -> None:
+        """Keep them. Raises PostgresUnavailable."""
+        ...
