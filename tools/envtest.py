@@ -1,8 +1,9 @@
 """Build the programs of a real Kubernetes API server into a cache: kube-apiserver, etcd and kubectl.
 
-Run by `make envtest`; uses the standard library only, so that nothing need be installed before.  The versions are those
-of `tools/kubernetes/go.mod` and `tools/etcd/go.mod`; what is built already is left alone.  With `KUBEBUILDER_ASSETS` set, the programs
-there are used and nothing is built.  What it prints on stdout is the folder that holds the programs; with `--find` it only looks.
+Run by `make envtest`; uses the standard library only, so that nothing need be installed before.  The versions are
+those of `tools/kubernetes/go.mod` and `tools/etcd/go.mod`; what is built already is left alone.  With
+`KUBEBUILDER_ASSETS` set, the programs there are used and nothing is built.  What it prints on stdout is the folder
+that holds the programs; with `--find` it only looks.
 
 The first build takes about six minutes on two cores.
 """

@@ -50,7 +50,6 @@ class Database:
         if done.returncode != 0:
             raise AssertionError(f"psql: {done.stderr.strip()} in: {sql}")
 
-
         return list(csv.reader(done.stdout.splitlines()))
 
 

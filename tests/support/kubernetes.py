@@ -86,7 +86,10 @@ def api_server(folder: Path) -> Iterator[ApiServer]:
     server = ApiServer(f"https://127.0.0.1:{secure_port}", folder / "pki" / f"{ADMIN[0]}.kubeconfig", assets, signer)
     server.as_user(ADMIN[0], *ADMIN[1])
     etcd = _etcd(assets, folder / "etcd", etcd_port, peer_port)
-    with running_blocking(etcd), running_blocking(_kube_apiserver(server, folder / "apiserver", etcd_port, secure_port)):
+    with (
+        running_blocking(etcd),
+        running_blocking(_kube_apiserver(server, folder / "apiserver", etcd_port, secure_port)),
+    ):
         yield server
 
 

@@ -28,13 +28,14 @@ from typing import IO
 
 _POLL_SECONDS = 0.02
 _LOG_TAIL_LINES = 15
+_LINUX = sys.platform == "linux"
 
 
 class ComponentError(Exception):
     """A component couldn't be started, or ended by itself; the message says what to install or do."""
 
 
-class DirectoryInUse(ComponentError):
+class DirectoryInUseError(ComponentError):
     """Another running process holds the directory's state."""
 
 
@@ -101,12 +102,12 @@ class Running:
     async def ready(self) -> None:
         """Wait until it serves, without blocking the loop; raises as `ready_blocking`."""
         attempts = self._until_ready()
-        while (pause := await asyncio.to_thread(next, attempts, None)) is not None:
+        while (pause := await asyncio.to_thread(next, attempts, None)) is not None:  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(pause)
 
     async def ended(self) -> int:
         """Wait for it to end by itself; returns its exit code (negative: the signal that ended it)."""
-        while (code := self._child.poll()) is None:
+        while (code := self._child.poll()) is None:  # noqa: ASYNC110 - a child of Popen has no event
             await asyncio.sleep(0.2)
         return code
 
@@ -143,7 +144,7 @@ def start(component: Component) -> Running:
     """Start the process; it may not serve yet (`Running.ready`).
 
     Raises:
-        DirectoryInUse: somebody else runs it on this directory right now.
+        DirectoryInUseError: somebody else runs it on this directory right now.
         ComponentError: its preparation failed.
     """
     component.directory.mkdir(parents=True, exist_ok=True)
@@ -187,8 +188,8 @@ async def running_all(*components: Component) -> AsyncIterator[tuple[Running, ..
     """Start all of them side by side, wait until all serve, stop all at the end, whatever happened to some."""
     started: list[Running] = []
     try:
-        for component in components:
-            started.append(start(component))
+        # One by one, so that what did start is stopped if the next one fails.
+        started.extend(start(component) for component in components)
         async with asyncio.TaskGroup() as group:
             for each in started:
                 group.create_task(each.ready())
@@ -238,7 +239,7 @@ def _lock(component: Component) -> IO[str]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         lock.close()
-        raise DirectoryInUse(
+        raise DirectoryInUseError(
             f"{component.name}: {component.directory} is in use by another running process; "
             "end that one or choose another directory"
         ) from error
@@ -264,11 +265,14 @@ def _end_leftover(component: Component) -> None:
 
 
 def _started(pid: int) -> str | None:
-    """When a process began, as the system writes it; None if there is none: tells a reused pid from the same process."""
+    """When a process began, as the system writes it, so that a reused pid is told from the same process.
+
+    None if no such process runs.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
     except OSError:
-        if sys.platform == "linux":
+        if _LINUX:
             return None
         listed = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
         return listed.stdout.strip() or None

@@ -8,6 +8,8 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
+from tidemill_cli.dev.components.component import ComponentError
+
 LOOPBACK = "127.0.0.1"
 # Below the range from which systems take the ports of outgoing connections, so nobody grabs one between our look and
 # the component's bind by merely connecting somewhere.
@@ -15,7 +17,7 @@ _LOWEST, _HIGHEST = 15_000, 29_999
 _ATTEMPTS = 200
 
 
-class NoFreePort(Exception):
+class NoFreePortError(ComponentError):
     """Every port that was tried is taken."""
 
 
@@ -26,7 +28,7 @@ def free(*, preferred: int | None = None, taken: frozenset[int] = frozenset()) -
     for port in choices:
         if port not in taken and _is_free(port):
             return port
-    raise NoFreePort(f"no free TCP port on {LOOPBACK} among {_ATTEMPTS} tried between {_LOWEST} and {_HIGHEST}")
+    raise NoFreePortError(f"no free TCP port on {LOOPBACK} among {_ATTEMPTS} tried between {_LOWEST} and {_HIGHEST}")
 
 
 def remembered(file: Path, *names: str) -> dict[str, int]:

@@ -105,8 +105,10 @@ class _Cluster:
         return self.directory / "data"
 
     def ensure(self) -> None:
-        """Make the cluster if there is none: beside its place and then moved whole, so that an interruption leaves
-        nothing half made."""
+        """Make the cluster if there is none.
+
+        It is made beside its place and then moved whole, so that an interruption leaves nothing half made.
+        """
         if self.data.exists():
             return
         fresh = self.directory / "data.new"
