@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
 
@@ -19,9 +19,9 @@ from tidemill_api.v1alpha1.schedule import Calendar
 class CalendarError(ValueError):
     """A cron or a calendar is wrong. `field` is the calendar's field at fault (`dayOfMonth`), empty for a whole cron."""
 
-    def __init__(self, field: str, message: str) -> None:
+    def __init__(self, field_name: str, message: str) -> None:
         super().__init__(message)
-        self.field = field
+        self.field = field_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class CalendarTimes:
     month: tuple[Range, ...]
     day_of_week: tuple[Range, ...]
     year: tuple[Range, ...] = ()
-    comment: str | None = None
+    comment: str | None = field(default=None, kw_only=True)
 
     def within(self, other: CalendarTimes) -> bool:
         """Whether every time of this calendar is surely one of the other's."""
@@ -134,9 +134,9 @@ def parse_calendar(calendar: Calendar) -> CalendarTimes:
     return _existing(replace(CalendarTimes(*parts), year=year, comment=calendar.comment), "dayOfMonth")
 
 
-def _existing(times: CalendarTimes, field: str) -> CalendarTimes:
+def _existing(times: CalendarTimes, at: str) -> CalendarTimes:
     if not times.ever():
-        raise CalendarError(field, "never comes: none of these months has such a day")
+        raise CalendarError(at, "never comes: none of these months has such a day")
     return times
 
 
