@@ -1,30 +1,30 @@
 """Everything that can go wrong, as one tree. Each leaf says whether a retry can help.
 
-    TidemillError
-    ├── SpecError            the manifest must be edited
-    │   └── SQLError         a query doesn't parse, isn't row-wise, or reaches outside its inputs
-    ├── DataError            the data must be mended, or the manifest
-    │   ├── SourceMissing    no file matches
-    │   ├── SourceUnreadable truncated, corrupt, wrong compression or encoding as a whole
-    │   ├── SourceChanged    a file changed while it was read (a retry plans it anew)
-    │   ├── ColumnMissing    a declared column isn't in the file
-    │   ├── NewColumn        a file has a column that the contract refuses
-    │   ├── BadRow           a row is bad and the manifest says Fail
-    │   ├── ToleranceExceeded
-    │   └── StepFailed       a query failed on the data (division by zero, overflow)
-    ├── SinkError
-    │   ├── TableMissing     createTable: Never, and there is none
-    │   ├── TableMismatch    the table's columns don't fit the rows
-    │   ├── SinkRefused      Postgres refuses the rows (a constraint, a right)
-    │   └── OlderThanPublished  Replace by a run older than what the table holds
-    ├── Fenced               a newer execution of the run key has taken over: this one must do nothing
-    ├── ReprocessRefused     the run key was processed before and can't be again
-    ├── ConfigError          the worker's own configuration
-    │   ├── UnknownConnection
-    │   └── SecretMissing    a Secret's key isn't mounted (yet)
-    └── Unavailable          an outage: a retry can help
-        ├── PostgresUnavailable
-        └── TemporalUnavailable
+TidemillError
+├── SpecError            the manifest must be edited
+│   └── SQLError         a query doesn't parse, isn't row-wise, or reaches outside its inputs
+├── DataError            the data must be mended, or the manifest
+│   ├── SourceMissing    no file matches
+│   ├── SourceUnreadable truncated, corrupt, wrong compression or encoding as a whole
+│   ├── SourceChanged    a file changed while it was read (a retry plans it anew)
+│   ├── ColumnMissing    a declared column isn't in the file
+│   ├── NewColumn        a file has a column that the contract refuses
+│   ├── BadRow           a row is bad and the manifest says Fail
+│   ├── ToleranceExceeded
+│   └── StepFailed       a query failed on the data (division by zero, overflow)
+├── SinkError
+│   ├── TableMissing     createTable: Never, and there is none
+│   ├── TableMismatch    the table's columns don't fit the rows
+│   ├── SinkRefused      Postgres refuses the rows (a constraint, a right)
+│   └── OlderThanPublished  Replace by a run older than what the table holds
+├── Fenced               a newer execution of the run key has taken over: this one must do nothing
+├── ReprocessRefused     the run key was processed before and can't be again
+├── ConfigError          the worker's own configuration
+│   ├── UnknownConnection
+│   └── SecretMissing    a Secret's key isn't mounted (yet)
+└── Unavailable          an outage: a retry can help
+    ├── PostgresUnavailable
+    └── TemporalUnavailable
 """
 
 from __future__ import annotations

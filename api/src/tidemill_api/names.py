@@ -14,7 +14,7 @@ FINALIZER: Final = "tidemill.dev/finalizer"
 ANNOTATION_PAUSED: Final = "tidemill.dev/paused"
 """On a DataPipeline: a person's pause; the value is the reason."""
 ANNOTATION_RELEASE: Final = "tidemill.dev/release"
-"""On an object that is being deleted while Temporal can't be reached: `"true"` lets it go without cleaning up in Temporal."""
+"""On an object that is being deleted while Temporal is out of reach: `"true"` lets it go without cleaning up there."""
 ANNOTATION_ADOPT: Final = "tidemill.dev/adopt-uid"
 """On a DataPipeline: uid of its former self (before a restored backup), whose Schedule it takes over."""
 

@@ -1,13 +1,8 @@
-"""The four kinds of `tidemill.dev/v1alpha1`: one file a kind, each the single truth for its fields, defaults and rules."""
+"""The four kinds of `tidemill.dev/v1alpha1`: each file is the single truth for its fields, defaults and rules."""
 
-from tidemill_api.v1alpha1._base import (
-    Condition,
-    Model,
-    ObjectMeta,
-    Rule,
-    parse_bytes,
-    parse_duration,
-)
+from tidemill_api.v1alpha1._base import ListKey, Model, Rule, field_path
+from tidemill_api.v1alpha1._object import Condition, ObjectMeta, PrinterColumn, Resource, Served
+from tidemill_api.v1alpha1._types import parse_bytes, parse_duration, parse_timestamp
 from tidemill_api.v1alpha1.datapipeline import DataPipeline, DataPipelineSpec, DataPipelineStatus
 from tidemill_api.v1alpha1.datapipelinerun import (
     DataPipelineRun,
@@ -25,7 +20,7 @@ from tidemill_api.v1alpha1.workerpool import WorkerPool, WorkerPoolSpec, WorkerP
 
 GROUP = "tidemill.dev"
 VERSION = "v1alpha1"
-KINDS = (DataPipeline, WorkerPool, DataPipelineRun, TemporalConnection)
+KINDS: tuple[type[Resource], ...] = (DataPipeline, WorkerPool, DataPipelineRun, TemporalConnection)
 """The root models, in the order in which people meet them."""
 
 __all__ = [
@@ -39,17 +34,23 @@ __all__ = [
     "DataPipelineRunStatus",
     "DataPipelineSpec",
     "DataPipelineStatus",
+    "ListKey",
     "Model",
     "ObjectMeta",
+    "PrinterColumn",
+    "Resource",
     "Rule",
     "RunPhase",
     "RunSummary",
+    "Served",
     "TemporalConnection",
     "TemporalConnectionSpec",
     "TemporalConnectionStatus",
     "WorkerPool",
     "WorkerPoolSpec",
     "WorkerPoolStatus",
+    "field_path",
     "parse_bytes",
     "parse_duration",
+    "parse_timestamp",
 ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tidemill_api.v1alpha1._base import Condition, LocalRef, Model, ObjectMeta, PartName, Rule
-
-ParameterValue = Annotated[str, Field(max_length=4096)] | bool | int | float
+from tidemill_api.v1alpha1._base import Model, Rule
+from tidemill_api.v1alpha1._object import AGE, Conditions, Generation, PrinterColumn, Resource, Served, condition
+from tidemill_api.v1alpha1._types import LocalRef, ParameterName, Scalar
 
 
 class DataPipelineRunSpec(Model):
@@ -16,16 +16,15 @@ class DataPipelineRunSpec(Model):
 
     pipeline_ref: LocalRef
     """The pipeline to run, in this namespace."""
-    parameters: Annotated[dict[PartName, Any], Field(max_length=32, json_schema_extra={"x-tidemill-values": "scalar"})] = (
-        Field(default_factory=dict)
-    )
-    """Values for the pipeline's parameters (string, number or boolean, as the parameter's type says); those not given keep their defaults."""
+    parameters: Annotated[dict[ParameterName, Scalar], Field(max_length=32)] = Field(default_factory=dict)
+    """Values for the pipeline's parameters: text or a whole number; booleans, fractions and dates as text (`"true"`,
+    `"0.5"`). Those not given keep their defaults."""
 
     rules = (
         Rule(
             cel="self == oldSelf",
             message="a run's spec can't be changed: make another DataPipelineRun",
-            holds=lambda s: True,  # a transition: only the API server knows the old object
+            holds=lambda _: True,  # a transition: only the API server knows the old object
         ),
     )
 
@@ -65,9 +64,9 @@ class RunSummary(Model):
 class DataPipelineRunStatus(Model):
     """What became of the run."""
 
-    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    observed_generation: Generation | None = None
     """The generation that this status speaks of."""
-    conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = ()
+    conditions: Conditions = ()
     """Ready (True once the run has succeeded), and Reconciling or Stalled while they are true."""
     phase: RunPhase | None = None
     """Pending, Running, Succeeded, Failed, Skipped or Cancelled."""
@@ -75,12 +74,27 @@ class DataPipelineRunStatus(Model):
     """Ids, times, rows and error of the run."""
 
 
-class DataPipelineRun(Model):
+class DataPipelineRun(Resource):
     """A run of a pipeline, asked for by hand."""
+
+    served = Served(
+        plural="datapipelineruns",
+        short_name="dplrun",
+        columns=(
+            PrinterColumn("Pipeline", ".spec.pipelineRef.name"),
+            PrinterColumn("Phase", ".status.phase"),
+            PrinterColumn("Read", ".status.run.rowsRead", "integer"),
+            PrinterColumn("Loaded", ".status.run.rowsLoaded", "integer"),
+            PrinterColumn("Rejected", ".status.run.rowsRejected", "integer"),
+            PrinterColumn("Finished", ".status.run.finishedAt", "date"),
+            AGE,
+            PrinterColumn("Message", condition("Ready", "message"), wide=True),
+            PrinterColumn("Workflow", ".status.run.workflowId", wide=True),
+        ),
+    )
 
     api_version: Literal["tidemill.dev/v1alpha1"] = "tidemill.dev/v1alpha1"
     kind: Literal["DataPipelineRun"] = "DataPipelineRun"
-    metadata: ObjectMeta
     spec: DataPipelineRunSpec
     """Which pipeline to run, and with what."""
     status: DataPipelineRunStatus | None = None

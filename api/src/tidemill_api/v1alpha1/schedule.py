@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tidemill_api.v1alpha1._base import Duration, Model, Rule, parse_duration
+from tidemill_api.v1alpha1._base import Model, Rule
+from tidemill_api.v1alpha1._types import ZERO_DURATION, Duration, Timestamp, parse_duration, parse_timestamp
 
 CalendarField = Annotated[
-    str, Field(pattern=r"^[0-9A-Za-z*,/-]+$", min_length=1, max_length=256, examples=["0", "*/15", "1-5", "MON-FRI"])
+    str, Field(pattern=r"^[0-9A-Za-z*,/-]+$", max_length=256, examples=["0", "*/15", "1-5", "MON-FRI"])
 ]
-Timestamp = Annotated[
-    str,
-    Field(
-        max_length=40,
-        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$",
-        examples=["2026-01-01T00:00:00Z"],
-        json_schema_extra={"format": "date-time"},
-    ),
-]
-"""A moment (RFC 3339)."""
-
 OverlapPolicy = Literal["Skip", "BufferOne", "BufferAll", "CancelOther", "TerminateOther", "AllowAll"]
 
 
@@ -37,9 +26,9 @@ class Interval(Model):
 
     rules = (
         Rule(
-            cel="!self.every.matches('^(0+(ms|s|m|h|d))+$') && !self.every.matches('^([0-9]+ms)+$')",
+            cel=f"!self.every.matches('{ZERO_DURATION}') && !self.every.contains('ms')",
             message="every must be at least 1s, in whole seconds, such as 30s, 15m or 6h",
-            holds=lambda s: parse_duration(s.every) > timedelta(0) and set(re.findall(r"[a-z]+", s.every)) != {"ms"},
+            holds=lambda s: parse_duration(s.every) > timedelta(0) and "ms" not in s.every,
             field=".every",
         ),
     )
@@ -72,7 +61,8 @@ class Schedule(Model):
     crons: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=256, examples=["15 * * * *"])], ...], Field(max_length=32)
     ] = ()
-    """Cron lines of five fields (minute, hour, day of month, month, day of week), or @hourly, @daily, @weekly, @monthly, @yearly."""
+    """Cron lines of five fields (minute, hour, day of month, month, day of week), or @hourly, @daily, @weekly,
+    @monthly, @yearly."""
     intervals: Annotated[tuple[Interval, ...], Field(max_length=32)] = ()
     """Every so often."""
     calendars: Annotated[tuple[Calendar, ...], Field(max_length=32)] = ()
@@ -83,7 +73,9 @@ class Schedule(Model):
     """No run before this moment."""
     end_at: Timestamp | None = None
     """No run after this moment."""
-    time_zone: Annotated[str, Field(min_length=1, max_length=64, examples=["America/New_York"])] = "UTC"
+    time_zone: Annotated[str, Field(pattern=r"^[A-Za-z0-9+_/-]+$", max_length=64, examples=["America/New_York"])] = (
+        "UTC"
+    )
     """IANA time zone of crons and calendars."""
     overlap_policy: OverlapPolicy = "Skip"
     """What happens to a run that is due while another is open. It holds for runs by hand too."""
@@ -104,11 +96,9 @@ class Schedule(Model):
         Rule(
             cel="!has(self.startAt) || !has(self.endAt) || timestamp(self.startAt) < timestamp(self.endAt)",
             message="endAt must be later than startAt",
-            holds=lambda s: s.start_at is None or s.end_at is None or _moment(s.start_at) < _moment(s.end_at),
+            holds=lambda s: (
+                s.start_at is None or s.end_at is None or parse_timestamp(s.start_at) < parse_timestamp(s.end_at)
+            ),
             field=".endAt",
         ),
     )
-
-
-def _moment(text: str) -> float:
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()

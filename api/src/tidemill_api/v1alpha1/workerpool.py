@@ -1,4 +1,4 @@
-"""`WorkerPool`: the workers that run pipelines, and all that those pipelines can reach. A pool is the trust boundary."""
+"""`WorkerPool`: the workers that run pipelines, and all that those can reach. A pool is the trust boundary."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from tidemill_api.v1alpha1._base import (
-    Condition,
-    Duration,
-    LocalRef,
-    Model,
-    ObjectMeta,
-    PartName,
-    Rule,
-    SecretValue,
-)
+from tidemill_api.v1alpha1._base import ListKey, Model, Rule
+from tidemill_api.v1alpha1._object import AGE, Conditions, Generation, PrinterColumn, Resource, Served, condition
+from tidemill_api.v1alpha1._types import Duration, LocalRef, PartName, Quantity, SecretValue, SQLName
 
-Label = Annotated[str, Field(max_length=253)]
+_QUALIFIED = r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
+LabelKey = Annotated[str, Field(pattern=f"^{_QUALIFIED}$", max_length=253)]
+LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$", max_length=63)]
+ResourceName = Annotated[str, Field(pattern=f"^{_QUALIFIED}$", max_length=253)]
 
 
 class TemporalRef(Model):
@@ -30,7 +26,7 @@ class TemporalRef(Model):
 class ServiceAccountSettings(Model):
     """The pool's ServiceAccount. Its pods get no API token."""
 
-    annotations: Annotated[dict[Label, Annotated[str, Field(max_length=4096)]], Field(max_length=32)] = Field(
+    annotations: Annotated[dict[LabelKey, Annotated[str, Field(max_length=4096)]], Field(max_length=32)] = Field(
         default_factory=dict
     )
     """Annotations, for workload identity."""
@@ -39,9 +35,7 @@ class ServiceAccountSettings(Model):
 class LabelSelector(Model):
     """Chooses objects by their labels; empty chooses all."""
 
-    match_labels: Annotated[dict[Label, Annotated[str, Field(max_length=63)]], Field(max_length=32)] = Field(
-        default_factory=dict
-    )
+    match_labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=32)] = Field(default_factory=dict)
     """Labels that must be there, with these values."""
 
 
@@ -56,7 +50,8 @@ class FilesConnection(Model):
     """A place of files."""
 
     url: Annotated[str, Field(pattern=r"^file:///[^\x00]*$", max_length=1024)]
-    """Folder as a URL: `file:///data/landing/` is a folder of the worker's pod (a volume that `template` mounts). Paths of sources are relative to it and can't leave it."""
+    """Folder as a URL: `file:///data/landing/` is a folder of the worker's pod (a volume that `template` mounts).
+    Paths of sources are relative to it and can't leave it."""
 
 
 class PostgresPool(Model):
@@ -73,7 +68,7 @@ class PostgresConnection(Model):
 
     dsn: SecretValue
     """Connection string (`postgresql://user:password@host:5432/database`), in a Secret."""
-    schemas: Annotated[tuple[PartName, ...], Field(min_length=1, max_length=32)] = ("public",)
+    schemas: Annotated[tuple[SQLName, ...], Field(min_length=1, max_length=32)] = ("public",)
     """Schemas in which pipelines may write; Tidemill's own (`tidemill`) never."""
     access: Literal["Read", "Write"] = "Write"
     """Write: sinks may use it."""
@@ -119,7 +114,7 @@ class Metastore(Model):
 class WorkerPoolSpec(Model):
     """The workers and all that their pipelines can reach."""
 
-    image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    image: Annotated[str, Field(pattern=r"^[!-~]+$", max_length=512)] | None = None
     """Image of the workers; the operator's default if not given."""
     temporal: TemporalRef | None = None
     """Which Temporal; the operator's own if not given."""
@@ -131,19 +126,17 @@ class WorkerPoolSpec(Model):
     """Number of workers; `kubectl scale` and autoscalers write it through the scale subresource."""
     concurrency: Concurrency = Concurrency()
     """How much one worker does at once."""
-    resources: Annotated[
-        dict[str, Any],
-        Field(json_schema_extra={"x-tidemill-schema": "resources"}),
-    ] = Field(default_factory=lambda: {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}})
+    resources: dict[Literal["requests", "limits"], Annotated[dict[ResourceName, Quantity], Field(max_length=16)]] = (
+        Field(default={"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}})
+    )
     """Requests and limits of a worker's container, as in a pod."""
-    connections: Annotated[tuple[Connection, ...], Field(min_length=1, max_length=64, json_schema_extra={"x-tidemill-list-key": "name"})]
+    connections: Annotated[tuple[Connection, ...], Field(min_length=1, max_length=64), ListKey("name")]
     """All that pipelines of this pool can reach."""
     metastore: Metastore
     """Where runs, slots and dead letters are kept."""
-    template: Annotated[dict[str, Any], Field(json_schema_extra={"x-tidemill-schema": "free-form"})] = Field(
-        default_factory=dict
-    )
-    """A pod template laid over Tidemill's: nodeSelector, tolerations, affinity, volumes, mounts, env, labels, annotations. Checked by a dry-run apply."""
+    template: dict[str, Any] = Field(default_factory=dict)
+    """A pod template laid over Tidemill's: nodeSelector, tolerations, affinity, volumes, mounts, env, labels,
+    annotations. Checked by a dry-run apply."""
     deletion_policy: Literal["Wait", "Cancel"] = "Wait"
     """When the pool is deleted: Wait for open runs and for pipelines that use it, or Cancel the runs."""
 
@@ -164,9 +157,9 @@ class WorkerPoolSpec(Model):
 class WorkerPoolStatus(Model):
     """What the operator saw of the pool."""
 
-    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    observed_generation: Generation | None = None
     """The generation that this status speaks of."""
-    conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = ()
+    conditions: Conditions = ()
     """Ready, and Reconciling or Stalled while they are true."""
     replicas: Annotated[int, Field(ge=0)] | None = None
     """Workers there are."""
@@ -180,12 +173,26 @@ class WorkerPoolStatus(Model):
     """Pipelines that use the pool."""
 
 
-class WorkerPool(Model):
+class WorkerPool(Resource):
     """Workers that run pipelines, and all that those pipelines can reach."""
+
+    served = Served(
+        plural="workerpools",
+        short_name="wpool",
+        scale=True,
+        columns=(
+            PrinterColumn("Ready", condition("Ready", "status")),
+            PrinterColumn("Wished", ".spec.replicas", "integer"),
+            PrinterColumn("Workers", ".status.readyReplicas", "integer"),
+            PrinterColumn("Pipelines", ".status.pipelines", "integer"),
+            AGE,
+            PrinterColumn("Image", ".spec.image", wide=True),
+            PrinterColumn("Message", condition("Ready", "message"), wide=True),
+        ),
+    )
 
     api_version: Literal["tidemill.dev/v1alpha1"] = "tidemill.dev/v1alpha1"
     kind: Literal["WorkerPool"] = "WorkerPool"
-    metadata: ObjectMeta
     spec: WorkerPoolSpec
     """The workers and all that their pipelines can reach."""
     status: WorkerPoolStatus | None = None

@@ -1,0 +1,146 @@
+"""What a pipeline reads: files, how they are written, which columns they have, and what is done when they differ."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tidemill_api.v1alpha1._base import ListKey, Model, Rule
+from tidemill_api.v1alpha1._types import Identifier, PartName
+
+COLUMN_TYPE_PATTERN = (
+    r"^(boolean|int16|int32|int64|float32|float64|string|date|timestamp|timestamptz"
+    r"|decimal\(([1-9]|[12][0-9]|3[0-8]),([0-9]|[12][0-9]|3[0-8])\))$"
+)
+HeaderName = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=256, examples=["Cost Total $"])]
+"""The name of a column in a file."""
+
+
+class CSV(Model):
+    """Comma-separated values (RFC 4180, with the freedoms that real files take)."""
+
+    header: bool = True
+    """The first line holds the columns' names; true if not given. If false, `columns` gives them in order."""
+    delimiter: Annotated[str, Field(min_length=1, max_length=1, pattern=r"^[^\"\r\n\x00]$")] = ","
+    """One character between values; a comma if not given."""
+    quote: Annotated[str, Field(min_length=1, max_length=1, pattern=r"^[^\r\n\x00]$")] = '"'
+    """The character around values that hold delimiters; doubled inside. A double quote if not given."""
+    null_values: Annotated[tuple[Annotated[str, Field(max_length=64)], ...], Field(max_length=32)] = ("",)
+    """Texts that mean a missing value; the empty text if not given."""
+    quoted_newlines: bool = True
+    """Quoted values may hold line breaks; true if not given."""
+    encoding: Literal["utf-8", "latin-1"] = "utf-8"
+    """Encoding of the text; utf-8 if not given."""
+
+    rules = (
+        Rule(
+            cel="(has(self.delimiter) ? self.delimiter : ',') != (has(self.quote) ? self.quote : '\"')",
+            message="delimiter and quote must differ",
+            holds=lambda s: s.delimiter != s.quote,
+            field=".quote",
+        ),
+    )
+
+
+class Format(Model):
+    """How the files are written; exactly one."""
+
+    csv: CSV
+    """Comma-separated values."""
+
+
+class FileSource(Model):
+    """Files below a connection's folder."""
+
+    path: Annotated[str, Field(min_length=1, max_length=1024, examples=["flights/*.csv.gz"])]
+    """Path relative to the connection's folder; `*`, `?`, `[...]` and `**` match several files, which are read in the
+    order of their names."""
+    format: Format
+    """How the files are written."""
+    compression: Literal["Auto", "None", "Gzip", "Zip"] = "Auto"
+    """Auto (if not given) goes by the name's ending: .gz, .zip, else none. A zip's members are read one after another.
+    """
+
+    rules = (
+        Rule(
+            cel="!self.path.startsWith('/') && !self.path.split('/').exists(p, p == '..')",
+            message="path must be relative and stay below the connection's folder: no leading slash, no '..'",
+            holds=lambda s: not s.path.startswith("/") and ".." not in s.path.split("/"),
+            field=".path",
+        ),
+    )
+
+
+class Column(Model):
+    """What must hold for a column of a source."""
+
+    name: Identifier
+    """Name of the column, as steps and sinks see it."""
+    from_: Annotated[HeaderName | None, Field(alias="from")] = None
+    """Name in the file, where it differs."""
+    type: Annotated[str, Field(pattern=COLUMN_TYPE_PATTERN, max_length=16, examples=["int32", "decimal(18,2)"])]
+    """boolean, int16, int32, int64, float32, float64, decimal(P,S), string, date, timestamp or timestamptz."""
+    required: bool = False
+    """A row without a value here is bad; false if not given."""
+
+    rules = (
+        Rule(
+            cel="size(bytes(self.name)) <= 63",
+            message="name is longer than the 63 bytes that Postgres keeps",
+            holds=lambda s: len(s.name.encode()) <= 63,
+            field=".name",
+        ),
+        Rule(
+            cel="!self.type.startsWith('decimal(') || int(self.type.substring(8, self.type.indexOf(','))) "
+            ">= int(self.type.substring(self.type.indexOf(',') + 1, size(self.type) - 1))",
+            message="decimal(precision,scale): the scale can't be greater than the precision",
+            holds=lambda s: _scale_fits(s.type),
+            field=".type",
+        ),
+    )
+
+
+class Contract(Model):
+    """What happens when files differ from the declared columns."""
+
+    new_columns: Literal["Ignore", "Fail"] = "Ignore"
+    """Columns that a file has beyond the declared ones: left out (Ignore, if not given), or the run fails. Where no
+    columns are declared, all are read, with inferred types."""
+    bad_values: Literal["DeadLetter", "Fail"] = "DeadLetter"
+    """Rows with a value of the wrong type, a missing required value or a wrong number of fields: kept as dead letters
+    (if not given), or the run fails."""
+
+
+class Source(Model):
+    """Something to read."""
+
+    name: PartName
+    """Name; steps and SQL call it so."""
+    connection: PartName
+    """A connection of the pool."""
+    files: FileSource
+    """Files to read."""
+    columns: Annotated[tuple[Column, ...], Field(max_length=512), ListKey("name")] = ()
+    """Declared columns; only these are read then. Without any, all columns of the files are read and their types
+    inferred."""
+    contract: Contract = Contract()
+    """What happens when files differ from the declared columns."""
+
+    rules = (
+        Rule(
+            cel="!(has(self.files.format.csv.header) && !self.files.format.csv.header) "
+            "|| (has(self.columns) && size(self.columns) > 0)",
+            message="files without a header need columns, in the files' order",
+            holds=lambda s: s.files.format.csv.header or len(s.columns) > 0,
+            field=".columns",
+        ),
+    )
+
+
+def _scale_fits(column_type: str) -> bool:
+    """Whether a decimal's scale is at most its precision; true for every other type."""
+    if not column_type.startswith("decimal("):
+        return True
+    precision, scale = column_type.removeprefix("decimal(").removesuffix(")").split(",")
+    return int(scale) <= int(precision)

@@ -1,0 +1,72 @@
+"""What a pipeline does to rows between reading and loading."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tidemill_api.v1alpha1._base import ListKey, Model, Rule
+from tidemill_api.v1alpha1._types import PartName
+
+
+class RowRule(Model):
+    """A condition that each row must meet."""
+
+    name: PartName
+    """Name, kept with each dead letter."""
+    expression: Annotated[str, Field(min_length=1, max_length=4096, examples=["month BETWEEN 1 AND 12"])]
+    """SQL condition over the row's columns (DuckDB's dialect) and `$parameters`. A row breaks it when it is false or
+    NULL."""
+
+
+class ValidateStep(Model):
+    """Rules over rows."""
+
+    rules_: Annotated[tuple[RowRule, ...], Field(alias="rules", min_length=1, max_length=128), ListKey("name")]
+    """The rules; all are checked, a dead letter names each one that it broke."""
+    on_error: Literal["DeadLetter", "Skip", "Fail"] = "DeadLetter"
+    """What happens to a row that breaks a rule: kept as a dead letter (if not given), left out and counted, or the run
+    fails."""
+
+
+class SQLStep(Model):
+    """A query over the step's inputs."""
+
+    query: Annotated[str, Field(min_length=1, max_length=32768)]
+    """One SELECT (DuckDB's dialect) over the inputs, by their names, and `$parameters`. It must be row-wise in the
+    first input: no aggregate, window, DISTINCT, LIMIT, ORDER BY, set operation, RIGHT or FULL join, or volatile
+    function."""
+
+
+class Step(Model):
+    """Something done to rows: exactly one of validate and sql."""
+
+    name: PartName
+    """Name; later steps, sinks and SQL call it so."""
+    inputs: Annotated[tuple[PartName, ...], Field(min_length=1, max_length=16)]
+    """Sources or steps. The first one drives: its rows are worked on chunk by chunk; the others are joined whole."""
+    validate_: Annotated[ValidateStep | None, Field(alias="validate")] = None
+    """Rules over rows."""
+    sql: SQLStep | None = None
+    """A query over the inputs."""
+
+    rules = (
+        Rule(
+            cel="has(self.validate) != has(self.sql)",
+            message="a step is exactly one of: validate, sql",
+            holds=lambda s: (s.validate_ is None) != (s.sql is None),
+        ),
+        Rule(
+            cel="!has(self.validate) || size(self.inputs) == 1",
+            message="a validate step has exactly one input",
+            holds=lambda s: s.validate_ is None or len(s.inputs) == 1,
+            field=".inputs",
+        ),
+        Rule(
+            cel="self.inputs.all(i, self.inputs.exists_one(j, j == i))",
+            message="inputs must differ from each other",
+            holds=lambda s: len(set(s.inputs)) == len(s.inputs),
+            field=".inputs",
+        ),
+    )
