@@ -10,8 +10,8 @@ from tidemill_check.problem import Problem, suggestion
 
 
 def check_graph(spec: DataPipelineSpec) -> tuple[Problem, ...]:
-    """Every fault of the graph: double names, unknown inputs, cycles, sources and steps that nothing reads."""
-    return (*_double_names(spec), *_unknown_inputs(spec), *_cycles(spec), *_unread(spec))
+    """Every fault of the graph: unknown inputs, cycles, sources and steps that nothing reads. (The models refuse double names.)"""
+    return (*_unknown_inputs(spec), *_cycles(spec), *_unread(spec))
 
 
 def inputs_of(spec: DataPipelineSpec) -> dict[str, tuple[str, ...]]:
@@ -44,16 +44,6 @@ def _readable(spec: DataPipelineSpec) -> list[tuple[str, str]]:
 
 def _problem(field: str, message: str) -> Problem:
     return Problem(field=field, reason=conditions.INVALID_GRAPH, message=message)
-
-
-def _double_names(spec: DataPipelineSpec) -> Iterator[Problem]:
-    sinks = [(f"spec.sinks[{index}]", sink.name) for index, sink in enumerate(spec.sinks)]
-    for what, members in (("source and step", _readable(spec)), ("sink", sinks)):
-        first: dict[str, str] = {}
-        for field, name in members:
-            if name in first:
-                yield _problem(f"{field}.name", f"{name} is already the name of {first[name]}; every {what} needs its own")
-            first.setdefault(name, field)
 
 
 def _unknown_inputs(spec: DataPipelineSpec) -> Iterator[Problem]:

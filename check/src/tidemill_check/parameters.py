@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from typing import Final
@@ -27,13 +28,9 @@ def check_parameters(spec: DataPipelineSpec, given: Mapping[str, object]) -> tup
 
 
 def check_defaults(spec: DataPipelineSpec) -> tuple[Problem, ...]:
-    """Defaults that don't have the type of their parameter, and double names; fields are those of the DataPipeline."""
+    """Defaults that don't have the type of their parameter; fields are those of the DataPipeline."""
     found = []
-    seen: set[str] = set()
     for index, parameter in enumerate(spec.parameters):
-        if parameter.name in seen:
-            found.append(_problem(f"spec.parameters[{index}].name", f"{parameter.name} is declared twice"))
-        seen.add(parameter.name)
         if parameter.default is not None:
             try:
                 typed_value(parameter.type, parameter.default)
@@ -61,7 +58,10 @@ def bind_parameters(spec: DataPipelineSpec, given: Mapping[str, object], run_tim
 
 
 def typed_value(kind: str, value: object) -> ParameterValue:
-    """A value from JSON as the Python type of the parameter type `kind`. Raises ValueError that says what would be right."""
+    """A value as the Python type of the parameter type `kind`: text of any type, or what JSON has for it.
+
+    Raises ValueError that says what would be right.
+    """
     typed = _TYPES[kind](value)
     if typed is None:
         shown = json.dumps(value, default=str, ensure_ascii=False)
@@ -90,20 +90,21 @@ def _faults(spec: DataPipelineSpec, given: Mapping[str, object]) -> Iterator[tup
 
 
 def _integer(value: object) -> int | None:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # JSON has one kind of number: 3.0 and 3 are the same
-    fits = isinstance(value, int) and not isinstance(value, bool) and -INT64 <= value < INT64
-    return value if fits and isinstance(value, int) else None
+    if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]{1,20}", value):
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and -INT64 <= value < INT64 else None
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?", text):
         return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
+    number = float(text)
     return number if math.isfinite(number) else None
+
+
+def _boolean(value: object) -> bool | None:
+    return {"true": True, "false": False}.get(value if isinstance(value, str) else json.dumps(value, default=str))
 
 
 def _date(value: object) -> date | None:
@@ -129,15 +130,15 @@ _TYPES: Final[Mapping[str, Callable[[object], ParameterValue | None]]] = {
     "string": lambda value: value if isinstance(value, str) else None,
     "integer": _integer,
     "number": _number,
-    "boolean": lambda value: value if isinstance(value, bool) else None,
+    "boolean": _boolean,
     "date": _date,
     "timestamp": _timestamp,
 }
 _RIGHT: Final[Mapping[str, str]] = {
-    "string": "a string (in quotes)",
-    "integer": "an integer (64 bits), such as 42",
-    "number": "a finite number, such as 0.5",
-    "boolean": "a boolean: true or false, without quotes",
+    "string": "text (in quotes)",
+    "integer": "an integer of 64 bits, such as 42",
+    "number": "a number, such as '0.5'",
+    "boolean": "a boolean: 'true' or 'false'",
     "date": "a date, such as '2026-01-31'",
     "timestamp": "a timestamp, such as '2026-01-31T06:00:00Z'",
 }
