@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from tidemill_api.contract import ScheduleMemo, TemporalAddress
 from tidemill_api.errors import TidemillError, Unavailable
+from tidemill_api.names import PipelineId
 from tidemill_operator.actions import ScheduleWish
 from tidemill_operator.views import ConnectionKey, RunSeen, ScheduleEntry, ScheduleSeen
 
@@ -90,30 +91,34 @@ class Kubernetes(Protocol):
 
 
 class Temporal(Protocol):
-    """One Temporal namespace. Raises TemporalUnavailable for outages; every call has a timeout."""
+    """One Temporal namespace. Raises TemporalUnavailable or TemporalRefusedError; every call has a timeout."""
 
     async def describe_schedule(self, schedule: str) -> ScheduleSeen | None:
         """The Schedule as it is now, or None if there is none."""
         ...
 
-    async def create_schedule(self, wish: ScheduleWish, *, paused: bool, note: str) -> None:
-        """Make it. Raises ConflictError if there is one of that id."""
+    async def create_schedule(self, wish: ScheduleWish, *, paused: bool, note: str) -> ScheduleSeen:
+        """Make it, and say what the server made of it. Raises TemporalConflictError if there is one of that id."""
         ...
 
-    async def update_schedule(self, wish: ScheduleWish, *, paused: bool, note: str, token: bytes) -> None:
-        """Replace spec, action and policies. Raises ConflictError if it changed since `token` was read."""
+    async def update_schedule(self, wish: ScheduleWish, *, paused: bool, note: str, token: bytes) -> ScheduleSeen:
+        """Replace spec, action and policies. Raises TemporalConflictError if it changed since `token` was read."""
         ...
 
-    async def set_pause(self, schedule: str, *, paused: bool, note: str, token: bytes) -> None:
-        """Change pause and note alone. Raises ConflictError if it changed since `token` was read."""
+    async def set_pause(self, schedule: str, *, paused: bool, note: str, token: bytes) -> ScheduleSeen:
+        """Change pause and note alone. Raises TemporalConflictError if it changed since `token` was read."""
         ...
 
     async def delete_schedule(self, schedule: str) -> bool:
         """Remove it; False if there was none."""
         ...
 
+    async def open_runs(self, pipeline: PipelineId) -> tuple[RunSeen, ...]:
+        """The pipeline's open runs."""
+        ...
+
     async def start_run(
-        self, workflow_id: str, task_queue: str, run_input: Mapping[str, Any], owner: ScheduleMemo
+        self, workflow_id: str, task_queue: str, run_input: Mapping[str, Any], pipeline: ScheduleMemo, asked_by: str
     ) -> RunSeen:
         """Start it, or find the one that was ever started under this id (open or closed): repetition is harmless."""
         ...

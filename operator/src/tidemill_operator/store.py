@@ -1,0 +1,179 @@
+"""What is known, in memory: the latest objects of Kubernetes and the last sweep of each Temporal.
+
+The store makes no request. Watch events, lists and the answers to our own writes all come in by `put`; of two
+versions of an object the newer one stays, whichever arrives last.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from tidemill_operator.clients import Key, Object, PipelineInTemporal
+from tidemill_operator.views import ConnectionKey, RunSeen, ScheduleSeen
+
+_NOTHING: Final = PipelineInTemporal()
+
+
+@dataclass(slots=True)
+class TemporalView:
+    """The last sweep of one Temporal."""
+
+    pipelines: dict[str, PipelineInTemporal] = field(default_factory=dict)
+    """By Schedule id, which is the pipeline's id."""
+    runs: dict[str, RunSeen] = field(default_factory=dict)
+    """Runs by hand, the newest execution by workflow id."""
+    descriptions: dict[str, ScheduleSeen] = field(default_factory=dict)
+    swept: bool = False
+
+
+class MemoryStore:
+    """The latest known objects, with indexes by reference, and Temporal's side. `clients.Store` says what is promised."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, dict[tuple[str, str], Object]] = defaultdict(dict)
+        self._users: dict[Key, set[Key]] = defaultdict(set)  # what is referred to -> who refers to it
+        self._temporal: dict[ConnectionKey, TemporalView] = {}
+
+    # Kubernetes
+
+    def get(self, kind: str, namespace: str, name: str) -> Object | None:
+        """The latest known object; None: unknown."""
+        return self._objects[kind].get((namespace, name))
+
+    def objects(self, kind: str) -> Iterator[Object]:
+        """All known objects of a kind; the store may change meanwhile."""
+        return iter(tuple(self._objects[kind].values()))
+
+    def keys(self, kind: str) -> tuple[Key, ...]:
+        """Keys of all known objects of a kind."""
+        return tuple(Key(kind, namespace, name) for namespace, name in self._objects[kind])
+
+    def put(self, kind: str, manifest: Object) -> bool:
+        """Keep an object, unless a newer version of it is known. True if it was news."""
+        metadata = manifest["metadata"]
+        place = metadata.get("namespace", ""), metadata["name"]
+        known = self._objects[kind].get(place)
+        if known is not None and version(manifest) <= version(known):
+            return False
+        metadata.pop("managedFields", None)
+        self._reindex(kind, known, manifest)
+        self._objects[kind][place] = manifest
+        return True
+
+    def remove(self, kind: str, namespace: str, name: str, uid: str | None = None) -> Object | None:
+        """Forget an object that is gone (only if it has that uid, where one is given); what was known of it."""
+        known = self._objects[kind].get((namespace, name))
+        if known is None or (uid is not None and known["metadata"].get("uid") != uid):
+            return None
+        del self._objects[kind][(namespace, name)]
+        self._reindex(kind, known, None)
+        return known
+
+    def pipelines_of_pool(self, namespace: str, pool: str) -> tuple[str, ...]:
+        """Names of the pipelines that use a pool, sorted."""
+        return self._names_of(Key("WorkerPool", namespace, pool))
+
+    def runs_of_pipeline(self, namespace: str, pipeline: str) -> tuple[str, ...]:
+        """Names of the DataPipelineRuns of a pipeline, sorted."""
+        return self._names_of(Key("DataPipeline", namespace, pipeline))
+
+    def pools_of_connection(self, namespace: str, connection: str) -> tuple[str, ...]:
+        """Names of the pools that use a TemporalConnection, sorted."""
+        return self._names_of(Key("TemporalConnection", namespace, connection))
+
+    def _names_of(self, used: Key) -> tuple[str, ...]:
+        return tuple(sorted(user.name for user in self._users.get(used, ())))
+
+    def _reindex(self, kind: str, old: Object | None, new: Object | None) -> None:
+        before = reference(kind, old) if old is not None else None
+        after = reference(kind, new) if new is not None else None
+        if before == after:
+            return
+        if before is not None and old is not None:
+            self._users[before].discard(key_of(kind, old))
+            if not self._users[before]:
+                del self._users[before]
+        if after is not None and new is not None:
+            self._users[after].add(key_of(kind, new))
+
+    # Temporal
+
+    def temporal(self, connection: ConnectionKey) -> TemporalView:
+        """What is known of one Temporal; the sweep writes it."""
+        return self._temporal.setdefault(connection, TemporalView())
+
+    def forget_temporal(self, in_use: Iterable[ConnectionKey]) -> None:
+        """Drop what is known of Temporals that are no longer in use."""
+        for gone in set(self._temporal) - set(in_use):
+            del self._temporal[gone]
+
+    def in_temporal(self, connection: ConnectionKey, schedule: str) -> PipelineInTemporal:
+        """What the last sweep saw of the pipeline with that Schedule id."""
+        return self.temporal(connection).pipelines.get(schedule, _NOTHING)
+
+    def swept(self, connection: ConnectionKey) -> bool:
+        """Whether a sweep of that Temporal has succeeded."""
+        return self.temporal(connection).swept
+
+    def run_in_temporal(self, connection: ConnectionKey, workflow_id: str) -> RunSeen | None:
+        """The newest execution of a run by hand that a sweep saw."""
+        return self.temporal(connection).runs.get(workflow_id)
+
+    def description(self, connection: ConnectionKey, schedule: str) -> ScheduleSeen | None:
+        """The last description of a Schedule; None: describe it."""
+        return self.temporal(connection).descriptions.get(schedule)
+
+    def keep_description(self, connection: ConnectionKey, description: ScheduleSeen) -> None:
+        """Keep what a describe call said."""
+        self.temporal(connection).descriptions[description.id] = description
+
+    def drop_description(self, connection: ConnectionKey, schedule: str) -> None:
+        """Forget a description."""
+        self.temporal(connection).descriptions.pop(schedule, None)
+
+    def connections_with(self, schedule: str) -> tuple[ConnectionKey, ...]:
+        """Every Temporal in which the last sweep saw a Schedule of this id."""
+        return tuple(
+            connection
+            for connection, view in self._temporal.items()
+            if (seen := view.pipelines.get(schedule)) is not None and seen.entry is not None
+        )
+
+
+def version(manifest: Mapping[str, object]) -> int:
+    """An object's resourceVersion as a number (the API server promises that these compare, since 1.35)."""
+    metadata = manifest["metadata"]
+    text = metadata.get("resourceVersion", "") if isinstance(metadata, Mapping) else ""
+    return int(text) if text.isdigit() else 0
+
+
+def key_of(kind: str, manifest: Object) -> Key:
+    """An object's key."""
+    metadata = manifest["metadata"]
+    return Key(kind, metadata.get("namespace", ""), metadata["name"])
+
+
+def reference(kind: str, manifest: Object) -> Key | None:
+    """The one object of ours that an object refers to, if any; robust against any JSON."""
+    spec = manifest.get("spec")
+    match kind:
+        case "DataPipeline":
+            target, name = "WorkerPool", _name_at(spec, "workerPoolRef")
+        case "DataPipelineRun":
+            target, name = "DataPipeline", _name_at(spec, "pipelineRef")
+        case "WorkerPool":
+            target, name = "TemporalConnection", _name_at(spec, "temporal", "connectionRef")
+        case _:
+            return None
+    return Key(target, manifest["metadata"].get("namespace", ""), name) if name else None
+
+
+def _name_at(value: object, *path: str) -> str | None:
+    for part in (*path, "name"):
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(part)
+    return value if isinstance(value, str) else None
