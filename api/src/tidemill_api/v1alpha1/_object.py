@@ -80,6 +80,8 @@ class Served:
     columns: tuple[PrinterColumn, ...]
     scale: bool = False
     """With a scale subresource over spec.replicas, status.replicas and status.selector."""
+    selectable: tuple[str, ...] = ()
+    """JSONPaths of fields that a field selector may use."""
 
 
 class Resource(Model):

@@ -50,7 +50,7 @@ class Parameter(Model):
     name: ParameterName
     """Name; `run_time`, `interval_start` and `interval_end` are taken: they are the run's own."""
     type: Literal["string", "integer", "number", "boolean", "date", "timestamp"] = "string"
-    """Type of the value; string if not given. Dates and timestamps are written as in ISO 8601."""
+    """Type of the value. Dates and timestamps are written as in ISO 8601."""
     default: Scalar | None = None
     """Value of runs that don't give one: text or a whole number; booleans, fractions and dates as text (`"true"`,
     `"0.5"`). The parameters of a scheduled pipeline all need one."""
@@ -154,6 +154,7 @@ class DataPipeline(Resource):
     served = Served(
         plural="datapipelines",
         short_name="dpl",
+        selectable=(".spec.workerPoolRef.name",),
         columns=(
             PrinterColumn("Ready", condition("Ready", "status")),
             PrinterColumn("Schedule", ".status.scheduleSummary"),

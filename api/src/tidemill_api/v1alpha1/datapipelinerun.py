@@ -80,6 +80,7 @@ class DataPipelineRun(Resource):
     served = Served(
         plural="datapipelineruns",
         short_name="dplrun",
+        selectable=(".spec.pipelineRef.name",),
         columns=(
             PrinterColumn("Pipeline", ".spec.pipelineRef.name"),
             PrinterColumn("Phase", ".status.phase"),

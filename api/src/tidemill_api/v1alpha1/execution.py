@@ -21,7 +21,7 @@ class Chunking(Model):
 
     rules = (
         Rule(
-            cel="!self.maxBytes.matches('^0+[A-Za-z]*$')",
+            cel="!has(self.maxBytes) || !self.maxBytes.matches('^0+[A-Za-z]*$')",
             message="maxBytes must be more than 0, such as 64Mi",
             holds=lambda s: parse_bytes(s.max_bytes) > 0,
             field=".maxBytes",
@@ -43,7 +43,7 @@ class Retry(Model):
 
     rules = (
         Rule(
-            cel=f"!self.initialInterval.matches('{ZERO_DURATION}')",
+            cel=f"!has(self.initialInterval) || !self.initialInterval.matches('{ZERO_DURATION}')",
             message="initialInterval must be longer than 0, such as 1s",
             holds=lambda s: parse_duration(s.initial_interval) > timedelta(0),
             field=".initialInterval",
@@ -90,7 +90,7 @@ class Execution(Model):
 
     rules = (
         Rule(
-            cel=f"!self.timeout.matches('{ZERO_DURATION}')",
+            cel=f"!has(self.timeout) || !self.timeout.matches('{ZERO_DURATION}')",
             message="timeout must be longer than 0, such as 2h",
             holds=lambda s: parse_duration(s.timeout) > timedelta(0),
             field=".timeout",

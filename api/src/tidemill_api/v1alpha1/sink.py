@@ -21,7 +21,7 @@ class PostgresTable(Model):
     ]
     """Schema and table, `public.flights`; the schema must be one that the connection lists. Case is kept."""
     create_table: Literal["IfMissing", "Never"] = "IfMissing"
-    """Make the table from the rows' columns if it isn't there (if not given), or expect it."""
+    """Make the table from the rows' columns if it isn't there, or expect it to be there."""
 
     rules = (
         Rule(

@@ -21,17 +21,17 @@ class CSV(Model):
     """Comma-separated values (RFC 4180, with the freedoms that real files take)."""
 
     header: bool = True
-    """The first line holds the columns' names; true if not given. If false, `columns` gives them in order."""
+    """The first line holds the columns' names. If false, `columns` gives them in order."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1, pattern=r"^[^\"\r\n\x00]$")] = ","
-    """One character between values; a comma if not given."""
+    """One character between values."""
     quote: Annotated[str, Field(min_length=1, max_length=1, pattern=r"^[^\r\n\x00]$")] = '"'
-    """The character around values that hold delimiters; doubled inside. A double quote if not given."""
+    """The character around values that hold delimiters; doubled inside."""
     null_values: Annotated[tuple[Annotated[str, Field(max_length=64)], ...], Field(max_length=32)] = ("",)
-    """Texts that mean a missing value; the empty text if not given."""
+    """Texts that mean a missing value; only the empty text if not given."""
     quoted_newlines: bool = True
-    """Quoted values may hold line breaks; true if not given."""
+    """Quoted values may hold line breaks."""
     encoding: Literal["utf-8", "latin-1"] = "utf-8"
-    """Encoding of the text; utf-8 if not given."""
+    """Encoding of the text."""
 
     rules = (
         Rule(
@@ -59,7 +59,7 @@ class FileSource(Model):
     format: Format
     """How the files are written."""
     compression: Literal["Auto", "None", "Gzip", "Zip"] = "Auto"
-    """Auto (if not given) goes by the name's ending: .gz, .zip, else none. A zip's members are read one after another.
+    """Auto goes by the name's ending: .gz, .zip, else none. A zip's members are read one after another.
     """
 
     rules = (
@@ -82,7 +82,7 @@ class Column(Model):
     type: Annotated[str, Field(pattern=COLUMN_TYPE_PATTERN, max_length=16, examples=["int32", "decimal(18,2)"])]
     """boolean, int16, int32, int64, float32, float64, decimal(P,S), string, date, timestamp or timestamptz."""
     required: bool = False
-    """A row without a value here is bad; false if not given."""
+    """A row without a value here is bad."""
 
     rules = (
         Rule(
@@ -105,11 +105,11 @@ class Contract(Model):
     """What happens when files differ from the declared columns."""
 
     new_columns: Literal["Ignore", "Fail"] = "Ignore"
-    """Columns that a file has beyond the declared ones: left out (Ignore, if not given), or the run fails. Where no
+    """Columns that a file has beyond the declared ones: left out (Ignore), or the run fails (Fail). Where no
     columns are declared, all are read, with inferred types."""
     bad_values: Literal["DeadLetter", "Fail"] = "DeadLetter"
     """Rows with a value of the wrong type, a missing required value or a wrong number of fields: kept as dead letters
-    (if not given), or the run fails."""
+    (DeadLetter), or the run fails (Fail)."""
 
 
 class Source(Model):

@@ -26,7 +26,7 @@ class ValidateStep(Model):
     rules_: Annotated[tuple[RowRule, ...], Field(alias="rules", min_length=1, max_length=128), ListKey("name")]
     """The rules; all are checked, a dead letter names each one that it broke."""
     on_error: Literal["DeadLetter", "Skip", "Fail"] = "DeadLetter"
-    """What happens to a row that breaks a rule: kept as a dead letter (if not given), left out and counted, or the run
+    """What happens to a row that breaks a rule: kept as a dead letter, left out and counted, or the run
     fails."""
 
 

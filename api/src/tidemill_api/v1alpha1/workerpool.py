@@ -69,7 +69,7 @@ class PostgresConnection(Model):
     dsn: SecretValue
     """Connection string (`postgresql://user:password@host:5432/database`), in a Secret."""
     schemas: Annotated[tuple[SQLName, ...], Field(min_length=1, max_length=32)] = ("public",)
-    """Schemas in which pipelines may write; Tidemill's own (`tidemill`) never."""
+    """Schemas in which pipelines may write, only `public` if not given; Tidemill's own (`tidemill`) never."""
     access: Literal["Read", "Write"] = "Write"
     """Write: sinks may use it."""
     pool: PostgresPool = PostgresPool()
@@ -77,7 +77,7 @@ class PostgresConnection(Model):
 
     rules = (
         Rule(
-            cel="!self.schemas.exists(s, s == 'tidemill')",
+            cel="!has(self.schemas) || !self.schemas.exists(s, s == 'tidemill')",
             message="schemas can't list tidemill: that schema is Tidemill's own",
             holds=lambda s: "tidemill" not in s.schemas,
             field=".schemas",
