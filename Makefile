@@ -62,8 +62,8 @@ vet: sync ## Types: mypy --strict and pyright.
 	$(BIN)/pyright --warnings
 
 .PHONY: verify
-verify: sync ## Generated files are in step: regenerate in a copy, compare, untracked files included.
-	@$(BIN)/python tools/verify.py
+verify: sync ## Generated files are in step with the code, untracked ones included.
+	@$(BIN)/python tools/generate.py --check
 
 .PHONY: check
 check: lint vet verify ## All that needs no running component: lint, types, contracts, generated files.

@@ -1,64 +1,98 @@
-"""Make everything that is made from the models: `crds/` and `docs/reference/`.
+"""Make everything that is generated, or say whether it is in step with the code.
 
-`python tools/generate.py [--out DIR]` writes below DIR (the repository, if not given) and removes what it no longer makes.
-The same models give the same bytes.
+`make generate` writes; `make verify` (`--check`) compares what would be written with what is there, in memory, and
+names every file that differs, is missing, or lies in a generated folder without being generated (tracked or not).
 """
 
 from __future__ import annotations
 
 import argparse
-import io
+import difflib
+import importlib
+import pkgutil
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ruamel.yaml import YAML
-
-from tidemill_api.schema import crd
-from tidemill_api.v1alpha1 import GROUP, KINDS
-
-ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("crds", "docs/reference")
-"""Folders that hold generated files only."""
+ROOT = Path(__file__).resolve().parent.parent
+_SHOWN_LINES = 20
 
 
-def manifests() -> dict[str, str]:
-    """The CRDs, by their path."""
-    return {f"crds/{GROUP}_{kind.served.plural}.yaml": _yaml(crd(kind)) for kind in KINDS}
+@dataclass(frozen=True)
+class Generated:
+    """What one generator makes: the folder that is all its own, and the text of each file in it."""
+
+    folder: str
+    files: dict[str, str]
 
 
-def generated() -> dict[str, str]:
-    """Every generated file: its path in the repository and its text."""
-    return manifests()
+def generators() -> Iterator[Generated]:
+    """What each module of `tools/generators` makes, in the order of their names."""
+    sys.path.insert(0, str(ROOT))
+    package = importlib.import_module("tools.generators")
+    for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda each: each.name):
+        generator = importlib.import_module(f"tools.generators.{module.name}")
+        yield Generated(generator.FOLDER, generator.files())
 
 
-def write(out: Path) -> None:
-    """Write what is generated below `out`, and nothing else is left in the generated folders."""
-    files = generated()
-    for path, text in files.items():
-        file = out / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8", newline="\n")
-    for folder in FOLDERS:
-        for file in (out / folder).rglob("*"):
-            if file.is_file() and file.relative_to(out).as_posix() not in files:
-                file.unlink()
+def write(root: Path, generated: Generated) -> list[str]:
+    """Bring the folder to exactly the generated files; returns the paths that changed."""
+    folder = root / generated.folder
+    changed = []
+    for name, text in generated.files.items():
+        file = folder / name
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+            changed.append(f"{generated.folder}/{name}")
+    for stray in _strays(folder, generated):
+        stray.unlink()
+        changed.append(f"{generated.folder}/{stray.relative_to(folder)} (removed)")
+    return changed
 
 
-def _yaml(document: dict[str, Any]) -> str:
-    yaml = YAML()
-    yaml.width = 120
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    text = io.StringIO()
-    yaml.dump(document, text)
-    return "---\n" + text.getvalue()
+def differences(root: Path, generated: Generated) -> list[str]:
+    """What would change, in words; empty when the folder is in step."""
+    folder = root / generated.folder
+    found = []
+    for name, text in generated.files.items():
+        path = f"{generated.folder}/{name}"
+        file = folder / name
+        if not file.exists():
+            found.append(f"{path} is missing")
+            continue
+        there = file.read_text(encoding="utf-8")
+        if there != text:
+            lines = difflib.unified_diff(there.splitlines(), text.splitlines(), path, "generated", n=1, lineterm="")
+            found.append(f"{path} differs:\n" + "\n".join(list(lines)[:_SHOWN_LINES]))
+    found += [
+        f"{generated.folder}/{stray.relative_to(folder)} is not generated" for stray in _strays(folder, generated)
+    ]
+    return found
+
+
+def _strays(folder: Path, generated: Generated) -> list[Path]:
+    expected = {folder / name for name in generated.files}
+    return sorted(file for file in folder.glob("**/*") if file.is_file() and file not in expected)
 
 
 def main(arguments: list[str]) -> int:
-    """The command line."""
+    """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if anything is out of step")
     parser.add_argument("--out", type=Path, default=ROOT, help="folder to write below (default: the repository)")
-    write(parser.parse_args(arguments).out)
+    options = parser.parse_args(arguments)
+    if options.check:
+        found = [line for generated in generators() for line in differences(options.out, generated)]
+        for line in found:
+            print(f"verify: {line}")
+        if found:
+            print("verify: generated files are out of step with the code: run `make generate` and commit the result")
+        return 1 if found else 0
+    for generated in generators():
+        for path in write(options.out, generated):
+            print(f"generate: {path}")
     return 0
 
 

@@ -79,3 +79,8 @@ async def test_time_that_skips(time_skipping: WorkflowEnvironment) -> None:
     async with Worker(time_skipping.client, task_queue="q", workflows=[Sleeper]):
         slept = await time_skipping.client.execute_workflow(Sleeper.run, id="sleeps", task_queue="q")
     assert slept >= 86_400
+
+
+def test_our_kinds_are_installed(crds: ApiServer) -> None:
+    shown = crds.kubectl("api-resources", "--api-group=tidemill.dev", "-o", "name")
+    assert "datapipelines.tidemill.dev" in shown.stdout.split()

@@ -1,0 +1,1 @@
+"""Tools of the repository: set-up, generators, fetchers; no part of the distribution."""
