@@ -64,7 +64,7 @@ def _pipelines(namespace: str, pool: str, store: Store) -> Iterator[Key]:
 
 
 def _referred(kind: str, old: Object | None, new: Object | None) -> Iterator[Key]:
-    """What an object stands on, when it comes, goes or changes: it counts its users, and its deletion waits for them."""
+    """What an object stands on, when it comes, goes or turns elsewhere: that counts its users, or waits for them."""
     before = reference(kind, old) if old is not None else None
     after = reference(kind, new) if new is not None else None
     for key in dict.fromkeys((before, after)):

@@ -15,6 +15,7 @@ from tidemill_operator.clients import Key, Object, PipelineInTemporal
 from tidemill_operator.views import ConnectionKey, RunSeen, ScheduleSeen
 
 _NOTHING: Final = PipelineInTemporal()
+_GRAVES: Final = 10_000
 
 
 @dataclass(slots=True)
@@ -30,11 +31,12 @@ class TemporalView:
 
 
 class MemoryStore:
-    """The latest known objects, with indexes by reference, and Temporal's side. `clients.Store` says what is promised."""
+    """The latest known objects, indexed by reference, and Temporal's side. `clients.Store` says what is promised."""
 
     def __init__(self) -> None:
         self._objects: dict[str, dict[tuple[str, str], Object]] = defaultdict(dict)
         self._users: dict[Key, set[Key]] = defaultdict(set)  # what is referred to -> who refers to it
+        self._gone: dict[str, None] = {}  # uids of removed objects, oldest first
         self._temporal: dict[ConnectionKey, TemporalView] = {}
 
     # Kubernetes
@@ -56,7 +58,7 @@ class MemoryStore:
         metadata = manifest["metadata"]
         place = metadata.get("namespace", ""), metadata["name"]
         known = self._objects[kind].get(place)
-        if known is not None and version(manifest) <= version(known):
+        if (known is not None and version(manifest) <= version(known)) or metadata.get("uid") in self._gone:
             return False
         metadata.pop("managedFields", None)
         self._reindex(kind, known, manifest)
@@ -66,6 +68,8 @@ class MemoryStore:
     def remove(self, kind: str, namespace: str, name: str, uid: str | None = None) -> Object | None:
         """Forget an object that is gone (only if it has that uid, where one is given); what was known of it."""
         known = self._objects[kind].get((namespace, name))
+        if uid is not None:
+            self._bury(uid)
         if known is None or (uid is not None and known["metadata"].get("uid") != uid):
             return None
         del self._objects[kind][(namespace, name)]
@@ -83,6 +87,12 @@ class MemoryStore:
     def pools_of_connection(self, namespace: str, connection: str) -> tuple[str, ...]:
         """Names of the pools that use a TemporalConnection, sorted."""
         return self._names_of(Key("TemporalConnection", namespace, connection))
+
+    def _bury(self, uid: str) -> None:
+        """Remember that it is gone: the late answer to a write must not bring it back."""
+        self._gone[uid] = None
+        if len(self._gone) > _GRAVES:
+            del self._gone[next(iter(self._gone))]
 
     def _names_of(self, used: Key) -> tuple[str, ...]:
         return tuple(sorted(user.name for user in self._users.get(used, ())))
