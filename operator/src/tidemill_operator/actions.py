@@ -6,6 +6,7 @@ Every action is harmless when repeated: it carries a uid, a resourceVersion, a c
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,7 +14,8 @@ from typing import Any, Literal
 
 from tidemill_api.contract import ScheduleMemo
 from tidemill_api.names import content_hash
-from tidemill_operator.views import ConnectionKey
+from tidemill_check.cron import CalendarTimes
+from tidemill_operator.views import ConnectionKey, RunSeen, ScheduleSeen
 
 JSON = Mapping[str, Any]
 
@@ -70,29 +72,15 @@ class DeleteObject:
 
 
 @dataclass(frozen=True, slots=True)
-class Cron:
-    """A calendar of the Schedule, each field in cron's grammar, which the server parses."""
-
-    second: str
-    minute: str
-    hour: str
-    day_of_month: str
-    month: str
-    year: str
-    day_of_week: str
-    comment: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class ScheduleWish:
-    """A Schedule as we wish it, without pause and note (those are people's too). Lengths in seconds, moments RFC 3339."""
+    """A Schedule as we wish it, without pause and note (people's too). Lengths in seconds, moments RFC 3339."""
 
     id: str
-    crons: tuple[str, ...]
+    calendars: tuple[CalendarTimes, ...]
+    """Of crons and calendars, parsed: the server's grammar reads some crons otherwise."""
     intervals: tuple[tuple[float, float], ...]
     """(every, offset)"""
-    calendars: tuple[Cron, ...]
-    exclude: tuple[Cron, ...]
+    exclude: tuple[CalendarTimes, ...]
     start_at: str | None
     end_at: str | None
     time_zone: str
@@ -108,9 +96,9 @@ class ScheduleWish:
 
     def hash(self) -> str:
         """Of all that makes a difference to what runs: not of the generation, which changes with every edit."""
-        fields = {name: getattr(self, name) for name in self.__slots__ if name not in ("input", "memo")}
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         relevant = {name: value for name, value in self.input.items() if name != "generation"}
-        return content_hash({**fields, "input": relevant})
+        return content_hash({**fields, "input": relevant, "memo": None})
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +152,10 @@ class StartRun:
     task_queue: str
     input: JSON
     """`contract.RunInput` as JSON."""
-    owner: ScheduleMemo
-    """The DataPipelineRun: its namespace, name and uid."""
+    pipeline: ScheduleMemo
+    """Whose run it is."""
+    asked_by: str
+    """uid of the DataPipelineRun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +196,9 @@ class Outcome:
     action: Action
     result: Literal["Done", "Refused", "Conflict", "Unreachable"]
     message: str = ""
-    made: str | None = None
-    """After Create/UpdateSchedule: hash of what the server made of it (`ScheduleSeen.made` of a fresh description)."""
+    schedule: ScheduleSeen | None = None
+    """After Create/UpdateSchedule and SetPause: what the server made of it."""
+    run: RunSeen | None = None
+    """After StartRun: the run, just started or found."""
     object: JSON | None = None
     """After ApplyObject: the object as the server holds it now."""

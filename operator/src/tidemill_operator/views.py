@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from tidemill_api.contract import RunResult, ScheduleMemo
+from tidemill_api.errors import TidemillError
 
 ConnectionKey = tuple[str, str] | None
 """Which Temporal: (namespace, name) of a TemporalConnection, or None for the operator's own."""
@@ -37,7 +38,7 @@ class ScheduleEntry:
     note: str
     next_runs: tuple[datetime, ...]
     fingerprint: str
-    """Of all in the entry that only an update changes (spec, workflow type, pause, note): differs means describe again."""
+    """Of all in the entry that only a write changes (spec, workflow, pause, note): differs means describe again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,30 @@ class RunSeen:
     closed: datetime | None
     result: RunResult | None
     """What the run itself says it came to; None while it is open, or if it ended by force."""
-    owner: ScheduleMemo | None = None
-    """For a run by hand: namespace, name and uid of its DataPipelineRun."""
+    pipeline: ScheduleMemo | None = None
+    """Whose run it is."""
+    asked_by: str | None = None
+    """For a run by hand: uid of its DataPipelineRun."""
     error: str | None = None
     """What Temporal says of a run that ended without a result of its own."""
+
+
+class ConnectionPendingError(TidemillError):
+    """A Temporal can't be used yet: its TemporalConnection or Secret isn't there. `reason` is a condition's."""
+
+    retryable = True
+
+    def __init__(self, reason: str, message: str) -> None:
+        """As a condition says it."""
+        super().__init__(message)
+        self.reason = reason
+
+
+class TemporalRefusedError(TidemillError):
+    """Temporal says no to a request, in its own words; the same again is refused again."""
+
+
+class TemporalConflictError(TidemillError):
+    """Somebody wrote in between, or it is there already: observe anew."""
+
+    retryable = True

@@ -1,0 +1,1 @@
+"""The outside: the only imports of kubernetes.aio and temporalio.client."""

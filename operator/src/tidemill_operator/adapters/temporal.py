@@ -1,0 +1,342 @@
+"""Temporal, as the operator uses it: every call has a timeout, every error one of three meanings.
+
+    TemporalUnavailable  an outage, wrong credentials or a missing namespace: may pass, try again later
+    TemporalConflictError     somebody wrote in between, or it is there already: observe anew
+    TemporalRefusedError      Temporal says no to this request, and will again
+
+Requests are built from the raw messages: the SDK's schedule update sends no conflict token, and its description
+hides what the server holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
+
+from temporalio.api.common.v1 import WorkflowExecution, WorkflowType
+from temporalio.api.enums.v1 import HistoryEventFilterType, WorkflowIdConflictPolicy, WorkflowIdReusePolicy
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflow.v1 import WorkflowExecutionInfo
+from temporalio.api.workflowservice.v1 import (
+    CreateScheduleRequest,
+    DeleteScheduleRequest,
+    DescribeNamespaceRequest,
+    DescribeScheduleRequest,
+    DescribeWorkflowExecutionRequest,
+    GetSystemInfoRequest,
+    GetWorkflowExecutionHistoryRequest,
+    ListSchedulesRequest,
+    ListSchedulesResponse,
+    ListWorkflowExecutionsRequest,
+    ListWorkflowExecutionsResponse,
+    RequestCancelWorkflowExecutionRequest,
+    StartWorkflowExecutionRequest,
+    UpdateScheduleRequest,
+)
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode, TLSConfig, WorkflowService
+
+from tidemill_api.contract import ScheduleMemo
+from tidemill_api.errors import TemporalUnavailable
+from tidemill_api.names import WORKFLOW, PipelineId, content_hash
+from tidemill_operator.actions import ScheduleWish
+from tidemill_operator.adapters import temporal_messages as messages
+from tidemill_operator.views import (
+    RunSeen,
+    ScheduleEntry,
+    ScheduleSeen,
+    TemporalConflictError,
+    TemporalRefusedError,
+    TemporalTarget,
+)
+
+TIMEOUT: Final = timedelta(seconds=10)
+_PAGE: Final = 500
+_IDENTITY: Final = "tidemill-operator"
+_CONFLICTS: Final = (RPCStatusCode.ALREADY_EXISTS, RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.ABORTED)
+
+Answer = TypeVar("Answer")
+Send = Callable[[WorkflowService], Awaitable[Answer]]
+Count = Callable[[str, str], None]
+"""Told of each request: the call's name, and "ok" or the name of the status it failed with."""
+
+
+class TemporalClient:
+    """One Temporal namespace. It connects at the first call, and again by itself after an outage."""
+
+    def __init__(self, target: TemporalTarget, installation: str, count: Count, timeout: timedelta = TIMEOUT) -> None:
+        """Doesn't connect yet."""
+        self.target = target
+        self._installation = installation
+        self._count = count
+        self._timeout = timeout
+        self._client: Client | None = None
+        self._connecting = asyncio.Lock()
+
+    # Schedules
+
+    async def list_schedules(self) -> AsyncIterator[ScheduleEntry]:
+        """All Schedules of this installation, page by page, a moment behind."""
+        token = b""
+        while True:
+            request = ListSchedulesRequest(
+                namespace=self.target.namespace, maximum_page_size=_PAGE, next_page_token=token
+            )
+            answer = await self._call("list_schedules", self._send_list(request))
+            for item in answer.schedules:
+                if item.schedule_id.startswith(f"{self._installation}/"):
+                    yield messages.entry(item)
+            token = answer.next_page_token
+            if not token:
+                return
+
+    async def describe_schedule(self, schedule: str) -> ScheduleSeen | None:
+        """A Schedule as the server holds it now; None if there is none."""
+        request = DescribeScheduleRequest(namespace=self.target.namespace, schedule_id=schedule)
+        answer = await self._call_or_none(
+            "describe_schedule", lambda to: to.describe_schedule(request, timeout=self._timeout)
+        )
+        return messages.description(schedule, answer) if answer is not None else None
+
+    async def create_schedule(self, wish: ScheduleWish, *, paused: bool, note: str) -> ScheduleSeen:
+        """Make a Schedule. Raises TemporalConflictError if there is one of that id."""
+        request = CreateScheduleRequest(
+            namespace=self.target.namespace,
+            schedule_id=wish.id,
+            schedule=messages.schedule(wish, paused, note),
+            memo=messages.schedule_memo(wish),
+            identity=_IDENTITY,
+            request_id=content_hash([wish.memo.uid, wish.hash()]),
+        )
+        await self._call("create_schedule", lambda to: to.create_schedule(request, timeout=self._timeout))
+        return await self._made(wish.id, lambda _: True)
+
+    async def update_schedule(self, wish: ScheduleWish, *, paused: bool, note: str, token: bytes) -> ScheduleSeen:
+        """Replace a Schedule. Raises TemporalConflictError if somebody wrote since `token` was read, or it is gone."""
+        witness = messages.witness(wish)
+        request = UpdateScheduleRequest(
+            namespace=self.target.namespace,
+            schedule_id=wish.id,
+            schedule=messages.schedule(wish, paused, note),
+            conflict_token=token,
+            identity=_IDENTITY,
+            request_id=content_hash([wish.hash(), paused, note, token.hex()]),
+        )
+        await self._write("update_schedule", lambda to: to.update_schedule(request, timeout=self._timeout))
+        # The server drops a write with an old token without a word, so whether ours came through shows only here.
+        return await self._made(wish.id, lambda seen: seen == (witness, paused, note))
+
+    async def set_pause(self, schedule: str, *, paused: bool, note: str, token: bytes) -> ScheduleSeen:
+        """Change a Schedule's pause and note alone. Raises TemporalConflictError as `update_schedule`."""
+        request = DescribeScheduleRequest(namespace=self.target.namespace, schedule_id=schedule)
+        found = await self._write("describe_schedule", lambda to: to.describe_schedule(request, timeout=self._timeout))
+        if found.conflict_token != token:
+            raise TemporalConflictError(f"the Schedule {schedule} was changed in between")
+        found.schedule.state.paused, found.schedule.state.notes = paused, note
+        update = UpdateScheduleRequest(
+            namespace=self.target.namespace,
+            schedule_id=schedule,
+            schedule=found.schedule,
+            conflict_token=token,
+            identity=_IDENTITY,
+            request_id=content_hash([schedule, paused, note, token.hex()]),
+        )
+        await self._write("update_schedule", lambda to: to.update_schedule(update, timeout=self._timeout))
+        witness = messages.witness_of(found.schedule)
+        return await self._made(schedule, lambda seen: seen == (witness, paused, note))
+
+    async def delete_schedule(self, schedule: str) -> bool:
+        """Delete a Schedule; False if there was none."""
+        request = DeleteScheduleRequest(namespace=self.target.namespace, schedule_id=schedule, identity=_IDENTITY)
+        answer = await self._call_or_none(
+            "delete_schedule", lambda to: to.delete_schedule(request, timeout=self._timeout)
+        )
+        return answer is not None
+
+    # Runs
+
+    def list_runs(self, closed_since: datetime | None) -> AsyncIterator[RunSeen]:
+        """The installation's open runs and those that closed since a moment (None: all kept), a moment behind."""
+        mine = f"WorkflowId STARTS_WITH '{self._installation}/'"
+        if closed_since is None:
+            return self._list_runs(mine)
+        since = messages.rfc3339(closed_since)
+        return self._list_runs(f"{mine} AND (ExecutionStatus = 'Running' OR CloseTime >= '{since}')")
+
+    async def open_runs(self, pipeline: PipelineId) -> tuple[RunSeen, ...]:
+        """The pipeline's open runs."""
+        query = f"WorkflowId STARTS_WITH '{pipeline}/' AND ExecutionStatus = 'Running'"
+        return tuple([run async for run in self._list_runs(query)])
+
+    async def start_run(
+        self, workflow_id: str, task_queue: str, run_input: Mapping[str, Any], pipeline: ScheduleMemo, asked_by: str
+    ) -> RunSeen:
+        """Start a run; one that was ever started under that id is found and left as it is, whatever became of it."""
+        request = StartWorkflowExecutionRequest(
+            namespace=self.target.namespace,
+            workflow_id=workflow_id,
+            workflow_type=WorkflowType(name=WORKFLOW),
+            task_queue=TaskQueue(name=task_queue),
+            input=messages.payloads(run_input),
+            memo=messages.run_memo(pipeline, asked_by),
+            identity=_IDENTITY,
+            request_id=content_hash([workflow_id, asked_by]),
+            workflow_id_reuse_policy=WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+            workflow_id_conflict_policy=WorkflowIdConflictPolicy.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
+        )
+        with contextlib.suppress(TemporalConflictError):  # it was started before
+            await self._call("start_run", lambda to: to.start_workflow_execution(request, timeout=self._timeout))
+        found = await self.describe_run(workflow_id)
+        if found is None:
+            raise TemporalConflictError(f"the run {workflow_id} was deleted in Temporal in between")
+        return found
+
+    async def describe_run(self, workflow_id: str, run_id: str | None = None) -> RunSeen | None:
+        """An execution (the newest, if no run id is given); of one that failed without a result, also why."""
+        request = DescribeWorkflowExecutionRequest(
+            namespace=self.target.namespace, execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id or "")
+        )
+        answer = await self._call_or_none(
+            "describe_run", lambda to: to.describe_workflow_execution(request, timeout=self._timeout)
+        )
+        if answer is None:
+            return None
+        info: WorkflowExecutionInfo = answer.workflow_execution_info
+        found = messages.run(info)
+        if found is None or found.state != "Failed" or found.result is not None:
+            return found
+        return messages.with_failure(found, await self._close_event(info.execution))
+
+    async def cancel_run(self, workflow_id: str, run_id: str | None = None) -> None:
+        """Ask a run to stop; closed already is fine."""
+        request = RequestCancelWorkflowExecutionRequest(
+            namespace=self.target.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id or ""),
+            identity=_IDENTITY,
+            request_id=content_hash(["cancel", workflow_id, run_id]),
+        )
+        await self._call_or_none(
+            "cancel_run", lambda to: to.request_cancel_workflow_execution(request, timeout=self._timeout)
+        )
+
+    async def server_version(self) -> str:
+        """The server's version, once it is known that the namespace can be used."""
+        namespace = DescribeNamespaceRequest(namespace=self.target.namespace)
+        await self._call("describe_namespace", lambda to: to.describe_namespace(namespace, timeout=self._timeout))
+        request = GetSystemInfoRequest()
+        answer = await self._call("get_system_info", lambda to: to.get_system_info(request, timeout=self._timeout))
+        return str(answer.server_version)
+
+    # Underneath
+
+    async def _made(self, schedule: str, ours: Callable[[tuple[str, bool, str]], bool]) -> ScheduleSeen:
+        """What the server made of a write; TemporalConflictError if what it holds isn't ours."""
+        request = DescribeScheduleRequest(namespace=self.target.namespace, schedule_id=schedule)
+        answer = await self._write("describe_schedule", lambda to: to.describe_schedule(request, timeout=self._timeout))
+        seen = messages.description(schedule, answer)
+        if not ours((messages.witness_of(answer.schedule), seen.paused, seen.note)):
+            raise TemporalConflictError(f"the Schedule {schedule} was changed in between")
+        return seen
+
+    async def _list_runs(self, query: str) -> AsyncIterator[RunSeen]:
+        token = b""
+        while True:
+            request = ListWorkflowExecutionsRequest(
+                namespace=self.target.namespace,
+                query=f"WorkflowType = '{WORKFLOW}' AND {query}",
+                page_size=_PAGE,
+                next_page_token=token,
+            )
+            answer = await self._call("list_runs", self._send_list_runs(request))
+            for info in answer.executions:
+                if (run := messages.run(info)) is not None:
+                    yield run
+            token = answer.next_page_token
+            if not token:
+                return
+
+    def _send_list(self, request: ListSchedulesRequest) -> Send[ListSchedulesResponse]:
+        return lambda to: to.list_schedules(request, timeout=self._timeout)
+
+    def _send_list_runs(self, request: ListWorkflowExecutionsRequest) -> Send[ListWorkflowExecutionsResponse]:
+        return lambda to: to.list_workflow_executions(request, timeout=self._timeout)
+
+    async def _close_event(self, execution: WorkflowExecution) -> HistoryEvent | None:
+        request = GetWorkflowExecutionHistoryRequest(
+            namespace=self.target.namespace,
+            execution=execution,
+            history_event_filter_type=HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT,
+        )
+        answer = await self._call_or_none(
+            "close_event", lambda to: to.get_workflow_execution_history(request, timeout=self._timeout)
+        )
+        return answer.history.events[-1] if answer is not None and answer.history.events else None
+
+    async def _write(self, rpc: str, send: Send[Answer]) -> Answer:
+        """As `_call`, for something that was there a moment ago: that it's gone now is a conflict."""
+        answer = await self._call_or_none(rpc, send)
+        if answer is None:
+            raise TemporalConflictError("it was deleted in between")
+        return answer
+
+    async def _call(self, rpc: str, send: Send[Answer]) -> Answer:
+        answer = await self._call_or_none(rpc, send)
+        if answer is None:
+            raise TemporalRefusedError(f"{rpc}: not found")
+        return answer
+
+    async def _call_or_none(self, rpc: str, send: Send[Answer]) -> Answer | None:
+        """One request. None if what it speaks of isn't there."""
+        try:
+            # The rpc's own timeout doesn't cover connecting.
+            async with asyncio.timeout(self._timeout.total_seconds() + 1):
+                answer = await send((await self._connected()).workflow_service)
+        except RPCError as error:
+            self._count(rpc, error.status.name)
+            if error.status == RPCStatusCode.NOT_FOUND and not messages.speaks_of_namespace(error.grpc_status.details):
+                return None
+            raise self._meaning(error) from error
+        except (TimeoutError, RuntimeError, OSError) as error:  # connecting fails with a bare RuntimeError
+            self._count(rpc, "UNREACHABLE")
+            raise TemporalUnavailable(f"Temporal at {self.target.address} can't be reached: {_brief(error)}") from error
+        self._count(rpc, "ok")
+        return answer
+
+    async def _connected(self) -> Client:
+        async with self._connecting:
+            if self._client is None:
+                self._client = await Client.connect(
+                    self.target.address,
+                    namespace=self.target.namespace,
+                    tls=_tls(self.target),
+                    api_key=self.target.api_key,
+                    identity=_IDENTITY,
+                )
+            return self._client
+
+    def _meaning(self, error: RPCError) -> Exception:
+        if error.status in _CONFLICTS:
+            return TemporalConflictError(error.message)
+        if error.status == RPCStatusCode.INVALID_ARGUMENT:
+            return TemporalRefusedError(error.message)
+        where = f"Temporal at {self.target.address}, namespace {self.target.namespace}"
+        return TemporalUnavailable(f"{where}: {error.message} ({error.status.name})")
+
+
+def _tls(target: TemporalTarget) -> TLSConfig | bool:
+    if not target.tls and target.api_key is None:
+        return False
+    return TLSConfig(
+        server_root_ca_cert=target.ca,
+        domain=target.server_name,
+        client_cert=target.cert,
+        client_private_key=target.key,
+    )
+
+
+def _brief(error: Exception) -> str:
+    return "no answer in time" if isinstance(error, TimeoutError) else str(error)[:300]
