@@ -1,0 +1,298 @@
+"""What `tidemill dev` will run, decided from the manifests: pools with their connections, pipelines with their pool.
+
+Pure: no I/O but for a look whether a folder exists, no clock, no client. All problems are found at once.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from tidemill_api.names import GROUP, PipelineId, task_queue
+from tidemill_api.v1alpha1 import DataPipeline, WorkerPool
+from tidemill_api.v1alpha1._types import SecretKeyRef, SecretValue
+from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec
+from tidemill_api.v1alpha1.workerpool import Concurrency, Connection, FilesConnection, Metastore, PostgresConnection
+from tidemill_cli.dev.settings import FILE_NAME, SettingsFile, Target
+from tidemill_cli.manifests import Manifest
+
+INSTALLATION: Final = "dev"
+DSN_KEY: Final = "dsn"
+METASTORE: Final = "tidemill-metastore"
+"""Connection of a default pool in which runs and dead letters are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A postgres connection that is a database of the embedded server; `schemas` are made in it."""
+
+    connection: str
+    schemas: tuple[str, ...]
+
+    @property
+    def database(self) -> str:
+        """Name of the database: the connection's."""
+        return self.connection
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """A postgres connection that runs elsewhere. The connection string is a secret."""
+
+    connection: str
+    dsn: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A pool as one worker on this machine; each postgres connection's secret is named after the connection."""
+
+    namespace: str
+    name: str
+    concurrency: Concurrency
+    connections: tuple[Connection, ...]
+    metastore: Metastore
+    postgres: tuple[Embedded | External, ...]
+
+    @property
+    def task_queue(self) -> str:
+        """The Temporal task queue that its worker polls."""
+        return task_queue(INSTALLATION, self.namespace, self.name)
+
+    @property
+    def label(self) -> str:
+        """A name for folders and messages."""
+        return f"{self.namespace}.{self.name}"
+
+    @property
+    def keeps(self) -> Embedded | External:
+        """Where its runs and dead letters are."""
+        return next(each for each in self.postgres if each.connection == self.metastore.connection)
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A pipeline to run."""
+
+    manifest: Manifest[DataPipeline]
+    pool: Pool
+    given: Mapping[str, str]
+
+    @property
+    def id(self) -> PipelineId:
+        """Who it is, in the installation of this machine."""
+        metadata = self.manifest.object.metadata
+        return PipelineId(INSTALLATION, metadata.namespace, metadata.name)
+
+    @property
+    def spec(self) -> DataPipelineSpec:
+        """What it does."""
+        return self.manifest.object.spec
+
+    @property
+    def uid(self) -> str:
+        """A cluster would give one; here it is the same for the same name, so that a kept state goes on."""
+        return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{self.id}.{GROUP}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Everything to run."""
+
+    pools: tuple[Pool, ...]
+    pipelines: tuple[Pipeline, ...]
+
+    @property
+    def embedded(self) -> tuple[Embedded, ...]:
+        """The databases that the embedded server must have, each once, with all its schemas."""
+        databases: dict[str, Embedded] = {}
+        for each in (one for pool in self.pools for one in pool.postgres if isinstance(one, Embedded)):
+            known = databases.get(each.database, replace(each, schemas=()))
+            databases[each.database] = replace(known, schemas=tuple(dict.fromkeys((*known.schemas, *each.schemas))))
+        return tuple(databases.values())
+
+
+class LayoutError(Exception):
+    """The manifests can't be run here; each problem names file and field, and what would be right."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        """At least one problem."""
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+def lay_out(
+    pipelines: Sequence[Manifest[DataPipeline]],
+    pools: Sequence[Manifest[WorkerPool]],
+    settings: Callable[[Path], SettingsFile],
+    given: Mapping[str, str],
+    environment: Mapping[str, str],
+) -> Layout:
+    """Join manifests, the settings beside them (by folder) and parameters. Raises `LayoutError` with all problems.
+
+    `given` goes to each pipeline that declares a parameter of that name.
+    """
+    problems: list[str] = []
+    made: dict[tuple[str, str], Pool] = {}
+    for manifest in pools:
+        metadata = manifest.object.metadata
+        file = manifest.place.file
+        drawn = _Draft(file, settings(file.parent), environment, problems)
+        made[metadata.namespace, metadata.name] = drawn.declared(manifest.object)
+    if not pipelines:
+        problems.append("there is no DataPipeline in the given files")
+    for key, users in _without_pool(pipelines, made).items():
+        file = users[0].place.file
+        drawn = _Draft(file, settings(file.parent), environment, problems)
+        made[key] = drawn.default(key, users)
+    chosen = tuple(Pipeline(each, made[_pool_of(each.object)], _own(each.object, given)) for each in pipelines)
+    if problems:
+        raise LayoutError(dict.fromkeys(problems))
+    used = {id(pipeline.pool) for pipeline in chosen}
+    return Layout(tuple(pool for pool in made.values() if id(pool) in used), chosen)
+
+
+def _pool_of(pipeline: DataPipeline) -> tuple[str, str]:
+    return pipeline.metadata.namespace, pipeline.spec.worker_pool_ref.name
+
+
+def _own(pipeline: DataPipeline, given: Mapping[str, str]) -> Mapping[str, str]:
+    declared = {parameter.name for parameter in pipeline.spec.parameters}
+    return {name: value for name, value in given.items() if name in declared}
+
+
+def _without_pool(
+    pipelines: Sequence[Manifest[DataPipeline]], made: Mapping[tuple[str, str], Pool]
+) -> dict[tuple[str, str], list[Manifest[DataPipeline]]]:
+    found: dict[tuple[str, str], list[Manifest[DataPipeline]]] = {}
+    for manifest in pipelines:
+        if _pool_of(manifest.object) not in made:
+            found.setdefault(_pool_of(manifest.object), []).append(manifest)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """Draws one pool; what is wrong goes to `problems`."""
+
+    manifest: Path
+    beside: SettingsFile
+    environment: Mapping[str, str]
+    problems: list[str]
+
+    def declared(self, pool: WorkerPool) -> Pool:
+        """A WorkerPool with its connections turned to what they are on this machine."""
+        connections, postgres = [], []
+        for index, connection in enumerate(pool.spec.connections):
+            field_name = f"spec.connections[{index}]"
+            target = self.beside.settings.connections.get(connection.name)
+            if connection.postgres is not None:
+                connections.append(self._postgres(connection.name, connection.postgres))
+                postgres.append(self._server(connection.name, connection.postgres.schemas, target, field_name))
+            elif connection.files is not None:
+                connections.append(self._files(connection.name, connection.files.url, target, field_name))
+        metadata = pool.metadata
+        return Pool(
+            metadata.namespace,
+            metadata.name,
+            pool.spec.concurrency,
+            tuple(connections),
+            pool.spec.metastore,
+            tuple(postgres),
+        )
+
+    def default(self, key: tuple[str, str], users: Sequence[Manifest[DataPipeline]]) -> Pool:
+        """A pool for pipelines that name one which isn't among the manifests: just the connections they use."""
+        targets = self.beside.settings.connections
+        files: dict[str, Connection] = {}
+        schemas: dict[str, dict[str, None]] = {METASTORE: {}}
+        for pipeline in (user.object for user in users):
+            for index, source in enumerate(pipeline.spec.sources):
+                field_name = f"spec.sources[{index}].connection"
+                files[source.connection] = self._files(
+                    source.connection, None, targets.get(source.connection), field_name
+                )
+            for sink in pipeline.spec.sinks:
+                schemas.setdefault(sink.connection, {})[sink.postgres.table.partition(".")[0]] = None
+        for name in files.keys() & schemas.keys():
+            self.problems.append(f"{_shown(self.manifest)}: connection {name} can't be both a source's and a sink's")
+        postgres = [
+            self._server(name, tuple(found) or ("public",), targets.get(name), f"connection {name}")
+            for name, found in schemas.items()
+        ]
+        declared = [
+            self._postgres(
+                name, PostgresConnection(dsn=_secret(name), schemas=tuple(found) or ("public",), access="Write")
+            )
+            for name, found in schemas.items()
+        ]
+        return Pool(
+            *key,
+            self.beside.settings.pool.concurrency,
+            (*files.values(), *declared),
+            Metastore(connection=METASTORE),
+            tuple(postgres),
+        )
+
+    def _postgres(self, name: str, connection: PostgresConnection) -> Connection:
+        return Connection(name=name, postgres=connection.model_copy(update={"dsn": _secret(name)}))
+
+    def _server(
+        self, name: str, schemas: tuple[str, ...], target: Target | None, field_name: str
+    ) -> Embedded | External:
+        if target is None:
+            return Embedded(name, schemas)
+        if target.postgres is None:
+            self._say(field_name, name, "is a postgres connection, but its entry there says `files`")
+            return Embedded(name, schemas)
+        if target.postgres.dsn is not None:
+            return External(name, target.postgres.dsn)
+        variable = target.postgres.dsn_env or ""
+        if not self.environment.get(variable):
+            self._say(field_name, name, f"its dsnEnv names the environment variable {variable}, which is not set")
+        return External(name, self.environment.get(variable, ""))
+
+    def _files(self, name: str, url: str | None, target: Target | None, field_name: str) -> Connection:
+        folder = self.beside.folder
+        if target is not None and target.files is not None:
+            folder = self.beside.folder / Path(target.files).expanduser()
+        elif target is not None:
+            self._say(field_name, name, "is a files connection, but its entry there says `postgres`")
+        elif url is not None and _folder_of(url).is_dir():
+            folder = _folder_of(url)
+        else:
+            missing = f" and {_folder_of(url)} is not on this machine" if url is not None else ""
+            self._say(field_name, name, f"has no entry there{missing}; add `{name}: {{files: FOLDER}}`")
+            return Connection(name=name, files=FilesConnection(url=folder.resolve().as_uri()))
+        if not folder.is_dir():
+            self._say(field_name, name, f"points to {_shown(folder)}, which is no folder")
+        return Connection(name=name, files=FilesConnection(url=folder.resolve().as_uri()))
+
+    def _say(self, field_name: str, name: str, what: str) -> None:
+        self.problems.append(
+            f"{_shown(self.manifest)}: {field_name}: {name}: {what} "
+            f"({_shown(self.beside.folder / FILE_NAME)}, connections.{name})"
+        )
+
+
+def _secret(connection: str) -> SecretValue:
+    return SecretValue(secret_key_ref=SecretKeyRef(name=secret_name(connection), key=DSN_KEY))
+
+
+def secret_name(connection: str) -> str:
+    """Name of the Secret of a postgres connection: a connection may have underscores, a Secret may not, only dots."""
+    return connection.replace("_", ".")
+
+
+def _folder_of(url: str) -> Path:
+    return Path(unquote(urlsplit(url).path))
+
+
+def _shown(path: Path) -> str:
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative

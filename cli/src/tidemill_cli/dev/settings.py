@@ -1,0 +1,133 @@
+"""`tidemill.dev.yaml`: where connections point on a laptop. It holds for the manifests of its folder.
+
+    connections:
+      landing: {files: ./data}                        # a folder, relative to this file
+      warehouse: {postgres: {dsnEnv: WAREHOUSE_DSN}}  # a connection string, from an environment variable ...
+      reporting: {postgres: {dsn: "postgresql://..."}}  # ... or as it is
+    pool:                                             # only for pipelines whose WorkerPool isn't among the manifests
+      concurrency: {activities: 4}
+
+A postgres connection that isn't here is the embedded PostgreSQL, in a database of the connection's name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field
+
+from tidemill_api.v1alpha1 import Model, Rule
+from tidemill_api.v1alpha1._types import PartName
+from tidemill_api.v1alpha1.workerpool import Concurrency
+from tidemill_cli.lint.shape import field_text, fit
+from tidemill_cli.lint.yaml_text import Position, read_documents
+
+FILE_NAME: Final = "tidemill.dev.yaml"
+
+
+class PostgresTarget(Model):
+    """A Postgres that runs elsewhere."""
+
+    dsn: str | None = None
+    """Connection string, such as `postgresql://user@localhost/warehouse`."""
+    dsn_env: str | None = None
+    """Environment variable that holds the connection string."""
+
+    rules = (
+        Rule(
+            cel="has(self.dsn) != has(self.dsnEnv)",
+            message="exactly one of: dsn, dsnEnv",
+            holds=lambda s: (s.dsn is None) != (s.dsn_env is None),
+        ),
+    )
+
+
+class Target(Model):
+    """Where one connection points."""
+
+    files: str | None = None
+    """Folder, relative to the file that says so; its sources' paths start there."""
+    postgres: PostgresTarget | None = None
+    """A Postgres that runs elsewhere."""
+
+    rules = (
+        Rule(
+            cel="has(self.files) != has(self.postgres)",
+            message="exactly one of: files, postgres",
+            holds=lambda s: (s.files is None) != (s.postgres is None),
+        ),
+    )
+
+
+class DefaultPool(Model):
+    """The pool of pipelines whose own isn't among the manifests."""
+
+    concurrency: Concurrency = Concurrency()
+    """How much its worker does at once."""
+
+
+class DevSettings(Model):
+    """The content of a `tidemill.dev.yaml`."""
+
+    connections: dict[PartName, Target] = Field(default_factory=dict)
+    """Where connections point, by their names."""
+    pool: DefaultPool = DefaultPool()
+    """The pool of pipelines whose own isn't among the manifests."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsFile:
+    """The settings of a folder; `file` is where they are or would be."""
+
+    file: Path
+    settings: DevSettings = field(default_factory=DevSettings)
+
+    @property
+    def folder(self) -> Path:
+        """The folder whose manifests they hold for, and where relative paths start."""
+        return self.file.parent
+
+
+class SettingsError(Exception):
+    """A `tidemill.dev.yaml` is wrong; each problem is a line `file:line:column: field: message`."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        """At least one problem."""
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def load(folder: Path) -> SettingsFile:
+    """The settings of a folder; empty ones if it has none. Raises `SettingsError` with all that is wrong."""
+    file = folder / FILE_NAME
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return SettingsFile(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError((f"{file}: can't be read: {error}",)) from None
+    documents = [document for document in read_documents(text) if document.value is not None or document.remarks]
+    problems = [_said(file, remark.position, "", remark.message) for each in documents for remark in each.remarks]
+    if len(documents) > 1:
+        problems.append(_said(file, documents[1].position, "", "a second document: there is one of settings only"))
+    if not documents or problems:
+        return _or_raise(SettingsFile(file), problems)
+    value = documents[0].value
+    if not isinstance(value, dict):
+        raise SettingsError((_said(file, documents[0].position, "", "must be a mapping: `connections: {...}`"),))
+    settings, misfits = fit(DevSettings, value)
+    places = [(documents[0].at(one.path, key=one.at_key), field_text(one.path), one.message) for one in misfits]
+    problems = [_said(file, *place) for place in places]
+    return _or_raise(SettingsFile(file, settings or DevSettings()), problems)
+
+
+def _or_raise(found: SettingsFile, problems: list[str]) -> SettingsFile:
+    if problems:
+        raise SettingsError(tuple(problems))
+    return found
+
+
+def _said(file: Path, position: Position, field: str, message: str) -> str:
+    return f"{file}:{position.line}:{position.column}: {f'{field}: ' if field else ''}{message}"

@@ -1,0 +1,93 @@
+"""What a session came to: a table of runs, one JSON object a run, and where to look further."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tidemill_api.contract import RunResult
+from tidemill_cli.dev.display import STYLE
+from tidemill_cli.dev.layout import Embedded, External, Layout
+
+DEAD_LETTERS: Final = "SELECT step, rules, error, file, line, row_text FROM tidemill.dead_letters LIMIT 20"
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the parts of a session answer."""
+
+    temporal: str
+    temporal_ui: str | None
+    redis: str
+    databases: dict[str, str]
+    """Connection strings of the embedded databases, by connection."""
+    psql: Path
+
+
+def as_json(result: RunResult) -> str:
+    """One line of JSON about a run."""
+    whole: dict[str, Any] = result.model_dump(mode="json", by_alias=True)
+    first = ("pipeline", "result", "rowsRead", "rowsLoaded", "rowsRejected", "durationSeconds", "error")
+    return json.dumps({**{name: whole[name] for name in first}, **whole}, ensure_ascii=False)
+
+
+def print_runs(console: Console, results: Sequence[RunResult]) -> None:
+    """A table of runs, and the errors in full below it."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in ("PIPELINE", "RESULT", "READ", "LOADED", "REJECTED", "TIME"):
+        table.add_column(title, justify="left" if title in ("PIPELINE", "RESULT") else "right", no_wrap=True)
+    for result in results:
+        rows = (result.rows_read, result.rows_loaded, result.rows_rejected)
+        state = Text(result.result, style=STYLE[result.result])
+        table.add_row(result.pipeline, state, *(f"{count:,}" for count in rows), f"{result.duration_seconds:.1f} s")
+    console.print(table)
+    for result in results:
+        if result.error is not None:
+            where = f" in {result.error.step}" if result.error.step else ""
+            console.print(
+                Text(f"{result.pipeline}: {result.error.type}{where}: {result.error.message}"), soft_wrap=True
+            )
+
+
+def where_to_look(layout: Layout, addresses: Addresses) -> list[str]:
+    """Addresses, and the query for dead letters, as lines; while the session runs."""
+    psql = shlex.quote(str(addresses.psql))
+    lines = [f"{name}: {psql} {shlex.quote(dsn)}" for name, dsn in addresses.databases.items()]
+    for pool in layout.pools:
+        where = _where(pool.keeps, addresses)
+        lines.append(f'dead letters of {pool.label}: {where} -c "{DEAD_LETTERS}"')
+    lines.append(f"Temporal: {addresses.temporal_ui or addresses.temporal}")
+    lines.append(f"Redis: {addresses.redis}")
+    return lines
+
+
+def where_to_look_later(layout: Layout, folder: Path, kept: bool) -> list[str]:
+    """What remains when a session has ended, as lines."""
+    if not kept:
+        return [
+            "The data went with the session: --data-dir DIR keeps it, and without --once it can be queried meanwhile."
+        ]
+    shown = shlex.quote(str(folder))
+    return [
+        f"The data is kept in {folder}. Query it:",
+        *(f"  tidemill psql --data-dir {shown} {each.connection}" for each in layout.embedded),
+        *(
+            f"  tidemill psql --data-dir {shown} {pool.keeps.connection} -c {shlex.quote(DEAD_LETTERS)}"
+            for pool in layout.pools
+            if isinstance(pool.keeps, Embedded)
+        ),
+    ]
+
+
+def _where(keeps: Embedded | External, addresses: Addresses) -> str:
+    if isinstance(keeps, External):
+        return f"psql (the database of the connection {keeps.connection})"
+    return f"{shlex.quote(str(addresses.psql))} {shlex.quote(addresses.databases[keeps.connection])}"
