@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tidemill_api.v1alpha1._base import ListKey, Model, Rule
 from tidemill_api.v1alpha1._object import AGE, Conditions, Generation, PrinterColumn, Resource, Served, condition
-from tidemill_api.v1alpha1._types import LocalRef, ParameterName, Scalar
+from tidemill_api.v1alpha1._types import LocalRef, ObjectName, ParameterName, Scalar
 from tidemill_api.v1alpha1.datapipelinerun import RunSummary
 from tidemill_api.v1alpha1.execution import Chunking, ErrorTolerance, Execution, Retry
 from tidemill_api.v1alpha1.schedule import Schedule
@@ -117,6 +117,8 @@ class ScheduleStatus(Model):
 
     id: Annotated[str, Field(max_length=1000)]
     """Id of the Schedule."""
+    connection: ObjectName | None = None
+    """The TemporalConnection that it was made through; none: the operator's own Temporal."""
     wished: Annotated[str, Field(max_length=64)] | None = None
     """Hash of what was last asked of the server."""
     made: Annotated[str, Field(max_length=64)] | None = None
