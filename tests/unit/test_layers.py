@@ -1,0 +1,161 @@
+"""Who may import whom, where import-linter's contracts in pyproject.toml can't say it: parts of outside packages."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = [ROOT / part / "src" for part in ("api", "check", "operator", "worker", "cli")]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Files (a glob below a part's `src`) that alone may import a package, or may import nothing but some."""
+
+    why: str
+    files: str
+    only_they_import: tuple[str, ...] = ()
+    they_import_only: tuple[str, ...] = ()
+    except_files: tuple[str, ...] = ()
+    within: str = "tidemill_*/**/*.py"
+
+
+STDLIB = tuple(sys.stdlib_module_names)
+RULES = [
+    Rule(
+        "kopf is for events only: a change of framework touches these files",
+        files="tidemill_operator/handlers.py",
+        except_files=("tidemill_operator/__main__.py",),
+        only_they_import=("kopf",),
+    ),
+    Rule(
+        "the operator talks to Kubernetes and Temporal through its adapters",
+        files="tidemill_operator/adapters/*.py",
+        only_they_import=("kubernetes", "temporalio.client", "temporalio.service", "temporalio.api"),
+        within="tidemill_operator/**/*.py",
+    ),
+    Rule(
+        "workflows are deterministic: no activity, engine or network library reaches them",
+        files="tidemill_worker/workflows/*.py",
+        they_import_only=(
+            "tidemill_api",
+            "tidemill_worker.workflows",
+            "tidemill_worker.overlap",
+            "tidemill_worker.tolerance",
+            "pydantic.ValidationError",
+            "temporalio.workflow",
+            "temporalio.common",
+            "temporalio.exceptions",
+            *STDLIB,
+        ),
+    ),
+    Rule(
+        "what workflows use of the worker is as pure as they are",
+        files="tidemill_worker/[ot][vo]*[pe].py",
+        they_import_only=("tidemill_api", *STDLIB),
+    ),
+    Rule(
+        "the engine knows nothing of Temporal, so that it can be used and tested without",
+        files="tidemill_worker/[!e]*/**/*.py",
+        except_files=("tidemill_worker/*.py",),
+        only_they_import=("temporalio",),
+        within="tidemill_worker/**/*.py",
+    ),
+    Rule(
+        "duckdb parses for the checks and runs rules for the engine, and nobody else",
+        files="tidemill_worker/engine/**/*.py",
+        except_files=("tidemill_check/**/*.py", "tidemill_worker/connections/*.py", "tidemill_cli/**/*.py"),
+        only_they_import=("duckdb",),
+    ),
+]
+
+
+def modules(pattern: str) -> Iterator[Path]:
+    """All files of ours that a glob means."""
+    for source in SOURCES:
+        yield from source.glob(pattern)
+
+
+def imported(file: Path) -> Iterator[str]:
+    """Full names of what a file imports, inside functions too, as far as they are absolute."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=str(module), names=names, level=0):
+                yield from (f"{module}.{alias.name}" for alias in names)
+            case ast.ImportFrom():
+                raise AssertionError(f"{file}: relative import")
+            case _:
+                pass
+
+
+def within(name: str, packages: tuple[str, ...]) -> bool:
+    """Whether a module is one of the packages or inside of one."""
+    return any(name == package or name.startswith(package + ".") for package in packages)
+
+
+def broken(rule: Rule) -> Iterator[str]:
+    """Each import that the rule forbids."""
+    allowed = {file for pattern in (rule.files, *rule.except_files) for file in modules(pattern)}
+    if rule.only_they_import:
+        for file in modules(rule.within):
+            if file not in allowed:
+                yield from (
+                    f"{file.relative_to(ROOT)} imports {name}"
+                    for name in imported(file)
+                    if within(name, rule.only_they_import)
+                )
+    if rule.they_import_only:
+        for file in modules(rule.files):
+            yield from (
+                f"{file.relative_to(ROOT)} imports {name}"
+                for name in imported(file)
+                if not within(name, rule.they_import_only)
+            )
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.why)
+def test_layers(rule: Rule) -> None:
+    assert list(modules(rule.files)), "the rule is about files that exist"
+    assert list(broken(rule)) == [], rule.why
+
+
+# What must not be paid for before it is needed: importing the left must not import any of the right.
+LAZY = {
+    "tidemill_cli.main": ("temporalio", "kopf", "kubernetes", "pyarrow", "asyncpg", "redis", "sqlalchemy", "duckdb"),
+    "tidemill_worker.engine": ("temporalio", "sqlalchemy", "alembic"),
+    "tidemill_api.v1alpha1": ("duckdb", "temporalio", "kubernetes"),
+}
+
+
+@pytest.mark.parametrize(("module", "later"), LAZY.items(), ids=list(LAZY))
+def test_start_is_not_slowed_by_what_is_needed_later(module: str, later: tuple[str, ...]) -> None:
+    code = f"import sys, {module}; print(*sorted({set(later)!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
+
+
+def test_root_has_no_package_named_like_a_standard_module() -> None:
+    """A root `operator/__init__.py` would hide Python's own `operator`."""
+    assert [str(file) for file in ROOT.glob("*/__init__.py") if file.parent.name in STDLIB] == []
+
+
+def test_no_module_has_a_name_that_says_nothing() -> None:
+    empty = {"utils", "util", "helper", "helpers", "manager", "process", "misc", "common"}
+    assert [str(file) for file in modules("**/*.py") if file.stem in empty or file.parent.name in empty] == []
+
+
+def test_files_have_one_reason_to_change() -> None:
+    """More than 400 lines are a sign of two."""
+    assert [
+        f"{file} {count}" for file in modules("**/*.py") if (count := len(file.read_text().splitlines())) > 420
+    ] == []
