@@ -19,7 +19,6 @@ from typing import Final
 from pydantic import Field
 
 from tidemill_api.v1alpha1 import Model, Rule
-from tidemill_api.v1alpha1._types import PartName
 from tidemill_api.v1alpha1.workerpool import Concurrency
 from tidemill_cli.lint.shape import field_text, fit
 from tidemill_cli.lint.yaml_text import Position, read_documents
@@ -71,7 +70,7 @@ class DefaultPool(Model):
 class DevSettings(Model):
     """The content of a `tidemill.dev.yaml`."""
 
-    connections: dict[PartName, Target] = Field(default_factory=dict)
+    connections: dict[str, Target] = Field(default_factory=dict)
     """Where connections point, by their names."""
     pool: DefaultPool = DefaultPool()
     """The pool of pipelines whose own isn't among the manifests."""

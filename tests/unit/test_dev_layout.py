@@ -1,0 +1,221 @@
+"""What `tidemill dev` decides from manifests and settings before it starts anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tidemill_api.contract import WorkerConfig
+from tidemill_cli.dev.folder import FolderInUseError, StateFolder, state_folder
+from tidemill_cli.dev.layout import METASTORE, Embedded, External, Layout, LayoutError, lay_out
+from tidemill_cli.dev.runs import run_input
+from tidemill_cli.dev.settings import FILE_NAME, load
+from tidemill_cli.manifests import load_manifests
+
+WAREHOUSE: dict[str, Any] = {"dsn": {"secretKeyRef": {"name": "pg", "key": "url"}}, "schemas": ["public", "mart"]}
+POOL: dict[str, Any] = {
+    "apiVersion": "tidemill.dev/v1alpha1",
+    "kind": "WorkerPool",
+    "metadata": {"name": "etl", "namespace": "travel"},
+    "spec": {
+        "concurrency": {"activities": 3},
+        "connections": [
+            {"name": "landing", "files": {"url": "file:///nowhere/landing/"}},
+            {"name": "ware_house", "postgres": WAREHOUSE},
+        ],
+        "metastore": {"connection": "ware_house"},
+    },
+}
+PIPELINE: dict[str, Any] = {
+    "apiVersion": "tidemill.dev/v1alpha1",
+    "kind": "DataPipeline",
+    "metadata": {"name": "flights", "namespace": "travel"},
+    "spec": {
+        "workerPoolRef": {"name": "etl"},
+        "schedule": {"crons": ["@daily"], "overlapPolicy": "BufferOne"},
+        "parameters": [{"name": "carrier", "default": ""}],
+        "sources": [{"name": "raw", "connection": "landing", "files": {"path": "a.csv", "format": {"csv": {}}}}],
+        "sinks": [
+            {
+                "name": "out",
+                "input": "raw",
+                "connection": "ware_house",
+                "postgres": {"table": "mart.flights"},
+                "writeDisposition": "Append",
+            }
+        ],
+    },
+}
+
+
+def laid(
+    folder: Path,
+    *objects: Mapping[str, Any],
+    settings: str = "",
+    given: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Layout:
+    """The layout of these objects in a folder with these settings."""
+    for index, each in enumerate(objects):
+        (folder / f"{index}.json").write_text(json.dumps(each), encoding="utf-8")
+    (folder / FILE_NAME).write_text(settings, encoding="utf-8")
+    manifests = load_manifests([folder])
+    assert not manifests.errors
+    return lay_out(manifests.pipelines, manifests.pools, load, given or {}, environment or {})
+
+
+def with_data(folder: Path) -> str:
+    """Settings that give the connection `landing` a folder with a space in its name."""
+    (folder / "my data").mkdir()
+    return "connections: {landing: {files: './my data'}}"
+
+
+def test_a_pool_keeps_what_it_says_but_for_where_connections_point(tmp_path: Path) -> None:
+    layout = laid(tmp_path, POOL, PIPELINE, settings=with_data(tmp_path))
+
+    (pool,) = layout.pools
+    landing, warehouse = pool.connections
+    assert (pool.namespace, pool.name, pool.concurrency.activities) == ("travel", "etl", 3)
+    assert pool.task_queue == "dev/travel/etl"
+    assert landing.files is not None
+    assert landing.files.url == (tmp_path / "my data").as_uri()
+    assert warehouse.postgres is not None
+    assert warehouse.postgres.schemas == ("public", "mart")
+    assert pool.postgres == (Embedded("ware_house", ("public", "mart")),)
+    assert pool.keeps == pool.postgres[0]
+    assert layout.embedded == pool.postgres
+
+
+def test_a_pipeline_keeps_its_identity_from_session_to_session(tmp_path: Path) -> None:
+    settings = with_data(tmp_path)
+    first = laid(tmp_path, POOL, PIPELINE, settings=settings).pipelines[0]
+    again = laid(tmp_path, POOL, PIPELINE, settings=settings).pipelines[0]
+
+    assert str(first.id) == "dev/travel/flights"
+    assert first.uid == again.uid
+
+
+def test_a_run_gets_a_snapshot_and_the_parameters_of_its_pipeline(tmp_path: Path) -> None:
+    given = {"carrier": "UA", "other": "not declared here"}
+    pipeline = laid(tmp_path, POOL, PIPELINE, settings=with_data(tmp_path), given=given).pipelines[0]
+
+    asked = run_input(pipeline, "dev-1")
+
+    assert asked.parameters == {"carrier": "UA"}
+    assert asked.overlap_policy == "BufferOne"
+    assert (asked.trigger, asked.run_key, asked.uid) == ("Manual", "dev-1", pipeline.uid)
+    assert asked.spec == {name: value for name, value in PIPELINE["spec"].items() if name != "schedule"}
+
+
+def test_a_pipeline_without_its_pool_gets_one_with_what_it_uses(tmp_path: Path) -> None:
+    settings = with_data(tmp_path) + "\npool: {concurrency: {activities: 2}}"
+
+    (pool,) = laid(tmp_path, PIPELINE, settings=settings).pools
+
+    assert [each.name for each in pool.connections] == ["landing", METASTORE, "ware_house"]
+    assert (pool.metastore.connection, pool.concurrency.activities) == (METASTORE, 2)
+    assert pool.postgres == (Embedded(METASTORE, ("public",)), Embedded("ware_house", ("mart",)))
+
+
+@pytest.mark.parametrize(
+    ("target", "environment"),
+    [("dsn: postgresql://elsewhere/w", {}), ("dsnEnv: W", {"W": "postgresql://elsewhere/w"})],
+    ids=["dsn", "dsnEnv"],
+)
+def test_a_postgres_that_runs_elsewhere(tmp_path: Path, target: str, environment: Mapping[str, str]) -> None:
+    (tmp_path / "data").mkdir()
+    settings = f"connections: {{landing: {{files: ./data}}, ware_house: {{postgres: {{{target}}}}}}}"
+
+    (pool,) = laid(tmp_path, POOL, PIPELINE, settings=settings, environment=environment).pools
+
+    assert pool.postgres == (External("ware_house", "postgresql://elsewhere/w"),)
+    assert "elsewhere" not in repr(pool)
+
+
+def test_the_pools_folder_serves_where_it_is_on_this_machine(tmp_path: Path) -> None:
+    there = tmp_path / "landing"
+    there.mkdir()
+    connections = [{"name": "landing", "files": {"url": there.as_uri()}}, POOL["spec"]["connections"][1]]
+
+    (pool,) = laid(tmp_path, {**POOL, "spec": {**POOL["spec"], "connections": connections}}, PIPELINE).pools
+
+    assert pool.connections[0].files is not None
+    assert pool.connections[0].files.url == there.as_uri()
+
+
+WRONG = {
+    "no folder given": ("", (POOL, PIPELINE), "spec.connections[0]: landing: has no entry there and /nowhere/landing"),
+    "no folder there": (
+        "connections: {landing: {files: ./gone}}",
+        (POOL, PIPELINE),
+        "gone, which is no folder",
+    ),
+    "files for postgres": (
+        "connections: {landing: {files: .}, ware_house: {files: .}}",
+        (POOL, PIPELINE),
+        "spec.connections[1]: ware_house: is a postgres connection",
+    ),
+    "postgres for files": (
+        "connections: {landing: {postgres: {dsn: x}}}",
+        (POOL, PIPELINE),
+        "spec.connections[0]: landing: is a files connection",
+    ),
+    "no such variable": (
+        "connections: {landing: {files: .}, ware_house: {postgres: {dsnEnv: NOT_SET}}}",
+        (POOL, PIPELINE),
+        "NOT_SET, which is not set",
+    ),
+    "no pool and no folder": ("", (PIPELINE,), "spec.sources[0].connection: landing: has no entry"),
+    "no pipeline": ("connections: {landing: {files: .}}", (POOL,), "there is no DataPipeline"),
+}
+
+
+@pytest.mark.parametrize(("settings", "objects", "said"), WRONG.values(), ids=WRONG.keys())
+def test_what_cannot_run_here_is_said_with_its_field(
+    tmp_path: Path, settings: str, objects: tuple[Mapping[str, Any], ...], said: str
+) -> None:
+    with pytest.raises(LayoutError) as raised:
+        laid(tmp_path, *objects, settings=settings)
+
+    (problem,) = raised.value.problems
+    assert said in problem
+
+
+def test_a_workers_files_hold_secrets_apart_and_for_their_owner_only(tmp_path: Path) -> None:
+    (pool,) = laid(tmp_path, POOL, PIPELINE, settings=with_data(tmp_path)).pools
+
+    files = StateFolder(tmp_path / "state", kept=True).worker(
+        pool, "127.0.0.1:7233", {"ware_house": "postgresql://x:s3@y/z"}
+    )
+
+    config = WorkerConfig.model_validate_json(files.config.read_text(encoding="utf-8"))
+    reference = config.connections[1].postgres
+    assert reference is not None
+    secret = files.secrets / reference.dsn.secret_key_ref.name / reference.dsn.secret_key_ref.key
+    assert secret.read_text(encoding="utf-8") == "postgresql://x:s3@y/z"
+    assert secret.stat().st_mode & 0o777 == 0o600
+    assert "s3" not in files.config.read_text(encoding="utf-8")
+    assert (config.task_queue, config.temporal.address) == ("dev/travel/etl", "127.0.0.1:7233")
+
+
+def test_two_sessions_on_one_folder_refuse_clearly(tmp_path: Path) -> None:
+    with (
+        state_folder(tmp_path / "state"),
+        pytest.raises(FolderInUseError, match="in use by another `tidemill dev`"),
+        state_folder(tmp_path / "state"),
+    ):
+        pass
+    with state_folder(tmp_path / "state") as again:
+        assert again.kept
+
+
+def test_a_folder_of_no_name_goes_away() -> None:
+    with state_folder(None) as folder:
+        (folder.path / "file").write_text("x", encoding="utf-8")
+        assert not folder.kept
+
+    assert not folder.path.exists()
