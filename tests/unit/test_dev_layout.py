@@ -12,7 +12,6 @@ import pytest
 from tidemill_api.contract import WorkerConfig
 from tidemill_cli.dev.folder import FolderInUseError, StateFolder, state_folder
 from tidemill_cli.dev.layout import METASTORE, Embedded, External, Layout, LayoutError, lay_out
-from tidemill_cli.dev.runs import run_input
 from tidemill_cli.dev.settings import FILE_NAME, load
 from tidemill_cli.manifests import load_manifests
 
@@ -99,16 +98,11 @@ def test_a_pipeline_keeps_its_identity_from_session_to_session(tmp_path: Path) -
     assert first.uid == again.uid
 
 
-def test_a_run_gets_a_snapshot_and_the_parameters_of_its_pipeline(tmp_path: Path) -> None:
+def test_a_pipeline_gets_the_parameters_that_it_declares(tmp_path: Path) -> None:
     given = {"carrier": "UA", "other": "not declared here"}
     pipeline = laid(tmp_path, POOL, PIPELINE, settings=with_data(tmp_path), given=given).pipelines[0]
 
-    asked = run_input(pipeline, "dev-1")
-
-    assert asked.parameters == {"carrier": "UA"}
-    assert asked.overlap_policy == "BufferOne"
-    assert (asked.trigger, asked.run_key, asked.uid) == ("Manual", "dev-1", pipeline.uid)
-    assert asked.spec == {name: value for name, value in PIPELINE["spec"].items() if name != "schedule"}
+    assert pipeline.given == {"carrier": "UA"}
 
 
 def test_a_pipeline_without_its_pool_gets_one_with_what_it_uses(tmp_path: Path) -> None:

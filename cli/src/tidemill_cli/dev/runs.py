@@ -28,13 +28,12 @@ from tidemill_api.contract import (
     PROGRESS_QUERY,
     RESULT_MEMO_KEY,
     RunError,
-    RunInput,
     RunProgress,
     RunResult,
-    ScheduleMemo,
 )
 from tidemill_api.names import WORKFLOW, content_hash, pipeline_of_workflow
 from tidemill_cli.dev.layout import INSTALLATION, Pipeline
+from tidemill_operator.pipeline.wish import memo_of, run_input
 
 _LOOK_SECONDS: Final = 0.5
 _SWEEP_SECONDS: Final = 1.0
@@ -58,24 +57,6 @@ class RunView:
 Show = Callable[[RunView], None]
 
 
-def run_input(pipeline: Pipeline, run_key: str) -> RunInput:
-    """The argument of a pipeline's run by hand."""
-    schedule = pipeline.spec.schedule
-    spec = pipeline.spec.to_json()
-    spec.pop("schedule", None)
-    return RunInput(
-        installation=INSTALLATION,
-        namespace=pipeline.id.namespace,
-        pipeline=pipeline.id.name,
-        uid=pipeline.uid,
-        spec=spec,
-        overlap_policy=schedule.overlap_policy if schedule is not None else "Skip",
-        parameters=dict(pipeline.given),
-        run_key=run_key,
-        trigger="Manual",
-    )
-
-
 class Runs:
     """Starts and follows runs; `show` is told of every change that a person may want to see."""
 
@@ -91,7 +72,9 @@ class Runs:
         An open run by hand that an earlier session left behind is continued and counts as this one, if it does the
         same; if the manifest has changed since, it is cancelled first. An open scheduled run is waited for.
         """
-        wish = run_input(pipeline, run).model_dump(mode="json", by_alias=True, exclude_none=True)
+        wish = run_input(
+            pipeline.id, pipeline.uid, 0, pipeline.spec, run_key=run, parameters=pipeline.given, trigger="Manual"
+        )
         asked = content_hash({name: value for name, value in wish.items() if name != "runKey"})
         opened = f"WorkflowId STARTS_WITH '{pipeline.id}/' AND ExecutionStatus = 'Running'"
         async for left in self._client.list_workflows(opened):
@@ -108,7 +91,7 @@ class Runs:
             wish,
             id=workflow,
             task_queue=pipeline.pool.task_queue,
-            memo={MEMO_KEY: memo(pipeline).model_dump(by_alias=True), _ASKED_KEY: asked},
+            memo={MEMO_KEY: memo_of(pipeline.id, pipeline.uid).model_dump(by_alias=True), _ASKED_KEY: asked},
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
         )
         return await self.follow(workflow, datetime.now(UTC))
@@ -152,12 +135,6 @@ class Runs:
                 await asyncio.wait_for(handle.result(), _CANCEL_SECONDS)
             except TimeoutError:
                 await handle.terminate("the manifest has changed since, and the run did not stop when asked to")
-
-
-def memo(pipeline: Pipeline) -> ScheduleMemo:
-    """Whose a run or a Schedule is."""
-    who = pipeline.id
-    return ScheduleMemo(installation=who.installation, namespace=who.namespace, name=who.name, uid=pipeline.uid)
 
 
 async def _progress(handle: WorkflowHandle[Any, Any]) -> RunProgress | None:

@@ -118,7 +118,7 @@ class Session:
                         },
                         psql=database_server.psql,
                     )
-                    schedules = Schedules(client, time_server.address)
+                    schedules = Schedules(time_server.address)
                     yield _Parts((*servers, *started), Runs(client, self.display.run), schedules, addresses)
                     self.display.note("stopping")
 
