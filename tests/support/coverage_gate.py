@@ -6,6 +6,7 @@ printed; coverage's own plugin for this would start later than the first imports
 
 from __future__ import annotations
 
+import importlib
 import io
 from typing import TYPE_CHECKING
 
@@ -20,23 +21,30 @@ _OPTION = "--tidemill-coverage"
 class CoverageGate:
     """Measures from now on; reports and judges when the session ends."""
 
-    def __init__(self, coverage: Coverage, minimum: float) -> None:
+    def __init__(self, coverage: type[Coverage], settings: str, minimum: float) -> None:
         """Start measuring; the session fails if less than `minimum` percent of lines and branches ran."""
-        self._coverage = coverage
+        self._make = coverage
+        self._coverage = coverage(config_file=settings)
+        self._settings = settings
         self._minimum = minimum
         self._report = ""
         self._total = 0.0
-        coverage.start()
+        self._coverage.start()
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Join what all processes measured; fail the session if it is too little."""
+        packages = self._coverage.get_option("run:source_pkgs")
+        for package in packages if isinstance(packages, list) else []:
+            # A package that nothing imported would be left out instead of counting as not run.
+            importlib.import_module(package)
         self._coverage.stop()
         self._coverage.save()
-        self._coverage.combine()
-        self._coverage.save()
+        joined = self._make(config_file=self._settings, data_suffix=False)
+        joined.combine()
+        joined.save()
         report = io.StringIO()
-        self._total = self._coverage.report(file=report)
+        self._total = joined.report(file=report)
         self._report = report.getvalue()
         if self._total < self._minimum and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -64,5 +72,5 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         return
     from coverage import Coverage
 
-    gate = CoverageGate(Coverage(config_file=str(early_config.rootpath / "pyproject.toml")), minimum)
+    gate = CoverageGate(Coverage, str(early_config.rootpath / "pyproject.toml"), minimum)
     early_config.pluginmanager.register(gate, "tidemill-coverage-gate")
