@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,11 @@ Manifest = dict[str, Any]
 
 def load(name: str) -> list[Manifest]:
     """The documents of a good file, such as `pipeline`."""
+    return copy.deepcopy(_read(name))
+
+
+@lru_cache
+def _read(name: str) -> list[Manifest]:
     yaml = YAML(typ="safe", pure=True)
     return list(yaml.load_all((GOLDEN / f"{name}.yaml").read_text(encoding="utf-8")))
 

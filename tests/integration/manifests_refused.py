@@ -1,0 +1,258 @@
+"""Wrong manifests that `kubectl apply` must refuse, and what it must say: the field at fault and why.
+
+Each is a good manifest of `tests/golden/manifests` with a change. A test holds the table against the models: each rule
+that the schema has stands here. Types, bounds, patterns, enums and required fields are tried one by one, made from the
+schema (`tests/support/mutants.py`); those below stand for what people get wrong most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from tests.support.manifests import DELETE
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """`base` (a file of good manifests, its first document) with `changes` is refused, naming `field`.
+
+    `says` is a part of both answers, or of the server's alone where `lint_says` is given.
+    """
+
+    name: str
+    base: str
+    changes: Mapping[str, object]
+    field: str
+    says: str
+    lint_says: str = ""
+
+
+RULES: Final = (
+    Refused(
+        "step-of-two-sorts", "pipeline", {"spec.steps[0].sql": {"query": "SELECT 1"}},
+        "spec.steps[0]", "a step is exactly one of: validate, sql",
+    ),
+    Refused(
+        "step-of-no-sort", "pipeline", {"spec.steps[0].validate": DELETE},
+        "spec.steps[0]", "a step is exactly one of: validate, sql",
+    ),
+    Refused(
+        "validate-of-two-inputs", "pipeline", {"spec.steps[0].inputs": ["raw", "airlines"]},
+        "spec.steps[0].inputs", "a validate step has exactly one input",
+    ),
+    Refused(
+        "same-input-twice", "pipeline", {"spec.steps[1].inputs": ["valid", "valid"]},
+        "spec.steps[1].inputs", "inputs must differ from each other",
+    ),
+    Refused(
+        "step-named-like-a-source", "pipeline", {"spec.steps[0].name": "airlines"},
+        "spec.steps", "a step can't have the name of a source",
+    ),
+    Refused(
+        "merge-without-key", "pipeline", {"spec.sinks[0].primaryKey": DELETE},
+        "spec.sinks[0].primaryKey", "Merge needs primaryKey: the columns that identify a row",
+    ),
+    Refused(
+        "merge-with-empty-key", "pipeline", {"spec.sinks[0].primaryKey": []},
+        "spec.sinks[0].primaryKey", "Merge needs primaryKey: the columns that identify a row",
+    ),
+    Refused(
+        "append-with-key", "pipeline", {"spec.sinks[1].primaryKey": ["month"]},
+        "spec.sinks[1].primaryKey", "primaryKey has an effect for Merge only",
+    ),
+    Refused(
+        "key-column-twice", "pipeline", {"spec.sinks[0].primaryKey": ["month", "month"]},
+        "spec.sinks[0].primaryKey", "the columns of primaryKey must differ from each other",
+    ),
+    Refused(
+        "table-in-our-schema", "pipeline", {"spec.sinks[0].postgres.table": "tidemill.runs"},
+        "spec.sinks[0].postgres.table", "table can't be in the schema tidemill",
+    ),
+    Refused(
+        "parameter-of-a-taken-name", "pipeline", {"spec.parameters[0].name": "run_time"},
+        "spec.parameters[0].name", "run_time, interval_start and interval_end are taken",
+    ),
+    Refused(
+        "scheduled-without-default", "pipeline", {"spec.parameters[0].default": DELETE},
+        "spec.parameters", "a scheduled pipeline's parameters all need a default",
+    ),
+    Refused(
+        "absolute-path", "pipeline", {"spec.sources[0].files.path": "/etc/passwd"},
+        "spec.sources[0].files.path", "path must be relative and stay below the connection's folder",
+    ),
+    Refused(
+        "path-that-climbs", "pipeline", {"spec.sources[0].files.path": "a/../../b.csv"},
+        "spec.sources[0].files.path", "path must be relative and stay below the connection's folder",
+    ),
+    Refused(
+        "quote-is-delimiter", "pipeline", {"spec.sources[0].files.format.csv.quote": ","},
+        "spec.sources[0].files.format.csv.quote", "delimiter and quote must differ",
+    ),
+    Refused(
+        "quote-is-default-delimiter", "pipeline", {"spec.sources[1].files.format.csv.quote": ","},
+        "spec.sources[1].files.format.csv.quote", "delimiter and quote must differ",
+    ),
+    Refused(
+        "no-header-and-no-columns", "pipeline", {"spec.sources[1].files.format.csv.header": False},
+        "spec.sources[1].columns", "files without a header need columns, in the files' order",
+    ),
+    Refused(
+        "decimal-of-more-scale", "pipeline", {"spec.sources[0].columns[3].type": "decimal(5,10)"},
+        "spec.sources[0].columns[3].type", "the scale can't be greater than the precision",
+    ),
+    Refused(
+        "column-of-64-bytes", "pipeline", {"spec.sources[0].columns[3].name": "ä" * 32},
+        "spec.sources[0].columns[3].name", "name is longer than the 63 bytes that Postgres keeps",
+    ),
+    Refused(
+        "schedule-without-times", "pipeline",
+        {"spec.schedule.crons": DELETE, "spec.schedule.intervals": [], "spec.schedule.calendars": DELETE},
+        "spec.schedule", "a schedule needs at least one of: crons, intervals, calendars",
+    ),
+    Refused(
+        "schedule-that-ends-first", "pipeline", {"spec.schedule.endAt": "2026-01-01T01:00:00+02:00"},
+        "spec.schedule.endAt", "endAt must be later than startAt",
+    ),
+    Refused(
+        "interval-of-nothing", "pipeline", {"spec.schedule.intervals[0].every": "0h0m"},
+        "spec.schedule.intervals[0].every", "every must be at least 1s, in whole seconds",
+    ),
+    Refused(
+        "interval-of-half-a-second", "pipeline", {"spec.schedule.intervals[0].every": "1s500ms"},
+        "spec.schedule.intervals[0].every", "every must be at least 1s, in whole seconds",
+    ),
+    Refused(
+        "chunk-of-nothing", "pipeline", {"spec.execution.chunk.maxBytes": "0Mi"},
+        "spec.execution.chunk.maxBytes", "maxBytes must be more than 0, such as 64Mi",
+    ),
+    Refused(
+        "retry-at-once", "pipeline", {"spec.execution.retry.initialInterval": "0s"},
+        "spec.execution.retry.initialInterval", "initialInterval must be longer than 0, such as 1s",
+    ),
+    Refused(
+        "timeout-of-nothing", "pipeline", {"spec.execution.timeout": "0s"},
+        "spec.execution.timeout", "timeout must be longer than 0, such as 2h",
+    ),
+    Refused(
+        "tolerance-of-nothing-said", "pipeline", {"spec.execution.errorTolerance": {}},
+        "spec.execution.errorTolerance", "errorTolerance needs maxPercent, maxRows or both",
+    ),
+    Refused(
+        "connection-of-two-sorts", "pool", {"spec.connections[1].files": {"url": "file:///data/"}},
+        "spec.connections[1]", "a connection is exactly one of: files, postgres",
+    ),
+    Refused(
+        "connection-of-no-sort", "pool", {"spec.connections[0].files": DELETE},
+        "spec.connections[0]", "a connection is exactly one of: files, postgres",
+    ),
+    Refused(
+        "our-schema-listed", "pool", {"spec.connections[1].postgres.schemas[1]": "tidemill"},
+        "spec.connections[1].postgres.schemas", "schemas can't list tidemill",
+    ),
+    Refused(
+        "metastore-unknown", "pool", {"spec.metastore.connection": "other"},
+        "spec.metastore", "metastore.connection must name a postgres connection of this pool with access: Write",
+    ),
+    Refused(
+        "metastore-of-files", "pool", {"spec.metastore.connection": "landing"},
+        "spec.metastore", "metastore.connection must name a postgres connection of this pool with access: Write",
+    ),
+    Refused(
+        "metastore-read-only", "pool", {"spec.connections[1].postgres.access": "Read"},
+        "spec.metastore", "metastore.connection must name a postgres connection of this pool with access: Write",
+    ),
+    Refused(
+        "key-and-certificate", "connection", {"spec.apiKey": {"secretKeyRef": {"name": "a", "key": "b"}}},
+        "spec.apiKey", "apiKey and a client certificate (tls.secretRef) exclude each other",
+    ),
+)  # fmt: skip
+"""One for each rule of the models, and more where a rule has several sides."""
+
+CLASSICS: Final = (
+    Refused(
+        "typo", "pipeline", {"spec.shedule": {"crons": ["0 0 * * *"]}},
+        "spec.shedule", 'unknown field "spec.shedule"', "there is no field shedule",
+    ),
+    Refused(
+        "field-of-a-later-part", "pipeline", {"spec.sources[0].incremental": {"cursor": "month"}},
+        "spec.sources[0].incremental", 'unknown field "spec.sources[0].incremental"', "there is no field incremental",
+    ),
+    Refused(
+        "quoted-boolean", "pipeline", {"spec.suspend": "true"},
+        "spec.suspend", "must be of type boolean", "must be a boolean",
+    ),
+    Refused(
+        "quoted-number", "pipeline", {"spec.execution.parallelism": "8"},
+        "spec.execution.parallelism", "must be of type integer", "must be a whole number",
+    ),
+    Refused(
+        "enum-in-lower-case", "pipeline", {"spec.sinks[0].writeDisposition": "merge"},
+        "spec.sinks[0].writeDisposition", 'supported values: "Append", "Merge", "Replace"', "Append, Merge, Replace",
+    ),
+    Refused(
+        "duration-without-unit", "pipeline", {"spec.execution.timeout": "90"},
+        "spec.execution.timeout", "should match '^([0-9]{1,6}(ms|s|m|h|d))+$'", "write it like 30s",
+    ),
+    Refused(
+        "two-sources-of-a-name", "pipeline", {"spec.sources[1].name": "raw"},
+        "spec.sources[1]", "Duplicate value", "raw",
+    ),
+    Refused(
+        "two-columns-of-a-name", "pipeline", {"spec.sources[0].columns[1].name": "month"},
+        "spec.sources[0].columns[1]", "Duplicate value", "month",
+    ),
+    Refused(
+        "no-sinks", "pipeline", {"spec.sinks": DELETE},
+        "spec.sinks", "Required value", "missing",
+    ),
+    Refused(
+        "table-without-schema", "pipeline", {"spec.sinks[0].postgres.table": "flights"},
+        "spec.sinks[0].postgres.table", "should match", "public.flights",
+    ),
+    Refused(
+        "boolean-default", "pipeline", {"spec.parameters[0].default": True},
+        "spec.parameters[0].default", "must be of type integer,string", "text or a whole number",
+    ),
+    Refused(
+        "column-of-an-unknown-type", "pipeline", {"spec.sources[0].columns[0].type": "bigint"},
+        "spec.sources[0].columns[0].type", "should match", "int32",
+    ),
+    Refused(
+        "secret-in-the-manifest", "pool", {"spec.connections[1].postgres.dsn": "postgresql://a:b@c/d"},
+        "spec.connections[1].postgres.dsn", "must be of type object", "must be a mapping",
+    ),
+    Refused(
+        "reference-to-another-namespace", "pipeline", {"spec.workerPoolRef.namespace": "other"},
+        "spec.workerPoolRef.namespace", 'unknown field "spec.workerPoolRef.namespace"', "there is no field namespace",
+    ),
+    Refused(
+        "request-misspelt", "pool", {"spec.resources.request": {"cpu": "1"}},
+        "spec.resources.request", 'unknown field "spec.resources.request"', "is not one of",
+    ),
+    Refused(
+        "quantity-with-a-blank", "pool", {"spec.resources.limits.memory": "2 Gi"},
+        "spec.resources.limits.memory", "should match", "a quantity such as",
+    ),
+    Refused(
+        "port-out-of-range", "connection", {"spec.address": "temporal:70000"},
+        "spec.address", "should match", "temporal:70000",
+    ),
+    Refused(
+        "run-of-nothing", "run", {"spec.pipelineRef": DELETE},
+        "spec.pipelineRef", "Required value", "missing",
+    ),
+    Refused(
+        "parameter-of-a-bad-name", "run", {"spec.parameters.Carrier": "UA"},
+        "spec.parameters", "keys must have at most 63 characters and match ^[a-z][a-z0-9_]*$", "Carrier",
+    ),
+)  # fmt: skip
+
+LINT_ONLY: Final = (
+    Refused(
+        "retry-that-shrinks", "pipeline", {"spec.execution.retry.initialInterval": "5m"},
+        "spec.execution.retry.maximumInterval", "", "maximumInterval can't be shorter than initialInterval",
+    ),
+)  # fmt: skip
+"""Rules that CEL can't say: `kubectl apply` takes these; lint and the operator's status refuse them."""
