@@ -46,7 +46,7 @@ class HealthServer:
     def __init__(
         self, address: tuple[str, int], beats: Beats, waiting_for: Callable[[], str], metrics: Callable[[], bytes]
     ) -> None:
-        """Raises ConfigError if it can't listen; `waiting_for` says what keeps the process from being ready, or nothing."""
+        """Raises ConfigError if it can't listen. `waiting_for` says what the process isn't ready for, or nothing."""
 
         class Handler(BaseHTTPRequestHandler):
             server_version = "tidemill"

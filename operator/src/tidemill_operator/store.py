@@ -115,6 +115,10 @@ class MemoryStore:
         """What is known of one Temporal; the sweep writes it."""
         return self._temporal.setdefault(connection, TemporalView())
 
+    def temporals(self) -> tuple[ConnectionKey, ...]:
+        """Every Temporal of which something is known."""
+        return tuple(self._temporal)
+
     def forget_temporal(self, in_use: Iterable[ConnectionKey]) -> None:
         """Drop what is known of Temporals that are no longer in use."""
         for gone in set(self._temporal) - set(in_use):

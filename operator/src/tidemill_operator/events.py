@@ -1,0 +1,152 @@
+"""Kubernetes Events: which transitions are worth one (pure), and how they are posted (never in the way of the work)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, Protocol
+
+from tidemill_api.conditions import READY, STALLED
+from tidemill_api.errors import TidemillError
+from tidemill_operator.clients import Object
+
+log: Final = logging.getLogger(__name__)
+
+DRIFT_REPAIRED: Final = "DriftRepaired"
+RUN_STARTED: Final = "RunStarted"
+RECONCILE_FAILED: Final = "ReconcileFailed"
+_NOTE_BYTES: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """An Event to be: a stable reason, a sentence, and what was going on (`action`)."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+    action: str
+
+
+def transitions(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Note, ...]:
+    """What changed from one status to the next that people should see. Equal statuses give none."""
+    return (*_readiness(old, new), *_drift(old, new), *_runs(old, new), *_phase(old, new))
+
+
+def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    return next((c for c in status.get("conditions") or () if c.get("type") == kind), {})
+
+
+def _readiness(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Note]:
+    before, now = _condition(old, READY), _condition(new, READY)
+    if not now or "phase" in new or (before.get("status"), before.get("reason")) == (now["status"], now["reason"]):
+        return
+    stalled = _condition(new, STALLED).get("status") == "True"
+    yield Note("Warning" if stalled else "Normal", now["reason"], now.get("message", ""), "Reconcile")
+
+
+def _drift(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Note]:
+    before = (old.get("schedule") or {}).get("driftRepaired", 0)
+    if (new.get("schedule") or {}).get("driftRepaired", 0) > before:
+        yield Note("Normal", DRIFT_REPAIRED, "the Schedule was changed in Temporal and put right", "Repair")
+
+
+def _runs(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Note]:
+    """Runs of a pipeline. An object without a status yet has only just come to us: its old runs are no news."""
+    if not old:
+        return
+    known = {run.get("workflowRunId") for run in (*(old.get("activeRuns") or ()), old.get("lastRun") or {})}
+    for run in new.get("activeRuns") or ():
+        if run.get("workflowRunId") not in known:
+            yield Note("Normal", RUN_STARTED, f"run {run.get('key')} has started", "Run")
+    last = new.get("lastRun") or {}
+    if last and last.get("workflowRunId") != (old.get("lastRun") or {}).get("workflowRunId"):
+        yield _ended(last)
+
+
+def _phase(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Note]:
+    """The run of a DataPipelineRun."""
+    phase = new.get("phase")
+    if phase == old.get("phase") or phase is None or phase == "Pending":
+        return
+    if phase == "Running":
+        yield Note("Normal", RUN_STARTED, "the run has started", "Run")
+    else:
+        yield _ended(new.get("run") or {"result": phase, "error": _condition(new, READY).get("message")})
+
+
+def _ended(run: Mapping[str, Any]) -> Note:
+    result = run.get("result", "")
+    rows = (
+        f"{run.get('rowsRead', 0)} rows read, {run.get('rowsLoaded', 0)} loaded, {run.get('rowsRejected', 0)} rejected"
+    )
+    said = f": {run['error']}" if run.get("error") else f": {rows}"
+    named = f"run {run['key']}" if run.get("key") else "the run"
+    return Note("Warning" if result == "Failed" else "Normal", f"Run{result}", f"{named} {result.lower()}{said}", "Run")
+
+
+class Poster(Protocol):
+    """The part of the API server that posting needs."""
+
+    async def create(self, kind: str, namespace: str, manifest: Object) -> Object:
+        """A new Event."""
+        ...
+
+
+class Events:
+    """Posts notes one after the other in the background. Too many at once, and the rest is dropped (and counted)."""
+
+    def __init__(self, poster: Poster, identity: str, most: int = 2000) -> None:
+        """`most`: how many may wait."""
+        self._poster = poster
+        self._identity = identity
+        self._queue: asyncio.Queue[tuple[Object, Note, datetime]] = asyncio.Queue(most)
+        self.dropped = 0
+
+    def add(self, regarding: Object, notes: Sequence[Note]) -> None:
+        """Post these about an object, some time soon."""
+        for note in notes:
+            try:
+                self._queue.put_nowait((regarding, note, datetime.now(UTC)))
+            except asyncio.QueueFull:
+                self.dropped += 1
+
+    async def post(self) -> None:
+        """Post until cancelled. An Event that can't be posted is dropped: conditions hold the truth."""
+        while True:
+            regarding, note, moment = await self._queue.get()
+            namespace = regarding["metadata"]["namespace"]
+            try:
+                await self._poster.create("Event", namespace, manifest(regarding, note, self._identity, moment))
+            except TidemillError as error:
+                self.dropped += 1
+                log.debug("can't post an Event about %s: %s", regarding["metadata"]["name"], error)
+
+
+def manifest(regarding: Object, note: Note, identity: str, moment: datetime) -> Object:
+    """The Event as JSON (`events.k8s.io/v1`)."""
+    metadata = regarding["metadata"]
+    message = note.message.encode()[:_NOTE_BYTES].decode(errors="ignore")
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"name": f"{metadata['name'][:220]}.{uuid.uuid4().hex[:16]}", "namespace": metadata["namespace"]},
+        "eventTime": moment.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "reportingController": "tidemill.dev/operator",
+        "reportingInstance": identity[:128],
+        "action": note.action,
+        "reason": note.reason,
+        "type": note.type,
+        "note": message,
+        "regarding": {
+            "apiVersion": regarding["apiVersion"],
+            "kind": regarding["kind"],
+            "namespace": metadata["namespace"],
+            "name": metadata["name"],
+            "uid": metadata["uid"],
+        },
+    }

@@ -1,0 +1,206 @@
+"""The informer for Temporal: every few seconds one look at all Schedules and runs, and the keys that differ.
+
+`fold` is pure: what was known and what the listings say come in, what is known now comes out. Listings are a moment
+behind the truth, so nothing is concluded from a Schedule that isn't listed *yet*; one that was listed and isn't any
+more is a difference, and whoever looks at it asks the server itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from tidemill_api.errors import TidemillError
+from tidemill_api.names import PipelineId, pipeline_of_workflow
+from tidemill_operator.clients import Key, PipelineInTemporal, Temporal, Temporals
+from tidemill_operator.metrics import Metrics
+from tidemill_operator.store import MemoryStore, TemporalView
+from tidemill_operator.views import ConnectionKey, RunSeen, ScheduleEntry, ScheduleSeen
+
+log: Final = logging.getLogger(__name__)
+
+_FIRST_LOOK: Final = timedelta(hours=24)
+_OVERLAP: Final = timedelta(minutes=2)
+"""Listings lag; runs that closed this long before the last look are asked for again."""
+_NOTHING: Final = PipelineInTemporal()
+
+
+def fold(
+    before: Mapping[str, PipelineInTemporal], entries: Iterable[ScheduleEntry], runs: Iterable[RunSeen]
+) -> dict[str, PipelineInTemporal]:
+    """What is known of each pipeline after a look, by the pipeline's id. Ended runs not listed again are kept."""
+    listed = {entry.id: entry for entry in entries}
+    opened: dict[str, list[RunSeen]] = defaultdict(list)
+    closed = {pipeline: seen.last_closed for pipeline, seen in before.items() if seen.last_closed is not None}
+    for run in runs:
+        owner = str(pipeline_of_workflow(run.workflow_id) or "")
+        if not owner:
+            continue
+        if run.closed is None:
+            opened[owner].append(run)
+        elif run.state != "Running" and _newer(run, closed.get(owner)):
+            closed[owner] = run
+    return {
+        pipeline: PipelineInTemporal(
+            entry=listed.get(pipeline),
+            open_runs=tuple(sorted(opened.get(pipeline, ()), key=lambda run: (run.started, run.run_id))),
+            last_closed=closed.get(pipeline),
+        )
+        for pipeline in {*listed, *opened, *closed}
+    }
+
+
+def _newer(run: RunSeen, known: RunSeen | None) -> bool:
+    if known is None or known.closed is None or run.closed is None:
+        return True
+    return (run.closed, run.started) >= (known.closed, known.started)
+
+
+def differing(
+    before: Mapping[str, PipelineInTemporal],
+    now: Mapping[str, PipelineInTemporal],
+    descriptions: Mapping[str, ScheduleSeen],
+) -> tuple[str, ...]:
+    """Ids of the pipelines of which Temporal says something new. A Schedule listed as it was described is no news."""
+    return tuple(
+        pipeline
+        for pipeline in {*before, *now}
+        if (old := before.get(pipeline, _NOTHING)) != (new := now.get(pipeline, _NOTHING))
+        and not (_same_runs(old, new) and old.entry is None and as_described(new.entry, descriptions.get(pipeline)))
+    )
+
+
+def _same_runs(old: PipelineInTemporal, new: PipelineInTemporal) -> bool:
+    return old.open_runs == new.open_runs and old.last_closed == new.last_closed
+
+
+def as_described(entry: ScheduleEntry | None, description: ScheduleSeen | None) -> bool:
+    """Whether a listing says of a Schedule what its description says."""
+    return (
+        entry is not None
+        and description is not None
+        and entry.fingerprint == description.fingerprint
+        and entry.next_runs[:1] == description.next_runs[:1]
+    )
+
+
+def outdated(
+    before: Mapping[str, PipelineInTemporal],
+    now: Mapping[str, PipelineInTemporal],
+    descriptions: Mapping[str, ScheduleSeen],
+) -> tuple[str, ...]:
+    """Ids of the Schedules that somebody wrote or deleted since they were described."""
+    return tuple(
+        pipeline
+        for pipeline, description in descriptions.items()
+        if (entry := now.get(pipeline, _NOTHING).entry) != (known := before.get(pipeline, _NOTHING).entry)
+        and (entry.fingerprint != description.fingerprint if entry is not None else known is not None)
+    )
+
+
+class Sweep:
+    """Looks at every Temporal in use, again and again."""
+
+    def __init__(
+        self,
+        store: MemoryStore,
+        temporals: Temporals,
+        in_scope: Callable[[str], bool],
+        add: Callable[[Key], None],
+        metrics: Metrics,
+        interval: float,
+    ) -> None:
+        """`in_scope` tells whether a Kubernetes namespace is looked after; `interval` in seconds."""
+        self._store = store
+        self._temporals = temporals
+        self._in_scope = in_scope
+        self._add = add
+        self._metrics = metrics
+        self._interval = interval
+        self._since: dict[ConnectionKey, datetime] = {}
+        self._silent: set[ConnectionKey] = set()
+        self.finished: float | None = None
+        """When the last round over all Temporals ended, by the loop's clock."""
+
+    async def run(self, beat: Callable[[], None]) -> None:
+        """Sweep until cancelled; `beat` is called after each round, whether Temporal answered or not."""
+        while True:
+            await self.sweep()
+            beat()
+            await asyncio.sleep(self._interval * random.uniform(0.9, 1.1))
+
+    async def sweep(self) -> None:
+        """One look at every Temporal in use."""
+        connections = self._temporals.in_use()
+        self._store.forget_temporal(connections)
+        await asyncio.gather(*(self._look(connection) for connection in connections))
+        self.finished = asyncio.get_running_loop().time()
+
+    async def _look(self, connection: ConnectionKey) -> None:
+        try:
+            with self._metrics.sweep_seconds.time():
+                await self._look_at(connection, await self._temporals.get(connection))
+        except TidemillError as error:
+            self._metrics.sweeps.labels("failed").inc()
+            if connection not in self._silent:
+                self._silent.add(connection)
+                log.warning("can't look at %s: %s", _named(connection), error)
+            return
+        self._metrics.sweeps.labels("ok").inc()
+        if connection in self._silent:
+            self._silent.discard(connection)
+            log.info("%s answers again", _named(connection))
+            for view_id in self._store.temporal(connection).pipelines:
+                self._notice(view_id)
+
+    async def _look_at(self, connection: ConnectionKey, temporal: Temporal) -> None:
+        began = datetime.now(UTC)
+        entries = [entry async for entry in temporal.list_schedules()]
+        since = self._since.get(connection, began - _FIRST_LOOK)
+        runs = [run async for run in temporal.list_runs(since - _OVERLAP)]
+        view = self._store.temporal(connection)
+        before, view.pipelines = view.pipelines, fold(view.pipelines, entries, runs)
+        for pipeline in outdated(before, view.pipelines, view.descriptions):
+            self._store.drop_description(connection, pipeline)
+        for pipeline in differing(before, view.pipelines, view.descriptions):
+            self._notice(pipeline)
+        self._runs_by_hand(view, runs)
+        self._since[connection] = began
+        view.swept = True
+
+    def _notice(self, pipeline: str) -> None:
+        parts = pipeline.split("/")
+        if len(parts) == 3 and self._in_scope(parts[1]):
+            self._add(Key("DataPipeline", parts[1], parts[2]))
+
+    def _runs_by_hand(self, view: TemporalView, runs: Iterable[RunSeen]) -> None:
+        newest: dict[str, RunSeen] = {}
+        for run in runs:
+            if run.asked_by is not None and run.started >= newest.get(run.workflow_id, run).started:
+                newest[run.workflow_id] = run
+        for workflow_id, run in newest.items():
+            pipeline = pipeline_of_workflow(workflow_id)
+            if pipeline is None or view.runs.get(workflow_id) == run or not self._in_scope(pipeline.namespace):
+                continue
+            view.runs[workflow_id] = run
+            self._add(_asked(pipeline, workflow_id))
+        for workflow_id in [known for known in view.runs if known not in newest]:
+            pipeline = pipeline_of_workflow(workflow_id)
+            if pipeline is None or not self._known(_asked(pipeline, workflow_id)):
+                del view.runs[workflow_id]
+
+    def _known(self, key: Key) -> bool:
+        return self._store.get(key.kind, key.namespace, key.name) is not None
+
+
+def _asked(pipeline: PipelineId, workflow_id: str) -> Key:
+    return Key("DataPipelineRun", pipeline.namespace, workflow_id.rpartition("/")[2])
+
+
+def _named(connection: ConnectionKey) -> str:
+    return "the operator's own Temporal" if connection is None else f"Temporal of {connection[0]}/{connection[1]}"
