@@ -76,8 +76,8 @@ def dev(
 
     Exit code: 0 all runs succeeded, 1 a manifest, a run or a part failed, 2 wrong usage, 130 after Ctrl-C.
     """
-    from tidemill_cli.dev.command import Options
     from tidemill_cli.dev.command import dev as run_dev
+    from tidemill_cli.dev.reading import Options
 
     raise typer.Exit(run_dev(Options(tuple(paths), once, output.value, data_dir, tuple(param or ()))))
 

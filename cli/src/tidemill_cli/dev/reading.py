@@ -1,0 +1,78 @@
+"""What `tidemill dev` is asked to do: the command line and the manifests become a layout, or all problems at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from tidemill_check.parameters import check_parameters
+from tidemill_cli.dev.layout import Layout, lay_out
+from tidemill_cli.dev.settings import SettingsFile, load
+from tidemill_cli.manifests import Manifests, load_manifests
+
+
+class UsageError(Exception):
+    """The command line is wrong; the message says what would be right."""
+
+
+class ManifestsError(Exception):
+    """The manifests are wrong; each problem is a line."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        """At least one problem."""
+        super().__init__("\n".join(problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says."""
+
+    paths: tuple[Path, ...]
+    once: bool = False
+    output: Literal["text", "json"] = "text"
+    data_dir: Path | None = None
+    parameters: tuple[str, ...] = ()
+
+
+def read(options: Options) -> Layout:
+    """What to run.
+
+    Raises `UsageError`, or `ManifestsError`, `SettingsError`, `LayoutError` with all problems of their kind.
+    """
+    try:
+        manifests = load_manifests(options.paths)
+    except FileNotFoundError as error:
+        raise UsageError(str(error)) from None
+    problems = [str(one) for one in manifests.errors]
+    if problems:
+        raise ManifestsError(problems)
+    given = _given(options.parameters, manifests)
+    return lay_out(manifests.pipelines, manifests.pools, _settings, given, os.environ)
+
+
+@cache
+def _settings(folder: Path) -> SettingsFile:
+    return load(folder)
+
+
+def _given(texts: Sequence[str], manifests: Manifests) -> dict[str, str]:
+    """`name=value` texts by name; each fits the types declared for it. Raises `UsageError`."""
+    given: dict[str, str] = {}
+    specs = [manifest.object.spec for manifest in manifests.pipelines]
+    known = sorted({one.name for spec in specs for one in spec.parameters})
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--param {text}: write it as name=value")
+        if name not in known:
+            raise UsageError(f"--param {name}: no pipeline declares it; declared are: {', '.join(known) or 'none'}")
+        given[name] = value
+    for spec in specs:
+        declared = {one.name for one in spec.parameters}
+        for problem in check_parameters(spec, {name: value for name, value in given.items() if name in declared}):
+            raise UsageError(f"--param {problem.field.removeprefix('spec.parameters.')}: {problem.message}")
+    return given
