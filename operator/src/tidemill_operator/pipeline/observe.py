@@ -1,0 +1,110 @@
+"""Reads what there is of a pipeline: from the store where that is enough, from Temporal where it isn't."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tidemill_api.conditions import TEMPORAL_UNREACHABLE
+from tidemill_api.errors import TemporalUnavailable
+from tidemill_api.names import PipelineId
+from tidemill_operator.clients import Clients, Key, Object, PipelineInTemporal, Temporal
+from tidemill_operator.pool.place import connection_of_pool
+from tidemill_operator.reading import is_going, status_of
+from tidemill_operator.standing import Standing, waits
+from tidemill_operator.views import ConnectionKey, ConnectionPendingError, RunSeen, ScheduleEntry, ScheduleSeen
+
+
+@dataclass(frozen=True, slots=True)
+class There:
+    """What one Temporal holds of the pipeline."""
+
+    connection: ConnectionKey
+    schedule: ScheduleSeen | None = None
+    trouble: Standing | None = None
+    """Why it couldn't be asked; then `schedule` means nothing."""
+    open_runs: tuple[RunSeen, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A pipeline and all that its decisions look at."""
+
+    manifest: Object
+    pool: Object | None
+    """Its WorkerPool; None: there is none."""
+    here: There | None
+    """The pool's Temporal; without a pool the one where the Schedule was made; None if there is neither."""
+    elsewhere: tuple[There, ...] = ()
+    """Other Temporals in which a Schedule of this id was seen: the pool moved, or the pipeline to another pool."""
+    entry: ScheduleEntry | None = None
+    """The Schedule in the last sweep of `here`."""
+    last_closed: RunSeen | None = None
+
+    @property
+    def going(self) -> bool:
+        """Whether the pipeline is being deleted."""
+        return is_going(self.manifest)
+
+
+async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
+    """Raises nothing for a Temporal that can't be asked: `There.trouble` says so."""
+    pool_name = manifest["spec"]["workerPoolRef"]["name"]
+    pool = clients.store.get("WorkerPool", key.namespace, pool_name)
+    pipeline = PipelineId(clients.settings.installation, key.namespace, key.name)
+    made_at = _made_at(manifest)
+    here_key = connection_of_pool(pool) if pool is not None else made_at[0] if made_at else None
+    known = pool is not None or bool(made_at)
+    swept = clients.store.in_temporal(here_key, pipeline.schedule) if known else PipelineInTemporal()
+    expected = bool(made_at) or manifest["spec"].get("schedule") is not None or swept.entry is not None
+    others = dict.fromkeys((*made_at, *clients.store.connections_with(pipeline.schedule)))
+    return Observed(
+        manifest=manifest,
+        pool=pool,
+        here=await _look(here_key, pipeline, manifest, clients, expected=expected) if known else None,
+        elsewhere=tuple(
+            [
+                await _look(other, pipeline, manifest, clients, expected=True)
+                for other in others
+                if not known or other != here_key
+            ]
+        ),
+        entry=swept.entry,
+        last_closed=swept.last_closed,
+    )
+
+
+def _made_at(manifest: Object) -> tuple[ConnectionKey, ...]:
+    """Where the Schedule was last made, by the status; empty if there is none."""
+    schedule = status_of(manifest).get("schedule")
+    if not schedule:
+        return ()
+    connection = schedule.get("connection")
+    return ((manifest["metadata"]["namespace"], connection) if connection else None,)
+
+
+async def _look(
+    connection: ConnectionKey, pipeline: PipelineId, manifest: Object, clients: Clients, *, expected: bool
+) -> There:
+    seen = clients.store.in_temporal(connection, pipeline.schedule)
+    try:
+        temporal = await clients.temporals.get(connection)
+        schedule = await _schedule(connection, temporal, pipeline, clients) if expected else None
+        # Who waits for runs to end must know of all of them; else the last sweep is new enough.
+        runs = await temporal.open_runs(pipeline) if is_going(manifest) else seen.open_runs
+    except TemporalUnavailable as error:
+        return There(connection, trouble=waits(TEMPORAL_UNREACHABLE, str(error)), open_runs=seen.open_runs)
+    except ConnectionPendingError as error:
+        return There(connection, trouble=waits(error.reason, str(error)), open_runs=seen.open_runs)
+    return There(connection, schedule=schedule, open_runs=runs)
+
+
+async def _schedule(
+    connection: ConnectionKey, temporal: Temporal, pipeline: PipelineId, clients: Clients
+) -> ScheduleSeen | None:
+    known = clients.store.description(connection, pipeline.schedule)
+    if known is not None:
+        return known
+    described = await temporal.describe_schedule(pipeline.schedule)
+    if described is not None:
+        clients.store.keep_description(connection, described)
+    return described

@@ -1,0 +1,172 @@
+"""What is to be done for a pipeline. Pure; empty means converged.
+
+An invalid edit leaves the last good Schedule as it is (a typo must not stop the loads of a night), but for its pause:
+`suspend` and the pause annotation work always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Final
+
+from tidemill_api.contract import ScheduleMemo
+from tidemill_api.names import ANNOTATION_RELEASE, FINALIZER
+from tidemill_api.v1alpha1 import parse_timestamp
+from tidemill_operator.actions import (
+    Action,
+    AddFinalizer,
+    CancelRun,
+    CreateSchedule,
+    DeleteSchedule,
+    LookAgain,
+    ObjectRef,
+    RemoveFinalizer,
+    SetPause,
+    UpdateSchedule,
+)
+from tidemill_operator.clients import Object
+from tidemill_operator.pipeline.desire import Desired
+from tidemill_operator.pipeline.observe import Observed, There
+from tidemill_operator.pipeline.pause import RUNNING, Pause, next_pause
+from tidemill_operator.reading import annotation, status_of
+from tidemill_operator.views import ScheduleSeen
+
+AFTER_TROUBLE: Final = timedelta(seconds=10)
+"""When Temporal is asked again after it couldn't be."""
+AFTER_DELETE: Final = timedelta(seconds=1)
+"""When runs are looked for that the Schedule started just before it was deleted."""
+WHILE_WAITING: Final = timedelta(seconds=5)
+
+
+def plan(desired: Desired, observed: Observed, now: datetime) -> tuple[Action, ...]:
+    """The actions, in order."""
+    if observed.going:
+        return tuple(_farewell(desired, observed))
+    return tuple(_upkeep(desired, observed, now))
+
+
+def has_ended(desired: Desired, now: datetime) -> bool:
+    """Whether the schedule's end is past. Temporal deletes such a Schedule after a while; it needs no new one."""
+    wish = desired.reading.wish
+    return wish is not None and wish.end_at is not None and parse_timestamp(wish.end_at) <= now
+
+
+def is_ours(desired: Desired, memo: ScheduleMemo | None, uid: str) -> bool:
+    """Whether a Schedule with this memo belongs to the pipeline of that uid, or to the former self it names."""
+    if memo is None:
+        return False
+    same = (memo.installation, memo.namespace, memo.name) == (
+        desired.pipeline.installation,
+        desired.pipeline.namespace,
+        desired.pipeline.name,
+    )
+    return same and memo.uid in (uid, desired.adopted)
+
+
+def in_step(desired: Desired, observed: Observed, schedule: ScheduleSeen) -> tuple[bool, bool]:
+    """Whether the Schedule is as last wished, and whether it is still as the server made it then."""
+    told = status_of(observed.manifest).get("schedule") or {}
+    return told.get("wished") == desired.reading.wish_hash, told.get("made") == schedule.made
+
+
+def ref(manifest: Object) -> ObjectRef:
+    """The pipeline as a target of writes."""
+    metadata = manifest["metadata"]
+    return ObjectRef(
+        "tidemill.dev/v1alpha1",
+        manifest.get("kind", "DataPipeline"),
+        metadata["namespace"],
+        metadata["name"],
+        metadata["uid"],
+        metadata.get("resourceVersion", ""),
+    )
+
+
+def _upkeep(desired: Desired, observed: Observed, now: datetime) -> Iterator[Action]:
+    if FINALIZER not in (observed.manifest["metadata"].get("finalizers") or ()):
+        yield AddFinalizer(ref(observed.manifest))
+    if any(there.trouble for there in (observed.here, *observed.elsewhere) if there is not None):
+        yield LookAgain(AFTER_TROUBLE)
+    here = observed.here
+    if here is None or here.trouble is not None:
+        return
+    uid = observed.manifest["metadata"]["uid"]
+    if here.schedule is not None and not is_ours(desired, here.schedule.memo, uid):
+        return
+    if desired.blocked is not None:
+        if here.schedule is not None:
+            yield from _pause_alone(desired, here, here.schedule)
+        return
+    # What was made elsewhere goes first: two Schedules would start each run twice.
+    yield from (
+        DeleteSchedule(there.connection, desired.pipeline.schedule)
+        for there in observed.elsewhere
+        if there.schedule is not None and is_ours(desired, there.schedule.memo, uid)
+    )
+    if not any(there.trouble for there in observed.elsewhere):
+        yield from _schedule(desired, observed, here, now)
+
+
+def _schedule(desired: Desired, observed: Observed, here: There, now: datetime) -> Iterator[Action]:
+    wish, schedule = desired.reading.wish, here.schedule
+    if wish is None:
+        if schedule is not None:
+            yield DeleteSchedule(here.connection, schedule.id)
+    elif schedule is None:
+        if has_ended(desired, now):
+            return
+        pause = _carried(observed) or desired.pause or RUNNING
+        yield CreateSchedule(here.connection, wish, pause.paused, pause.note)
+    else:
+        as_wished, as_made = in_step(desired, observed, schedule)
+        if as_wished and as_made:
+            yield from _pause_alone(desired, here, schedule)
+        else:
+            pause = next_pause(Pause(schedule.paused, schedule.note), desired.pause)
+            yield UpdateSchedule(
+                here.connection, wish, pause.paused, pause.note, schedule.token, repairs_drift=as_wished
+            )
+
+
+def _carried(observed: Observed) -> Pause | None:
+    """A person's pause of the Schedule that this one replaces: it stays when the pool moves to another Temporal."""
+    found = (Pause(there.schedule.paused, there.schedule.note) for there in observed.elsewhere if there.schedule)
+    return next((pause for pause in found if pause.is_anothers), None)
+
+
+def _pause_alone(desired: Desired, here: There, schedule: ScheduleSeen) -> Iterator[Action]:
+    found = Pause(schedule.paused, schedule.note)
+    pause = next_pause(found, desired.pause)
+    if pause != found:
+        yield SetPause(here.connection, schedule.id, pause.paused, pause.note, schedule.token)
+
+
+def _farewell(desired: Desired, observed: Observed) -> Iterator[Action]:
+    manifest = observed.manifest
+    if FINALIZER not in (manifest["metadata"].get("finalizers") or ()):
+        return
+    places = [there for there in (observed.here, *observed.elsewhere) if there is not None]
+    if any(there.trouble for there in places):
+        if annotation(manifest, ANNOTATION_RELEASE) == "true":
+            yield RemoveFinalizer(ref(manifest))
+        else:
+            yield LookAgain(AFTER_TROUBLE)
+        return
+    uid = manifest["metadata"]["uid"]
+    schedules = [
+        DeleteSchedule(there.connection, there.schedule.id)
+        for there in places
+        if there.schedule is not None and is_ours(desired, there.schedule.memo, uid)
+    ]
+    if schedules:
+        yield from schedules
+        yield LookAgain(AFTER_DELETE)
+        return
+    runs = [(there.connection, run) for there in places for run in there.open_runs]
+    if not runs:
+        yield RemoveFinalizer(ref(manifest))
+        return
+    if manifest["spec"].get("deletionPolicy") == "Cancel":
+        yield from (CancelRun(connection, run.workflow_id, run.run_id) for connection, run in runs)
+    yield LookAgain(WHILE_WAITING)

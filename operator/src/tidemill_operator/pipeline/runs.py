@@ -1,0 +1,94 @@
+"""What is told of a pipeline's runs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from tidemill_api import conditions
+from tidemill_api.names import PipelineId
+from tidemill_operator.standing import Claim, condition, rfc3339
+from tidemill_operator.views import RunSeen
+
+_MOST_ACTIVE: Final = 32
+_LONGEST_ERROR: Final = 4096
+
+
+def run_summary(run: RunSeen, pipeline: PipelineId) -> dict[str, Any]:
+    """A run as status shows it (`RunSummary` as JSON)."""
+    result = run.result
+    told: dict[str, Any] = {
+        "key": result.run_key if result else _key(run, pipeline),
+        "result": phase(run),
+        "workflowId": run.workflow_id,
+        "workflowRunId": run.run_id,
+        "startedAt": rfc3339(run.started),
+    }
+    if run.closed is not None:
+        told["finishedAt"] = rfc3339(run.closed)
+    if result is not None:
+        told |= {
+            "execution": result.execution,
+            "rowsRead": result.rows_read,
+            "rowsLoaded": result.rows_loaded,
+            "rowsRejected": result.rows_rejected,
+            "rowsSkipped": result.rows_skipped,
+        }
+    if error := error_of(run):
+        told["error"] = error[:_LONGEST_ERROR]
+    return told
+
+
+def phase(run: RunSeen) -> str:
+    """How a run stands or ended. The run's own result is believed once Temporal says that it ended."""
+    if run.state == "Running" or run.result is None:
+        return run.state
+    return run.result.result
+
+
+def error_of(run: RunSeen) -> str:
+    """The error's type and sentence; empty for a run that has none."""
+    if run.result is not None and run.result.error is not None:
+        return f"{run.result.error.type}: {run.result.error.message}"
+    return (run.error or "") if run.result is None else ""
+
+
+def active_runs(runs: Sequence[RunSeen], pipeline: PipelineId) -> list[dict[str, Any]]:
+    """Open runs, oldest first."""
+    oldest_first = sorted(runs, key=lambda run: (run.started, run.workflow_id))
+    return [run_summary(run, pipeline) for run in oldest_first[:_MOST_ACTIVE]]
+
+
+def last_run(seen: RunSeen | None, before: Mapping[str, Any] | None, pipeline: PipelineId) -> Mapping[str, Any] | None:
+    """The newest run that ended: what was seen, or what was known before (Temporal forgets closed runs in time)."""
+    if seen is None or seen.closed is None:
+        return before
+    if before is not None and before.get("finishedAt", "") > rfc3339(seen.closed):
+        return before
+    told = run_summary(seen, pipeline)
+    # A listing doesn't say why a run failed that left no result; what was once found out is kept.
+    same = before is not None and before.get("workflowRunId") == seen.run_id
+    return {**before, **told} if same and before is not None else told
+
+
+def succeeding(run: Mapping[str, Any] | None, before: Mapping[str, Any]) -> Claim:
+    """Condition Succeeding: of the last run that tells. One that was skipped or cancelled says nothing of the data."""
+    match run.get("result") if run else None:
+        case "Succeeded" if run is not None:
+            rows = f"{run.get('rowsLoaded', 0)} rows loaded, {run.get('rowsRejected', 0)} rejected"
+            return Claim(conditions.SUCCEEDING, "True", conditions.SUCCEEDED, f"Run {run['key']}: {rows}.")
+        case "Failed" if run is not None:
+            message = f"Run {run['key']}: {run.get('error') or 'no error was given'}"
+            return Claim(conditions.SUCCEEDING, "False", conditions.FAILED, message)
+        case _:
+            old = condition(before, conditions.SUCCEEDING)
+            if old is not None:
+                return Claim(conditions.SUCCEEDING, old["status"], old["reason"], old.get("message", ""))
+            return Claim(conditions.SUCCEEDING, "Unknown", conditions.NO_RUN_YET, "No run has ended yet.")
+
+
+def _key(run: RunSeen, pipeline: PipelineId) -> str:
+    """The run key, from the workflow id: the nominal time, or the name of the DataPipelineRun."""
+    if run.workflow_id.startswith(pipeline.scheduled_workflow + "-"):
+        return run.workflow_id.removeprefix(pipeline.scheduled_workflow + "-")
+    return run.workflow_id.removeprefix(f"{pipeline}/")

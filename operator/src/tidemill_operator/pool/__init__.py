@@ -1,0 +1,1 @@
+"""`WorkerPool`: its Deployment, ServiceAccount and ConfigMap."""
