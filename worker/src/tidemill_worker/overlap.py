@@ -1,4 +1,4 @@
-"""Who may run: the pipeline's slot under the overlap policy of whoever comes. Pure; `activities.begin` carries it out."""
+"""Who may run: the pipeline's slot under the overlap policy of whoever comes. Pure; `begin` carries it out."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def decide(policy: Policy, mine: Place | None, others: Sequence[Place]) -> Decis
             waiting = [place for place in blocking if not place.holding]
             if mine is None and waiting:
                 return GiveUp(
-                    f"run {first.run_key} of this pipeline is still open, run {waiting[0].run_key} already waits for it, "
+                    f"run {first.run_key} of this pipeline is still open, run {waiting[0].run_key} waits for it, "
                     "and overlapPolicy is BufferOne"
                 )
             return Wait()

@@ -1,4 +1,4 @@
-"""How many bad rows a run may have: a pure decision over counts, taken while chunks end and before anything is published."""
+"""How many bad rows a run may have: a pure decision over counts, while chunks end and before publishing."""
 
 from __future__ import annotations
 

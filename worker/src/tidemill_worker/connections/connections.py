@@ -62,16 +62,26 @@ class PoolConnections:
 
         Raises UnknownConnection, SecretMissing, ConfigError, PostgresUnavailable.
         """
+        return await self._pool_of(name, name)
+
+    async def metastore(self, name: str) -> asyncpg.Pool:
+        """As `postgres`, but a pool apart.
+
+        So a chunk that holds a connection of its sink can't wait in vain for another one to keep its dead letters.
+        """
+        return await self._pool_of(name, f"metastore {name}")
+
+    async def _pool_of(self, name: str, key: str) -> asyncpg.Pool:
         settings = self._named(name).postgres
         if settings is None:
             raise UnknownConnection(f"connection {name} is not of kind postgres")
         ref = settings.dsn.secret_key_ref
         dsn = read_secret(self._secrets, ref.name, ref.key)
-        held = self._held.get(name)
+        held = self._held.get(key)
         if held is not None and held.prepared and held.dsn == dsn:
             return held.pool
-        async with self._locks.setdefault(name, asyncio.Lock()):
-            held = await self._current(name, settings, dsn)
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            held = await self._current(name, key, settings, dsn)
             if not held.prepared:
                 if settings.access == "Write":
                     await self._prepare(name, held.pool)
@@ -86,12 +96,12 @@ class PoolConnections:
             held.pool.terminate()
         self._held.clear()
 
-    async def _current(self, name: str, settings: PostgresConnection, dsn: str) -> _Held:
-        held = self._held.get(name)
+    async def _current(self, name: str, key: str, settings: PostgresConnection, dsn: str) -> _Held:
+        held = self._held.get(key)
         if held is not None and held.dsn == dsn:
             return held
         made = _Held(dsn, await _pool(name, settings, dsn), prepared=False)
-        self._held[name] = made
+        self._held[key] = made
         if held is not None:
             _log.info("connection %s: its Secret has changed, new connections use it", name)
             draining = asyncio.create_task(_drain(held.pool))

@@ -1,4 +1,7 @@
-"""Our own tables (schema `tidemill`), as alembic revisions of plain SQL: the same chain in the metastore and in each sink's database."""
+"""Our own tables (schema `tidemill`), as alembic revisions of plain SQL.
+
+The same chain for the metastore and for each sink's database.
+"""
 
 from tidemill_worker.migrations.upgrade import HEAD, KNOWN, ensure
 

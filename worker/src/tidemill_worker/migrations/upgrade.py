@@ -10,14 +10,17 @@ import asyncio
 import io
 import logging
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import asyncpg
+import asyncpg.pool
 
 from tidemill_api.errors import ConfigError
 from tidemill_worker.connections.outage import outages
 
 _log = logging.getLogger(__name__)
+
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 FOLDER: Final = Path(__file__).parent
 KNOWN: Final = tuple(sorted(path.stem.split("_")[0] for path in (FOLDER / "versions").glob("[0-9]*_*.py")))
@@ -42,7 +45,7 @@ async def ensure(name: str, pool: asyncpg.Pool) -> None:
                 raise await _missing_right(name, connection) from error
 
 
-async def _version(connection: asyncpg.Connection) -> str | None:
+async def _version(connection: Connection) -> str | None:
     """The database's revision, or None if there is none yet."""
     try:
         found = await connection.fetchval("SELECT version_num FROM tidemill.alembic_version")
@@ -53,12 +56,13 @@ async def _version(connection: asyncpg.Connection) -> str | None:
     version = str(found)
     if version not in KNOWN:
         raise ConfigError(
-            f"the schema tidemill is of a newer version ({version}) than this worker knows ({HEAD}): use a newer worker image"
+            f"the schema tidemill is of a newer version ({version}) than this worker knows ({HEAD}): "
+            "use a newer worker image"
         )
     return version
 
 
-async def _upgrade(name: str, connection: asyncpg.Connection) -> None:
+async def _upgrade(name: str, connection: Connection) -> None:
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
         await connection.execute(
@@ -73,7 +77,7 @@ async def _upgrade(name: str, connection: asyncpg.Connection) -> None:
     _log.info("connection %s: schema tidemill is at version %s now, was at %s", name, HEAD, version or "none")
 
 
-async def _version_within(connection: asyncpg.Connection) -> str | None:
+async def _version_within(connection: Connection) -> str | None:
     """As `_version`, without an error that would end the transaction."""
     if await connection.fetchval("SELECT to_regclass('tidemill.alembic_version')") is None:
         return None
@@ -108,7 +112,7 @@ def _script(version: str | None) -> str:
     return sql.getvalue()
 
 
-async def _missing_right(name: str, connection: asyncpg.Connection) -> ConfigError:
+async def _missing_right(name: str, connection: Connection) -> ConfigError:
     """What to grant: nothing of ours can be made, or the schema exists and isn't open to us."""
     user, database, there = await connection.fetchrow(  # type: ignore[misc]  # always one row
         "SELECT quote_ident(current_user), quote_ident(current_database()), to_regnamespace('tidemill') IS NOT NULL"

@@ -22,6 +22,7 @@ CREATE TABLE tidemill.runs (
     workflow_run_id text NOT NULL,
     result text NOT NULL CHECK (result IN ('Running', 'Succeeded', 'Failed', 'Skipped', 'Cancelled')),
     chunks integer,
+    staged text[],
     rows_read bigint NOT NULL DEFAULT 0,
     rows_loaded bigint NOT NULL DEFAULT 0,
     rows_rejected bigint NOT NULL DEFAULT 0,
@@ -141,27 +142,40 @@ CREATE VIEW tidemill.dead_letter_counts AS
 COMMENTS = """
 COMMENT ON SCHEMA tidemill IS 'Tidemill''s own tables. Read them as you like; only Tidemill writes them.';
 COMMENT ON TABLE tidemill.runs IS
-    'One row for each execution of a run key. execution 0 stands for runs that never began (skipped, or failed before).';
-COMMENT ON COLUMN tidemill.runs.run_key IS 'Nominal time of a scheduled run, or the name of the DataPipelineRun.';
+    'One row for each execution of a run key. Execution 0 is a run that never began (skipped, or failed before).';
+COMMENT ON COLUMN tidemill.runs.run_key IS
+    'Nominal time of a scheduled run, or the name of the DataPipelineRun.';
 COMMENT ON COLUMN tidemill.runs.execution IS 'How many times the key has been processed, this one included.';
-COMMENT ON COLUMN tidemill.runs.workflow_run_id IS 'Temporal''s run id of the first workflow run (before it continued as new).';
+COMMENT ON COLUMN tidemill.runs.staged IS
+    'Sinks that are published after all chunks; NULL until the run is planned.';
+COMMENT ON COLUMN tidemill.runs.workflow_run_id IS
+    'Temporal''s run id of the first workflow run (before it continued as new).';
 COMMENT ON COLUMN tidemill.runs.summary IS 'The run''s whole result as JSON: counts of each step and sink.';
-COMMENT ON TABLE tidemill.slots IS 'Who holds a pipeline''s slot, and who waits for it (holding = false) in which place.';
-COMMENT ON TABLE tidemill.chunks IS 'The plan of each execution: its pieces of work, and which of them are done.';
+COMMENT ON TABLE tidemill.slots IS
+    'Who holds a pipeline''s slot, and who waits for it (holding = false) in which place.';
+COMMENT ON TABLE tidemill.chunks IS
+    'The plan of each execution: its pieces of work, and which of them are done.';
 COMMENT ON TABLE tidemill.chunk_steps IS
     'Rows of each reading and validating step, chunk by chunk: rows_in = rows_out + rejected + skipped.';
-COMMENT ON TABLE tidemill.chunk_sinks IS 'Rows handed to each sink, chunk by chunk; chunk -1 is the publishing of staged rows.';
-COMMENT ON TABLE tidemill.dead_letters IS 'Rows that were rejected: what they were, where they came from, and why.';
-COMMENT ON COLUMN tidemill.dead_letters.step IS 'Source, validate step or sink that rejected the row; of a failed run (reason RunFailed) the step if known.';
-COMMENT ON COLUMN tidemill.dead_letters.position IS 'Byte offset of the source''s row in its file, uncompressed.';
-COMMENT ON COLUMN tidemill.dead_letters.part IS 'Which of the rows that a query made of the source''s row; 0 otherwise.';
+COMMENT ON TABLE tidemill.chunk_sinks IS
+    'Rows handed to each sink, chunk by chunk; chunk -1 is the publishing of staged rows.';
+COMMENT ON TABLE tidemill.dead_letters IS
+    'Rows that were rejected: what they were, where they came from, and why.';
+COMMENT ON COLUMN tidemill.dead_letters.step IS
+    'Source, validate step or sink that rejected the row; of a failed run (reason RunFailed) the step if known.';
+COMMENT ON COLUMN tidemill.dead_letters.position IS
+    'Byte offset of the source''s row in its file, uncompressed.';
+COMMENT ON COLUMN tidemill.dead_letters.part IS
+    'Which of the rows that a query made of the source''s row; 0 otherwise.';
 COMMENT ON COLUMN tidemill.dead_letters.line IS 'Line in the file, from 1.';
 COMMENT ON COLUMN tidemill.dead_letters.row_text IS 'The row as it stands in the file.';
-COMMENT ON COLUMN tidemill.dead_letters.row_columns IS 'The row''s columns where a query had changed it, or where there is no text.';
+COMMENT ON COLUMN tidemill.dead_letters.row_columns IS
+    'The row''s columns where a query had changed it, or where there is no text.';
 COMMENT ON COLUMN tidemill.dead_letters.status IS 'New, Replayed or Discarded.';
 COMMENT ON VIEW tidemill.latest_runs IS 'The newest execution of each run key.';
 COMMENT ON VIEW tidemill.run_steps IS 'Counts of each step of each run that has ended.';
-COMMENT ON VIEW tidemill.dead_letter_counts IS 'How many rows each step and rule has rejected, run by run. A row that broke two rules counts for both.';
+COMMENT ON VIEW tidemill.dead_letter_counts IS
+    'How many rows each step and rule has rejected, run by run. A row that broke two rules counts twice.';
 """
 
 

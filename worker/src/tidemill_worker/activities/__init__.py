@@ -1,0 +1,26 @@
+"""What Temporal runs on this worker: thin, one file an activity. They call the metastore and the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tidemill_worker.activities.begin import Begin
+from tidemill_worker.activities.finish import Finish
+from tidemill_worker.activities.load_chunk import LoadChunk
+from tidemill_worker.activities.plan import Plan
+from tidemill_worker.activities.publish import Publish
+from tidemill_worker.activities.resources import Resources
+
+__all__ = ["Resources", "all_activities"]
+
+
+def all_activities(resources: Resources) -> list[Callable[..., Any]]:
+    """The activities of the workflow `DataPipelineRun`."""
+    return [
+        Begin(resources).begin,
+        Plan(resources).plan,
+        LoadChunk(resources).load_chunk,
+        Publish(resources).publish,
+        Finish(resources).finish,
+    ]

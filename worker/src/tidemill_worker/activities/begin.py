@@ -1,0 +1,132 @@
+"""`begin`: take the pipeline's slot under the overlap policy, and become an execution of the run key."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import assert_never
+
+from temporalio import activity
+
+from tidemill_api.contract import RunError, RunResult
+from tidemill_api.errors import ReprocessRefused
+from tidemill_api.v1alpha1 import DataPipelineSpec, parse_duration
+from tidemill_worker import engine
+from tidemill_worker.activities.resources import Resources, parsed
+from tidemill_worker.activities.translation import translated
+from tidemill_worker.activities.workflows_elsewhere import Elsewhere
+from tidemill_worker.engine.model import RunRef
+from tidemill_worker.metastore import slots
+from tidemill_worker.metastore.slots import AlreadyDone, Began, Evicted, Request
+from tidemill_worker.overlap import Cancel, GiveUp, Owner, Place, Take, Terminate, Wait
+from tidemill_worker.workflows.messages import BEGIN, Begun, Claimant, Limits
+
+_log = logging.getLogger(__name__)
+
+
+class Begin:
+    """The activity and what it needs."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+
+    @activity.defn(name=BEGIN)
+    async def begin(self, claimant: Claimant) -> Begun:
+        """Began, Waiting or Skipped. A repetition by the same run finds what it had."""
+        with translated():
+            spec = parsed(claimant.order.spec)
+            request = request_of(claimant)
+            while True:
+                found = await slots.try_to_begin(self._resources.store, request, claimant.order.overlap_policy)
+                match found:
+                    case Began(execution):
+                        return Begun(state="Began", execution=execution, limits=limits_of(spec))
+                    case AlreadyDone(execution):
+                        return await self._skip(request, _done(request, execution))
+                    case slots.Blocked(decision, others):
+                        if await self._evict_closed(claimant, others):
+                            continue
+                        match decision:
+                            case Wait():
+                                await slots.queue(self._resources.store, request)
+                                return Begun(state="Waiting")
+                            case Cancel(blocking):
+                                await slots.queue(self._resources.store, request)
+                                await Elsewhere(activity.client()).cancel(place.owner for place in blocking)
+                                return Begun(state="Waiting")
+                            case Terminate(blocking):
+                                await Elsewhere(activity.client()).terminate(
+                                    (place.owner for place in blocking),
+                                    f"run {request.run_key} takes its place: overlapPolicy is TerminateOther",
+                                )
+                            case GiveUp(reason):
+                                return await self._skip(request, _result(request, "Overlap", reason))
+                            case Take():
+                                continue  # decided again within the transaction that takes
+                            case _:
+                                assert_never(decision)
+                    case _:
+                        assert_never(found)
+
+    async def _evict_closed(self, claimant: Claimant, others: Sequence[Place]) -> bool:
+        """Whether any of those in the way has ended without saying so; they are off the slot then."""
+        closed = await Elsewhere(activity.client()).closed(place.owner for place in others)
+        if not closed:
+            return False
+        for evicted in await slots.evict(self._resources.store, claimant.order.uid, closed):
+            _log.warning("run %s ended without releasing its slot; it is released now", evicted.run.run_key)
+            await self._clean(claimant, evicted)
+        return True
+
+    async def _clean(self, claimant: Claimant, evicted: Evicted) -> None:
+        """Drop what a terminated run has staged; if that fails, staging stays behind and does no harm."""
+        order = claimant.order
+        ref = RunRef(*evicted.run.columns, order.namespace, order.pipeline, datetime.now(UTC))
+        try:
+            await engine.clean(parsed(evicted.spec), ref, self._resources.connections)
+        except Exception as error:  # noqa: BLE001 - as the docstring says
+            _log.warning("staging of run %s stays for now: %s", evicted.run.run_key, type(error).__name__)
+
+    async def _skip(self, request: Request, result: RunResult) -> Begun:
+        if result.execution == 0:
+            await slots.record_skipped(self._resources.store, request, result)
+        return Begun(state="Skipped", result=result)
+
+
+def request_of(claimant: Claimant) -> Request:
+    """The claimant in the metastore's words."""
+    return Request(
+        order=claimant.order,
+        run_key=claimant.run_key,
+        run_time=datetime.fromisoformat(claimant.run_time),
+        owner=Owner(claimant.workflow_id, claimant.workflow_run_id),
+    )
+
+
+def limits_of(spec: DataPipelineSpec) -> Limits:
+    """`spec.execution` as the workflow needs it."""
+    execution = spec.execution
+    return Limits(
+        timeout=parse_duration(execution.timeout).total_seconds(),
+        parallelism=execution.parallelism,
+        initial_interval=parse_duration(execution.retry.initial_interval).total_seconds(),
+        backoff_coefficient=execution.retry.backoff_coefficient,
+        maximum_interval=parse_duration(execution.retry.maximum_interval).total_seconds(),
+        maximum_attempts=execution.retry.maximum_attempts,
+        tolerance=execution.error_tolerance,
+    )
+
+
+def _done(request: Request, execution: int) -> RunResult:
+    message = f"run key {request.run_key} was completed by execution {execution}: it doesn't run again by itself"
+    return _result(request, ReprocessRefused.__name__, message).model_copy(update={"execution": execution})
+
+
+def _result(request: Request, kind: str, message: str) -> RunResult:
+    return RunResult(
+        pipeline=request.order.pipeline,
+        run_key=request.run_key,
+        result="Skipped",
+        error=RunError(type=kind, message=message),
+    )

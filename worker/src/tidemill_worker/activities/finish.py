@@ -1,0 +1,71 @@
+"""`finish`: record how a run ended, free its slot, drop its staging, and wake who waits."""
+
+from __future__ import annotations
+
+import logging
+
+from temporalio import activity
+
+from tidemill_api.contract import RunResult
+from tidemill_api.errors import TidemillError
+from tidemill_worker import engine
+from tidemill_worker.activities.begin import request_of
+from tidemill_worker.activities.resources import Resources
+from tidemill_worker.activities.translation import translated
+from tidemill_worker.activities.workflows_elsewhere import Elsewhere
+from tidemill_worker.metastore import RunId, chunks, runs, slots
+from tidemill_worker.overlap import Owner
+from tidemill_worker.workflows.messages import FINISH, SLOT_FREE, Ending
+
+_log = logging.getLogger(__name__)
+
+
+class Finish:
+    """The activity and what it needs."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+
+    @activity.defn(name=FINISH)
+    async def finish(self, ending: Ending) -> RunResult:
+        """The run's result. A repetition returns what the first recorded."""
+        with translated():
+            claimant = ending.claimant
+            owner = Owner(claimant.workflow_id, claimant.workflow_run_id)
+            result, waiting = await runs.finish(
+                self._resources.store, claimant.order.uid, claimant.run_key, owner, ending.ending, ending.error
+            )
+            if result is None:
+                result = await self._unbegun(ending)
+            else:
+                await self._clean(RunId(claimant.order.uid, claimant.run_key, result.execution))
+            await self._wake(waiting)
+            self._resources.measures.run(result)
+            return result
+
+    async def _unbegun(self, ending: Ending) -> RunResult:
+        """A run that ended before it had the slot."""
+        request = request_of(ending.claimant)
+        result = RunResult(
+            pipeline=request.order.pipeline, run_key=request.run_key, result=ending.ending, error=ending.error
+        )
+        await slots.record_skipped(self._resources.store, request, result)
+        return result
+
+    async def _clean(self, run: RunId) -> None:
+        """Drop the run's staging. If that fails it stays behind, does no harm, and goes with the next run's."""
+        try:
+            size = await chunks.planned(self._resources.store, run)
+            if size is not None and size.staged:
+                snapshot = await self._resources.snapshot(run)
+                await engine.clean(snapshot.spec, snapshot.ref, self._resources.connections)
+        except Exception as error:  # noqa: BLE001 - as the docstring says
+            _log.warning("staging of run %s stays for now: %s", run.run_key, type(error).__name__)
+
+    async def _wake(self, waiting: tuple[Owner, ...]) -> None:
+        """Tell the first who waits that the slot is free. Should that fail, it finds out by itself, a little later."""
+        if waiting:
+            try:
+                await Elsewhere(activity.client()).signal(waiting[0], SLOT_FREE)
+            except TidemillError as error:
+                _log.info("the next run isn't woken, it looks by itself: %s", error)

@@ -1,0 +1,56 @@
+"""`load_chunk`: read a piece of a file, check and transform its rows, load them."""
+
+from __future__ import annotations
+
+from temporalio import activity
+
+from tidemill_worker import engine
+from tidemill_worker.activities.heartbeat import Heart
+from tidemill_worker.activities.resources import Resources
+from tidemill_worker.activities.translation import translated
+from tidemill_worker.engine.model import ChunkOutcome, Stopped
+from tidemill_worker.metastore import RunId, chunks
+from tidemill_worker.workflows.messages import LOAD_CHUNK, ChunkTask, Counts
+
+
+class LoadChunk:
+    """The activity and what it needs."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+
+    @activity.defn(name=LOAD_CHUNK)
+    async def load_chunk(self, task: ChunkTask) -> Counts:
+        """Counts of the chunk; the same however often it is tried. Heartbeats carry a `RunProgress` of this chunk."""
+        with translated(), self._resources.measures.chunk():
+            heart = Heart()
+            outcome = await heart.during(self._load(task, heart), lambda error: isinstance(error, Stopped))
+            counts = Counts(
+                chunks=1,
+                rows_read=outcome.rows_read,
+                rows_loaded=sum(sink.rows for sink in outcome.sinks),
+                rows_rejected=sum(step.rejected for step in outcome.steps),
+                rows_skipped=sum(step.skipped for step in outcome.steps),
+                bytes_read=outcome.bytes_read,
+            )
+            self._resources.measures.rows(counts)
+            return counts
+
+    async def _load(self, task: ChunkTask, heart: Heart) -> ChunkOutcome:
+        resources = self._resources
+        run = RunId(task.uid, task.run_key, task.execution)
+        snapshot = await resources.snapshot(run)
+        chunk, total = await chunks.chunk_of(resources.store, run, task.chunk)
+        outcome = await engine.load_chunk(
+            snapshot.spec,
+            snapshot.parameters,
+            snapshot.ref,
+            chunk,
+            total,
+            resources.connections,
+            resources.letters,
+            heart.report,
+            heart.asked_to_stop,
+        )
+        await chunks.keep_outcome(resources.store, run, chunk, outcome)
+        return outcome

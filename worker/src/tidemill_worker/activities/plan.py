@@ -1,0 +1,57 @@
+"""`plan`: check the snapshot, move the fences to this execution, and cut the sources into chunks, once."""
+
+from __future__ import annotations
+
+import asyncio
+
+from temporalio import activity
+
+from tidemill_api.errors import SpecError, SQLError
+from tidemill_api.v1alpha1 import DataPipelineSpec, WorkerPoolSpec
+from tidemill_worker import engine
+from tidemill_worker.activities.heartbeat import Heart
+from tidemill_worker.activities.resources import Resources
+from tidemill_worker.activities.translation import translated
+from tidemill_worker.metastore import RunId, chunks
+from tidemill_worker.metastore.chunks import PlanSize
+from tidemill_worker.workflows.messages import PLAN, Planned, RunTask
+
+
+class Plan:
+    """The activity and what it needs."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+
+    @activity.defn(name=PLAN)
+    async def plan(self, task: RunTask) -> Planned:
+        """The plan's size. A repetition finds the plan that was kept."""
+        with translated():
+            size = await Heart().during(self._plan(RunId(task.uid, task.run_key, task.execution)), lambda _: False)
+            return Planned(chunks=size.chunks, bytes=size.bytes, staged=size.staged)
+
+    async def _plan(self, run: RunId) -> PlanSize:
+        store, connections = self._resources.store, self._resources.connections
+        kept = await chunks.planned(store, run)
+        if kept is not None:
+            return kept
+        snapshot = await self._resources.snapshot(run)
+        await asyncio.to_thread(self._check, snapshot.spec)
+        await engine.claim(snapshot.spec, snapshot.ref, connections)
+        planned = await engine.plan(snapshot.spec, snapshot.parameters, snapshot.ref, connections)
+        return await chunks.keep_plan(store, run, planned, engine.to_publish(snapshot.spec, planned))
+
+    def _check(self, spec: DataPipelineSpec) -> None:
+        """What the operator has checked before, checked where it counts: here is what the pool grants.
+
+        Raises SpecError for the first problem.
+        """
+        from tidemill_check.verdict import check_against_pool, check_pipeline
+
+        from tidemill_api import conditions
+
+        config = self._resources.config
+        pool = WorkerPoolSpec(connections=config.connections, metastore=config.metastore)
+        for problem in (*check_pipeline(spec), *check_against_pool(spec, pool, {})):
+            kind = SQLError if problem.reason == conditions.INVALID_SQL else SpecError
+            raise kind(problem.field, problem.message)

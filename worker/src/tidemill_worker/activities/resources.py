@@ -1,0 +1,77 @@
+"""What the activities of a worker share."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from datetime import UTC
+from typing import Any
+
+from pydantic import ValidationError
+
+from tidemill_api.contract import WorkerConfig
+from tidemill_api.errors import SpecError
+from tidemill_api.v1alpha1 import DataPipelineSpec
+from tidemill_worker.connections import PoolConnections
+from tidemill_worker.engine.model import RunRef
+from tidemill_worker.measures import Measures
+from tidemill_worker.metastore import Metastore, RunId, runs
+from tidemill_worker.metastore.dead_letters import MetastoreLetters
+
+_KEPT_SNAPSHOTS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A run as the engine wants it: the spec that it began with, whatever the manifest says by now."""
+
+    spec: DataPipelineSpec
+    parameters: dict[str, Any]
+    ref: RunRef
+
+
+@dataclass(frozen=True)
+class Resources:
+    """The worker's configuration and its ways to the outside."""
+
+    config: WorkerConfig
+    connections: PoolConnections
+    store: Metastore
+    measures: Measures
+    _snapshots: OrderedDict[RunId, Snapshot] = field(default_factory=OrderedDict)
+
+    @property
+    def letters(self) -> MetastoreLetters:
+        """Where the engine's rejected rows go."""
+        return MetastoreLetters(self.store)
+
+    async def snapshot(self, run: RunId) -> Snapshot:
+        """What the run works by; read once, since it never changes. Raises SpecError, PostgresUnavailable."""
+        known = self._snapshots.get(run)
+        if known is None:
+            opened = await runs.opened(self.store, run)
+            known = Snapshot(
+                spec=parsed(opened.spec),
+                parameters=opened.parameters,
+                ref=RunRef(
+                    *run.columns,
+                    namespace=opened.namespace,
+                    pipeline=opened.pipeline,
+                    run_time=opened.run_time.astimezone(UTC),
+                ),
+            )
+            self._snapshots[run] = known
+        self._snapshots.move_to_end(run)
+        while len(self._snapshots) > _KEPT_SNAPSHOTS:
+            self._snapshots.popitem(last=False)
+        return known
+
+
+def parsed(spec: dict[str, Any]) -> DataPipelineSpec:
+    """The spec as a model. Raises SpecError for its first fault, with the field's path."""
+    try:
+        return DataPipelineSpec.model_validate(spec)
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False)[0]
+        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"])
+        raise SpecError(f"spec{path}", fault["msg"]) from None

@@ -1,0 +1,55 @@
+"""Errors of ours as Temporal's: by type, with a sentence, and whether a retry can help. Nothing else leaves the worker.
+
+A failure's message and stack are kept by Temporal in the clear; an unexpected error's own words may quote a row,
+so only its type and place are told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import traceback
+from collections.abc import Iterator
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from tidemill_api.errors import TidemillError
+
+_log = logging.getLogger(__name__)
+
+_ATTEMPTS = 3
+"""So often an unexpected error is tried; what it comes from is rather a bug than an outage."""
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Raise ApplicationError for any error of the body; cancellation passes."""
+    try:
+        yield
+    except ApplicationError:
+        raise
+    except TidemillError as error:
+        step = getattr(error, "step", None)
+        details = (step,) if isinstance(step, str) else ()
+        raise ApplicationError(str(error), *details, type=error.type, non_retryable=not error.retryable) from None
+    except Exception as error:  # noqa: BLE001 - what isn't typed must not leave the worker as it is
+        place = _place(error)
+        _log.error(
+            "unexpected %s at %s\n%s", type(error).__name__, place, "".join(traceback.format_tb(error.__traceback__))
+        )
+        raise ApplicationError(
+            f"unexpected {type(error).__name__} at {place}; the worker's log has the stack",
+            type="Internal",
+            non_retryable=activity.info().attempt >= _ATTEMPTS,
+        ) from None
+
+
+def _place(error: BaseException) -> str:
+    """Module and line of the innermost frame that is ours."""
+    place = "?"
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        module = str(frame.f_globals.get("__name__", "?"))
+        if module.startswith("tidemill_"):
+            place = f"{module}:{line}"
+    return place

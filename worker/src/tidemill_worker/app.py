@@ -1,0 +1,175 @@
+"""The worker process: configuration, metastore, Temporal; then it works until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from tidemill_api.contract import WorkerConfig
+from tidemill_api.errors import TidemillError
+from tidemill_worker import health
+from tidemill_worker.measures import Measures
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
+    from temporalio.worker import Worker
+
+    from tidemill_worker.activities import Resources
+
+_log = logging.getLogger("tidemill.worker")
+T = TypeVar("T")
+
+LONGEST_WAIT = 10.0
+"""Seconds between two attempts to reach what isn't there yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says."""
+
+    config: WorkerConfig
+    secrets: Path
+    health: tuple[str, int] | None
+    grace: float
+    """Seconds that open chunks get to end after SIGTERM."""
+
+
+@dataclass
+class App:
+    """One worker. `run` returns when it has stopped as told, and raises what ended it otherwise."""
+
+    options: Options
+    measures: Measures = field(default_factory=Measures)
+    waits_for: str | None = "starting"
+    """Why the worker isn't ready; None when it is."""
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        """Start, work, stop. Raises ConfigError and whatever ends a worker that can't go on."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop.set)
+        server = None
+        if self.options.health is not None:
+            server = await health.serve(*self.options.health, self._answer)
+        working = asyncio.create_task(self._work())
+        stopping = asyncio.create_task(self.stop.wait())
+        try:
+            await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if self.stop.is_set():
+                self.waits_for = "stopping"
+                working.cancel()
+            await asyncio.gather(working, return_exceptions=self.stop.is_set())
+        finally:
+            stopping.cancel()
+            if server is not None:
+                server.close()
+
+    async def _work(self) -> None:
+        from tidemill_worker.temporal import connect, credentials_of, follow_credentials, runtime_of
+
+        config, secrets = self.options.config, self.options.secrets
+        runtime = runtime_of()
+        resources = self._resources()
+
+        async def client_now() -> Client:
+            return await connect(config.temporal, credentials_of(config.temporal, secrets), runtime)
+
+        client, _ = await asyncio.gather(self._until_there(client_now), self._until_there(resources.store.check))
+        worker = _worker(client, self.options, resources)
+        polling = asyncio.create_task(worker.run())
+        following = asyncio.create_task(
+            follow_credentials(worker, config.temporal, secrets, runtime, credentials_of(config.temporal, secrets))
+        )
+        try:
+            self.waits_for = None
+            _log.info("ready: task queue %s, pool %s", config.task_queue, config.pool)
+            warm = asyncio.create_task(asyncio.to_thread(_warm))
+            await asyncio.shield(polling)
+            await warm
+        finally:
+            following.cancel()
+            if not polling.done():
+                _log.info("stopping: open chunks have %g s to end", self.options.grace)
+                await worker.shutdown()
+            await resources.connections.close()
+
+    def _resources(self) -> Resources:
+        from tidemill_worker.activities import Resources
+        from tidemill_worker.connections import PoolConnections
+        from tidemill_worker.metastore import Metastore
+        from tidemill_worker.migrations import ensure
+
+        config = self.options.config
+        connections = PoolConnections(config.connections, self.options.secrets, ensure)
+        name = config.metastore.connection
+        store = Metastore(name, lambda: connections.metastore(name))
+        return Resources(config=config, connections=connections, store=store, measures=self.measures)
+
+    async def _until_there(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Try until it succeeds or a retry can't help; `/readyz` and the log say what is missing."""
+        wait = 0.2
+        while True:
+            try:
+                return await attempt()
+            except TidemillError as error:
+                if not error.retryable:
+                    raise
+                if self.waits_for != str(error):
+                    _log.warning("waiting: %s", error)
+                self.waits_for = str(error)
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, LONGEST_WAIT)
+
+    def _answer(self, path: str) -> health.Answer | None:
+        match path:
+            case "/healthz":
+                return HTTPStatus.OK, health.TEXT, b"ok\n"
+            case "/readyz" if self.waits_for is None:
+                return HTTPStatus.OK, health.TEXT, b"ok\n"
+            case "/readyz":
+                return HTTPStatus.SERVICE_UNAVAILABLE, health.TEXT, f"{self.waits_for}\n".encode()
+            case "/metrics":
+                return HTTPStatus.OK, health.PROMETHEUS, self.measures.exposition()
+            case _:
+                return None
+
+
+def _worker(client: Client, options: Options, resources: Resources) -> Worker:
+    from temporalio.worker import Worker
+    from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+    from tidemill_worker.activities import all_activities
+    from tidemill_worker.workflows.run import DataPipelineRun
+
+    passed = SandboxRestrictions.default.with_passthrough_modules("tidemill_api", "tidemill_worker", "pydantic")
+    return Worker(
+        client,
+        task_queue=options.config.task_queue,
+        workflows=[DataPipelineRun],
+        activities=all_activities(resources),
+        max_concurrent_activities=options.config.concurrency.activities,
+        graceful_shutdown_timeout=timedelta(seconds=options.grace),
+        # A run that is cancelled, or whose worker must stop, hears of it by a heartbeat's answer.
+        max_heartbeat_throttle_interval=timedelta(seconds=2),
+        default_heartbeat_throttle_interval=timedelta(seconds=2),
+        workflow_runner=SandboxedWorkflowRunner(restrictions=passed),
+    )
+
+
+def _warm() -> None:
+    """Import what the first chunk needs, while nothing waits for it yet."""
+    started = time.monotonic()
+    import duckdb
+    import pgpq
+    import pyarrow.csv
+
+    _log.debug("%s, %s and %s are here after %.3f s", duckdb, pgpq, pyarrow, time.monotonic() - started)

@@ -1,0 +1,178 @@
+"""A pipeline's slot and the executions of its run keys: who may begin, as which execution.
+
+Whoever begins or ends a run of a pipeline takes the pipeline's advisory lock first, so they come one after another.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from tidemill_api.contract import RunInput, RunResult
+from tidemill_worker.metastore.store import Connection, Metastore, RunId
+from tidemill_worker.overlap import Decision, Owner, Place, Policy, Take, decide
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A run that wants to begin."""
+
+    order: RunInput
+    run_key: str
+    run_time: datetime
+    owner: Owner
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """The run has the slot and is this execution of its key."""
+
+    execution: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyDone:
+    """The key has completed before: it doesn't run again by itself."""
+
+    execution: int
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Others are at the slot; `decision` is what the policy says, unless some of them turn out to have ended."""
+
+    decision: Decision
+    others: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evicted:
+    """A run that ended without saying so (it was terminated): what it staged should be dropped."""
+
+    run: RunId
+    spec: dict[str, object]
+
+
+async def evict(store: Metastore, uid: str, owners: Collection[Owner]) -> tuple[Evicted, ...]:
+    """Take owners whose workflows have closed off the slot, and record their open runs as failed."""
+    async with store.transaction() as connection:
+        await _lock(connection, uid)
+        ids = [owner.run_id for owner in owners]
+        await connection.execute("DELETE FROM tidemill.slots WHERE uid = $1 AND workflow_run_id = ANY($2)", uid, ids)
+        rows = await connection.fetch(
+            "UPDATE tidemill.runs SET result = 'Failed', finished_at = now(), error_type = 'Terminated', "
+            "error_message = 'the workflow was closed from outside' "
+            "WHERE uid = $1 AND workflow_run_id = ANY($2) AND result = 'Running' RETURNING run_key, execution, spec",
+            uid,
+            ids,
+        )
+    return tuple(Evicted(RunId(uid, row["run_key"], row["execution"]), json.loads(row["spec"])) for row in rows)
+
+
+async def try_to_begin(store: Metastore, request: Request, policy: Policy) -> Began | AlreadyDone | Blocked:
+    """Begin if the policy lets us, else queue where it says so. A repetition by the same owner finds what it has."""
+    uid, owner = request.order.uid, request.owner
+    async with store.transaction() as connection:
+        await _lock(connection, uid)
+        known = await connection.fetch(
+            "SELECT execution, result, workflow_run_id FROM tidemill.runs WHERE uid = $1 AND run_key = $2",
+            uid,
+            request.run_key,
+        )
+        for row in known:
+            if row["workflow_run_id"] == owner.run_id and row["result"] == "Running":
+                return Began(row["execution"])
+            if row["result"] == "Succeeded":
+                return AlreadyDone(row["execution"])
+        places = await _places(connection, uid)
+        mine = next((place for place in places if place.owner.run_id == owner.run_id), None)
+        others = tuple(place for place in places if place is not mine)
+        decision = decide(policy, mine, others)
+        if isinstance(decision, Take):
+            execution = 1 + max((row["execution"] for row in known), default=0)
+            await _place(connection, request, holding=True)
+            await _open_run(connection, request, execution)
+            return Began(execution)
+        return Blocked(decision, tuple(o for o in others if o.holding or mine is None or o.number < mine.number))
+
+
+async def queue(store: Metastore, request: Request) -> None:
+    """Wait in the pipeline's queue; a place that was taken before is kept."""
+    async with store.connection() as connection:
+        await _place(connection, request, holding=False)
+
+
+async def record_skipped(store: Metastore, request: Request, result: RunResult) -> None:
+    """Keep that a run didn't begin, and why, as execution 0 of its key; leave the queue."""
+    async with store.transaction() as connection:
+        await connection.execute(
+            "DELETE FROM tidemill.slots WHERE uid = $1 AND workflow_run_id = $2",
+            request.order.uid,
+            request.owner.run_id,
+        )
+        await record_unbegun(connection, request, result)
+
+
+async def record_unbegun(connection: Connection, request: Request, result: RunResult) -> None:
+    """Execution 0 of the key: a run that never had the slot, with its last result."""
+    order, error = request.order, result.error
+    await connection.execute(
+        "INSERT INTO tidemill.runs "
+        "(uid, run_key, execution, installation, namespace, pipeline, generation, trigger, run_time, "
+        "parameters, workflow_id, workflow_run_id, result, error_type, error_message, finished_at, summary) "
+        "VALUES ($1, $2, 0, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, now(), $15) "
+        "ON CONFLICT (uid, run_key, execution) DO UPDATE SET workflow_id = excluded.workflow_id, "
+        "workflow_run_id = excluded.workflow_run_id, result = excluded.result, error_type = excluded.error_type, "
+        "error_message = excluded.error_message, started_at = excluded.started_at, finished_at = excluded.finished_at, "
+        "summary = excluded.summary",
+        *(order.uid, request.run_key, order.installation, order.namespace, order.pipeline, order.generation),
+        *(order.trigger, request.run_time, json.dumps(order.parameters)),
+        *(request.owner.workflow_id, request.owner.run_id, result.result),
+        *(error and error.type, error and error.message, result.model_dump_json(by_alias=True)),
+    )
+
+
+async def release(connection: Connection, uid: str, owner: Owner) -> tuple[Owner, ...]:
+    """Leave the slot or the queue; returns who waits, the first first. For use within a transaction."""
+    await connection.execute("DELETE FROM tidemill.slots WHERE uid = $1 AND workflow_run_id = $2", uid, owner.run_id)
+    return tuple(place.owner for place in await _places(connection, uid) if not place.holding)
+
+
+async def _lock(connection: Connection, uid: str) -> None:
+    # A class of its own, so that our locks can't meet those of migrations or of other programs.
+    await connection.execute("SELECT pg_advisory_xact_lock(1953721961, hashtext($1))", uid)
+
+
+async def _places(connection: Connection, uid: str) -> Sequence[Place]:
+    rows = await connection.fetch(
+        "SELECT workflow_id, workflow_run_id, run_key, place, holding FROM tidemill.slots WHERE uid = $1 "
+        "ORDER BY holding DESC, place",
+        uid,
+    )
+    return [
+        Place(Owner(row["workflow_id"], row["workflow_run_id"]), row["run_key"], row["place"], row["holding"])
+        for row in rows
+    ]
+
+
+async def _place(connection: Connection, request: Request, *, holding: bool) -> None:
+    await connection.execute(
+        "INSERT INTO tidemill.slots (uid, workflow_id, workflow_run_id, run_key, holding) VALUES ($1, $2, $3, $4, $5) "
+        "ON CONFLICT (uid, workflow_run_id) DO UPDATE SET holding = slots.holding OR excluded.holding",
+        *(request.order.uid, request.owner.workflow_id, request.owner.run_id, request.run_key, holding),
+    )
+
+
+async def _open_run(connection: Connection, request: Request, execution: int) -> None:
+    order = request.order
+    await connection.execute(
+        "INSERT INTO tidemill.runs "
+        "(uid, run_key, execution, installation, namespace, pipeline, generation, trigger, run_time, "
+        "spec, parameters, workflow_id, workflow_run_id, result) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'Running')",
+        *(order.uid, request.run_key, execution, order.installation, order.namespace, order.pipeline),
+        *(order.generation, order.trigger, request.run_time, json.dumps(order.spec), json.dumps(order.parameters)),
+        *(request.owner.workflow_id, request.owner.run_id),
+    )

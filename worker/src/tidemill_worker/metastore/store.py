@@ -1,0 +1,56 @@
+"""The way in: a connection of the metastore's pool, with outages as typed errors."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import asyncpg
+import asyncpg.pool
+
+from tidemill_worker.connections.outage import outages
+
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+
+@dataclass(frozen=True, slots=True)
+class RunId:
+    """One execution of one run key of one pipeline: the first three columns of nearly every table."""
+
+    uid: str
+    run_key: str
+    execution: int
+
+    @property
+    def columns(self) -> tuple[str, str, int]:
+        """As arguments `$1, $2, $3` of a statement."""
+        return self.uid, self.run_key, self.execution
+
+
+class Metastore:
+    """Hands out connections to the metastore's database. `pool` is asked anew each time, since Secrets change."""
+
+    def __init__(self, name: str, pool: Callable[[], Awaitable[asyncpg.Pool]]) -> None:
+        self.name = name
+        self._pool = pool
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection, outside of any transaction. Raises PostgresUnavailable, SecretMissing, ConfigError."""
+        pool = await self._pool()
+        with outages(self.name):
+            async with pool.acquire() as connection:
+                yield connection
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection within a transaction, which commits when the body ends well."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def check(self) -> None:
+        """Raise what stands in the way of using the metastore; nothing if it is there."""
+        async with self.connection() as connection:
+            await connection.fetchval("SELECT 1")

@@ -1,0 +1,114 @@
+"""The worker's client of Temporal, and its credentials while they change."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tidemill_api.contract import TemporalAddress
+from tidemill_api.errors import SecretMissing, TemporalUnavailable
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
+    from temporalio.runtime import Runtime
+    from temporalio.worker import Worker
+
+_log = logging.getLogger(__name__)
+
+SLOTS_TOLD_EVERY = timedelta(seconds=3)
+"""So often the worker tells Temporal its used and free slots; the operator's scaling reads them."""
+CREDENTIALS_READ_EVERY = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What the files hold; None where there is no file."""
+
+    ca: bytes | None
+    certificate: bytes | None
+    key: bytes | None
+    api_key: str | None
+
+
+def credentials_of(address: TemporalAddress, secrets: Path) -> Credentials:
+    """Read the files that the address names, below the secrets folder. Raises SecretMissing."""
+
+    def read(name: str | None) -> bytes | None:
+        if name is None:
+            return None
+        try:
+            return (secrets / name).read_bytes()
+        except OSError as error:
+            raise SecretMissing(f"temporal: {name} isn't mounted yet ({error.strerror})") from error
+
+    api_key = read(address.api_key_file)
+    return Credentials(
+        ca=read(address.ca_file),
+        certificate=read(address.cert_file),
+        key=read(address.key_file),
+        api_key=None if api_key is None else api_key.decode().strip(),
+    )
+
+
+def runtime_of() -> Runtime:
+    """The SDK's runtime: it heartbeats often, so that the operator sees busy slots."""
+    from temporalio.runtime import Runtime, TelemetryConfig
+
+    return Runtime(telemetry=TelemetryConfig(), worker_heartbeat_interval=SLOTS_TOLD_EVERY)
+
+
+async def connect(address: TemporalAddress, credentials: Credentials, runtime: Runtime) -> Client:
+    """A connected client. Raises TemporalUnavailable with what the connection said."""
+    from temporalio.client import Client
+    from temporalio.contrib.pydantic import pydantic_data_converter
+    from temporalio.service import RPCError, TLSConfig
+
+    tls: TLSConfig | bool = address.tls
+    if address.tls and (credentials.ca or credentials.certificate or address.server_name):
+        tls = TLSConfig(
+            server_root_ca_cert=credentials.ca,
+            domain=address.server_name,
+            client_cert=credentials.certificate,
+            client_private_key=credentials.key,
+        )
+    try:
+        return await Client.connect(
+            address.address,
+            namespace=address.namespace,
+            tls=tls,
+            api_key=credentials.api_key,
+            data_converter=pydantic_data_converter,
+            identity=f"{os.getpid()}@{socket.gethostname()}",
+            runtime=runtime,
+        )
+    except (RuntimeError, RPCError, ValueError) as error:
+        raise TemporalUnavailable(f"Temporal at {address.address} can't be reached: {_sentence(error)}") from error
+
+
+async def follow_credentials(
+    worker: Worker, address: TemporalAddress, secrets: Path, runtime: Runtime, used: Credentials
+) -> None:
+    """Give the worker new credentials when their files change; for ever. A file that is away changes nothing."""
+    while True:
+        await asyncio.sleep(CREDENTIALS_READ_EVERY)
+        try:
+            found = await asyncio.to_thread(credentials_of, address, secrets)
+            if found == used:
+                continue
+            worker.client = await connect(address, found, runtime)
+        except (SecretMissing, TemporalUnavailable) as error:
+            _log.warning("the former credentials stay in use: %s", error)
+        else:
+            used = found
+            _log.info("Temporal's credentials have changed; the new ones are in use")
+
+
+def _sentence(error: BaseException) -> str:
+    """What the SDK said, in one line."""
+    return " ".join(str(error).split())[:500]

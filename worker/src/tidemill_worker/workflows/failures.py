@@ -1,0 +1,47 @@
+"""Failures as Temporal hands them to a workflow, as the errors that a run's result shows."""
+
+from __future__ import annotations
+
+from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import TimeoutError as ActivityTimedOut
+
+from tidemill_api.contract import RunError
+from tidemill_api.errors import TidemillError
+from tidemill_worker.workflows.messages import HANDED_BACK
+
+
+def run_error(error: BaseException) -> RunError:
+    """Why a run failed, in the words of what went wrong first. Holds no data of rows."""
+    if isinstance(error, TidemillError):
+        return RunError(type=error.type, message=str(error), retryable=error.retryable)
+    said = application_error(error)
+    if said is not None:
+        step = said.details[0] if said.details and isinstance(said.details[0], str) else None
+        return RunError(type=said.type or "Internal", message=said.message, step=step, retryable=not said.non_retryable)
+    if isinstance(error, ActivityError):
+        if isinstance(error.cause, ActivityTimedOut):
+            return RunError(
+                type="WorkerLost", message=f"{error.activity_type}: no worker answered in time", retryable=True
+            )
+        return RunError(type="Internal", message=f"{error.activity_type} failed: {type(error.cause).__name__}")
+    return RunError(type="Internal", message=f"{type(error).__name__} in the workflow; the worker's log has it")
+
+
+def application_error(error: BaseException | None) -> ApplicationError | None:
+    """The innermost error that an activity raised: an activity that timed out holds what its last attempt said."""
+    found = None
+    while error is not None:
+        if isinstance(error, ApplicationError) and error.type != HANDED_BACK:
+            found = error
+        error = error.__cause__
+    return found
+
+
+def handed_back(error: ActivityError) -> bool:
+    """Whether a stopping worker gave the chunk back and no attempt was left for another worker."""
+    return isinstance(error.cause, ApplicationError) and error.cause.type == HANDED_BACK
+
+
+def final(error: ActivityError) -> bool:
+    """Whether trying again can't help."""
+    return isinstance(error.cause, ApplicationError) and error.cause.non_retryable
