@@ -34,7 +34,7 @@ def main() -> int:
         log.error("%s", error)  # noqa: TRY400 - the sentence says it all
         return 2
     except BaseExceptionGroup as errors:
-        log.error("ended by %s", errors.exceptions[0], exc_info=errors)
+        log.exception("ended by %s", errors.exceptions[0])
         return 1
     return 0
 

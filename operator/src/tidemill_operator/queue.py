@@ -147,13 +147,18 @@ class Queue(Generic[K]):
             concurrency: Most keys at once.
         """
         tasks: set[asyncio.Task[None]] = set()
+
+        def ended(task: asyncio.Task[None]) -> None:
+            tasks.discard(task)
+            self._wake.set()  # only now is there room for another
+
         try:
             while True:
                 self._wake.clear()
                 while len(tasks) < concurrency and (key := self.work.take(_now())) is not None:
                     task = asyncio.create_task(self._work_on(key, handle))
                     tasks.add(task)
-                    task.add_done_callback(tasks.discard)
+                    task.add_done_callback(ended)
                 due = self.work.next_due() if len(tasks) < concurrency else None
                 await self._woken(None if due is None else max(0.0, due - _now()))
         finally:
@@ -179,7 +184,6 @@ class Queue(Generic[K]):
             self.work.done(key)
         else:
             self.work.failed(key, _now())
-        self._wake.set()
 
 
 def _now() -> float:
