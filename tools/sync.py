@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,10 @@ def run(*command: str | Path) -> None:
         if name not in {"PIP_FIND_LINKS", "UV_FIND_LINKS", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME"}
     }
     environment["VIRTUAL_ENV"] = str(VENV)
+    trusted = ssl.get_default_verify_paths()
+    if trusted.cafile or trusted.capath:
+        # uv brings certificates of its own; a machine behind a proxy of its own trusts more than those.
+        environment.setdefault("UV_SYSTEM_CERTS", "1")
     subprocess.run([str(part) for part in command], check=True, cwd=ROOT, env=environment)
 
 
