@@ -1,4 +1,4 @@
-"""`docs/reference/kinds/`: every field of every kind with type, default, bounds and rules, from the CRDs' schemas."""
+"""`docs/reference/kinds/`: every field of every kind with its type, default, bounds, description and rules."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tidemill_api.schema import Schema, crd
+from tidemill_api.schema import Schema, root
 from tidemill_api.v1alpha1 import GROUP, KINDS, VERSION, Resource
 
 FOLDER = "docs/reference/kinds"
+_NOTE = "Made by `make generate` from the models in `api/src/tidemill_api/v1alpha1`; edit those."
 _BOUNDS = {
     "minimum": "at least {}",
     "maximum": "at most {}",
@@ -21,6 +22,7 @@ _BOUNDS = {
     "maxProperties": "at most {} entries",
     "pattern": "matches `{}`",
 }
+_SINGULAR = {"1 characters": "1 character", "1 items": "1 item"}
 
 
 @dataclass(frozen=True)
@@ -36,37 +38,32 @@ def files() -> dict[str, str]:
     """One page a kind, and a list of them."""
     pages = {f"{kind.kind_name().lower()}.md": _page(kind) for kind in KINDS}
     listed = "\n".join(
-        f"- [{kind.kind_name()}]({kind.kind_name().lower()}.md): {_schema(kind)['description'].splitlines()[0]}"
-        for kind in KINDS
+        f"- [{kind.kind_name()}]({kind.kind_name().lower()}.md): {root(kind)['description']}" for kind in KINDS
     )
-    return {**pages, "README.md": f"# The kinds of `{GROUP}/{VERSION}`\n\n{_NOTE}\n\n{listed}\n"}
-
-
-_NOTE = "Made by `make generate` from the models. `kubectl explain` shows the same."
-
-
-def _schema(kind: type[Resource]) -> Schema:
-    schema: Schema = crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    return schema
+    title = f"# The kinds of `{GROUP}/{VERSION}`"
+    editors = "Editors complete and check manifests by the JSON Schemas in [schemas](../schemas)."
+    return {**pages, "README.md": f"{title}\n\n{_NOTE}\n\n{listed}\n\n{editors}\n"}
 
 
 def _page(kind: type[Resource]) -> str:
-    schema = _schema(kind)
-    served = kind.served
+    schema = root(kind, for_people=True)
+    plural, short = kind.served.plural, kind.served.short_name
     lines = [
         f"# {kind.kind_name()}",
         "",
         _NOTE,
         "",
-        _prose(schema["description"]),
+        schema["description"],
         "",
-        f"`apiVersion: {GROUP}/{VERSION}`, `kind: {kind.kind_name()}`",
-        "",
-        f"`kubectl get {served.plural}`, for short `kubectl get {served.short_name}`",
+        f"`apiVersion: {GROUP}/{VERSION}`, `kind: {kind.kind_name()}`. `kubectl get {plural}`, for short `{short}`.",
     ]
     for part in ("spec", "status"):
-        lines += ["", f"## {part}", ""]
-        lines += [line for field in _fields(part, schema["properties"][part]) for line in _entry(field)]
+        whole = Field(part, schema["properties"][part], required=part == "spec")
+        lines += ["", f"## {part}", "", str(whole.schema["description"]), ""]
+        if rules := list(_rules(whole.schema)):
+            lines += [*rules, ""]
+        for field in _fields(part, whole.schema):
+            lines += _entry(field)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -89,24 +86,53 @@ def _below(path: str, schema: Mapping[str, Any]) -> Iterator[Field]:
 
 
 def _entry(field: Field) -> list[str]:
+    lines = [f"### `{field.path}`", "", f"{'; '.join(_facts(field))}."]
+    if description := field.schema.get("description"):
+        lines += ["", description]
+    items = field.schema.get("items", field.schema.get("additionalProperties", {}))
+    examples = field.schema.get("examples") or (items.get("examples") if isinstance(items, Mapping) else None)
+    if examples:
+        lines += ["", "For example " + ", ".join(f"`{_text(example)}`" for example in examples) + "."]
+    rules = [*_rules(field.schema), *(_rules(items) if isinstance(items, Mapping) else ())]
+    return [*lines, "", *([*rules, ""] if rules else [])]
+
+
+def _facts(field: Field) -> list[str]:
     schema = field.schema
-    facts = [_type(schema), "required" if field.required else ""]
-    if "default" in schema:
-        facts.append(f"default `{json.dumps(schema['default'])}`")
+    facts = [_type(schema)]
+    if field.required:
+        facts.append("required")
+    if "default" in schema and schema["default"] != {}:
+        facts.append(f"default `{_text(schema['default'])}`")
     facts += _bounds(schema)
     if schema.get("type") == "array":
         facts += [f"each {bound}" for bound in _bounds(schema["items"])]
-    lines = [f"### `{field.path}`", "", "; ".join(fact for fact in facts if fact) + "."]
-    if description := schema.get("description"):
-        lines += ["", _prose(description)]
-    rules = [rule["message"] for rule in schema.get("x-kubernetes-validations", ()) if "message" in rule]
-    if rules:
-        lines += ["", *(f"- Rule: {rule}" for rule in rules)]
-    return [*lines, ""]
+        if keys := schema.get("x-kubernetes-list-map-keys"):
+            facts.append(f"no two with the same `{keys[0]}`")
+    return facts
+
+
+def _rules(schema: Mapping[str, Any]) -> Iterator[str]:
+    """The rules as a list; those of a map's keys are the server's only."""
+    told = set()
+    for rule in schema.get("x-tidemill-rules", ()):
+        told.add(rule["message"])
+        where = "" if "cel" in rule else " (told by `tidemill lint` and in the status, not by `kubectl apply`)"
+        yield f"- Rule: {rule['message']}{where}"
+    for rule in schema.get("x-kubernetes-validations", ()):
+        if rule["message"] not in told:
+            yield f"- Rule: {_code(rule['message'])}"
+
+
+def _code(message: str) -> str:
+    """The pattern at the end of a message set as code."""
+    before, match, pattern = message.partition(" match ")
+    return f"{before}{match}`{pattern}`" if match else message
 
 
 def _bounds(schema: Mapping[str, Any]) -> list[str]:
-    return [text.format(schema[key]) for key, text in _BOUNDS.items() if key in schema]
+    texts = [text.format(schema[key]) for key, text in _BOUNDS.items() if key in schema]
+    return [next((text.replace(a, b) for a, b in _SINGULAR.items() if text.endswith(f" {a}")), text) for text in texts]
 
 
 def _type(schema: Mapping[str, Any]) -> str:
@@ -114,12 +140,14 @@ def _type(schema: Mapping[str, Any]) -> str:
         return "one of " + ", ".join(f"`{value}`" for value in schema["enum"])
     if schema.get("x-kubernetes-int-or-string"):
         return "integer or string"
+    if schema.get("x-kubernetes-preserve-unknown-fields"):
+        return "object of any fields"
     if schema.get("type") == "array":
         return f"list of {_type(schema['items'])}"
     if isinstance(extra := schema.get("additionalProperties"), Mapping):
         return f"map to {_type(extra)}"
-    return str(schema.get("type", "any"))
+    return {"date-time": "string (RFC 3339 time)"}.get(schema.get("format", ""), str(schema["type"]))
 
 
-def _prose(text: str) -> str:
-    return text.strip()
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

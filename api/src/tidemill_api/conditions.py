@@ -6,49 +6,86 @@ from typing import Final
 
 # Types (kstatus: Ready always there, Reconciling and Stalled only while true).
 READY: Final = "Ready"
+"""It is as the spec says; always there."""
 RECONCILING: Final = "Reconciling"
+"""It is on its way to what the spec says; only while that is so."""
 STALLED: Final = "Stalled"
+"""It can't come to what the spec says without an edit; only while that is so."""
 SUCCEEDING: Final = "Succeeding"
+"""Of a pipeline: whether the last run that ended succeeded."""
 PAUSED: Final = "Paused"
+"""Of a pipeline: a person, or `pauseOnFailure`, has paused its Schedule; Git doesn't know of it."""
 
 # Reasons of Ready=True.
-SCHEDULED: Final = "Scheduled"  # the Schedule is as wished
-ON_DEMAND: Final = "OnDemand"  # no schedule: runs by hand only
-SUSPENDED: Final = "Suspended"  # spec.suspend
+SCHEDULED: Final = "Scheduled"
+"""The Schedule in Temporal is as wished."""
+ON_DEMAND: Final = "OnDemand"
+"""There is no schedule: runs by hand only."""
+SUSPENDED: Final = "Suspended"
+"""`spec.suspend` is true."""
 WORKERS_READY: Final = "WorkersReady"
+"""The pool's workers are ready."""
 SCALED_TO_ZERO: Final = "ScaledToZero"
+"""The pool is wished to have no workers."""
 CONNECTED: Final = "Connected"
+"""Temporal answers."""
 
 # Reasons of Ready=False that need an edit (terminal: Stalled=True with the same reason).
 INVALID_SPEC: Final = "InvalidSpec"
+"""A field is wrong in a way that the schema can't say."""
 INVALID_SCHEDULE: Final = "InvalidSchedule"
+"""A cron, a calendar, an interval or the time zone is wrong."""
 INVALID_SQL: Final = "InvalidSQL"
-INVALID_GRAPH: Final = "InvalidGraph"  # a cycle, an unknown input, a step that nothing reads
+"""A query or a rule doesn't parse, isn't row-wise, or reaches outside its inputs."""
+INVALID_GRAPH: Final = "InvalidGraph"
+"""The steps have a cycle, an unknown input, or one that nothing reads."""
 UNKNOWN_CONNECTION: Final = "UnknownConnection"
-CONNECTION_DENIED: Final = "ConnectionDenied"  # the pool doesn't allow this use of the connection
-POOL_DENIED: Final = "PoolDenied"  # allowedPipelines doesn't choose this pipeline
-SCHEDULE_CONFLICT: Final = "ScheduleConflict"  # a Schedule of that id is somebody else's
-REFUSED: Final = "Refused"  # the API server refused a child, with its own sentence
+"""The pool has no connection of that name, or not of the needed sort."""
+CONNECTION_DENIED: Final = "ConnectionDenied"
+"""The pool doesn't allow this use of the connection."""
+POOL_DENIED: Final = "PoolDenied"
+"""The pool's `allowedPipelines` doesn't choose this pipeline."""
+SCHEDULE_CONFLICT: Final = "ScheduleConflict"
+"""A Schedule of that id is somebody else's; it is left alone."""
+REFUSED: Final = "Refused"
+"""The API server refused an object that the operator would make; the message has its sentence."""
 
 # Reasons of Ready=False that may pass (Reconciling=True with the same reason).
 WAITING_FOR_POOL: Final = "WaitingForPool"
+"""The pool isn't there yet."""
 WAITING_FOR_SECRET: Final = "WaitingForSecret"
+"""A Secret, or a key of it, isn't there yet."""
 WAITING_FOR_CONNECTION: Final = "WaitingForConnection"
+"""The TemporalConnection isn't there or isn't ready yet."""
 WAITING_FOR_PIPELINE: Final = "WaitingForPipeline"
+"""The pipeline of a run isn't there or isn't ready yet."""
 WAITING_FOR_WORKERS: Final = "WaitingForWorkers"
-WAITING_FOR_RUNS: Final = "WaitingForRuns"  # deletion waits for open runs
-WAITING_FOR_PIPELINES: Final = "WaitingForPipelines"  # deletion of a pool waits for its pipelines
+"""The pool's workers aren't ready yet."""
+WAITING_FOR_RUNS: Final = "WaitingForRuns"
+"""Deletion waits for open runs."""
+WAITING_FOR_PIPELINES: Final = "WaitingForPipelines"
+"""Deletion of a pool waits for its pipelines."""
 TEMPORAL_UNREACHABLE: Final = "TemporalUnreachable"
+"""Temporal doesn't answer."""
 PROGRESSING: Final = "Progressing"
+"""The operator is at it."""
 
 # Reasons of Succeeding and of a DataPipelineRun's Ready.
 SUCCEEDED: Final = "Succeeded"
+"""The run succeeded."""
 FAILED: Final = "Failed"
+"""The run failed; the message has the error's type and sentence."""
 SKIPPED: Final = "Skipped"
+"""The overlap policy left the run out, or its key had already completed."""
 CANCELLED: Final = "Cancelled"
+"""The run was cancelled."""
 RUNNING: Final = "Running"
+"""The run is open."""
 NO_RUN_YET: Final = "NoRunYet"
+"""No run has ended yet."""
 
 # Reasons of Paused=True.
 PAUSED_BY_ANNOTATION: Final = "Annotation"
+"""The pipeline has the annotation `tidemill.dev/paused`."""
 PAUSED_IN_TEMPORAL: Final = "Temporal"
+"""The Schedule was paused in Temporal: by hand, or by `pauseOnFailure`."""

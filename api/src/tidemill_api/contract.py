@@ -1,6 +1,7 @@
 """What operator, worker and CLI say to each other: the worker's configuration, and a run's input, progress and result.
 
-All of it is JSON with camelCase names. Rows, schemas and file lists never travel through Temporal; references and counts do.
+All of it is JSON with camelCase names. Rows, schemas and file lists never travel through Temporal; references and
+counts do.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class RunInput(Message):
     """The DataPipeline's uid."""
     generation: int = 0
     spec: dict[str, Any]
-    """The pipeline's spec as JSON (`DataPipelineSpec.to_json`), without `schedule` but for its overlapPolicy, see below."""
+    """The pipeline's spec as JSON (`DataPipelineSpec.to_json`) without `schedule`; its overlapPolicy is below."""
     overlap_policy: Literal["Skip", "BufferOne", "BufferAll", "CancelOther", "TerminateOther", "AllowAll"] = "Skip"
     parameters: dict[str, str | int | float | bool] = Field(default_factory=dict)
     """Values given for this run; the spec's defaults fill the rest."""

@@ -46,6 +46,8 @@ class _Place:
     """Whether defaults are kept: not inside lists (Argo CD sees drift) and not in the status (nobody wrote it)."""
     explains: bool = True
     """Whether a default that isn't kept is told in the description: not in the status."""
+    for_people: bool = False
+    """Keep what only people read (see `root`)."""
     within: tuple[str, ...] = ()
     """Definitions that are being inlined, outermost first."""
 
@@ -53,10 +55,10 @@ class _Place:
         return replace(self, path=f"{self.path}.{name}".removeprefix("."))
 
     def item(self) -> _Place:
-        return replace(self, path=f"{self.path}[]", defaults=False)
+        return replace(self, path=f"{self.path}[]", defaults=self.for_people)
 
     def value(self) -> _Place:
-        return replace(self, path=f"{self.path}{{}}", defaults=False)
+        return replace(self, path=f"{self.path}{{}}", defaults=self.for_people)
 
 
 def structural(model: type[BaseModel]) -> Schema:
@@ -65,8 +67,12 @@ def structural(model: type[BaseModel]) -> Schema:
     return _lower(schema, schema.get("$defs", {}), _Place())
 
 
-def root(kind: type[Resource]) -> Schema:
-    """The structural schema of a kind, as it stands in a CRD. Raises UnknownConstructError."""
+def root(kind: type[Resource], for_people: bool = False) -> Schema:
+    """The structural schema of a kind, as it stands in a CRD. Raises UnknownConstructError.
+
+    `for_people` (the reference, editors) it also has what the API server can't take: defaults inside lists, examples,
+    and under `x-tidemill-rules` all rules with `message`, `field` and, where the server holds it too, `cel`.
+    """
     schema = kind.model_json_schema(by_alias=True)
     definitions: Mapping[str, Schema] = schema.get("$defs", {})
     fields: Mapping[str, Schema] = schema["properties"]
@@ -77,7 +83,7 @@ def root(kind: type[Resource]) -> Schema:
         "properties": {name: {"type": "string", "description": text} for name, text in _ROOT_TEXTS.items()}
         | {"metadata": {"type": "object"}},
     }
-    place = _Place()
+    place = _Place(for_people=for_people)
     lowered["properties"]["spec"] = _lower(fields["spec"], definitions, place.field("spec"))
     status = replace(place.field("status"), defaults=False, explains=False)
     lowered["properties"]["status"] = _lower(fields["status"], definitions, status)
@@ -159,25 +165,13 @@ def _lower(node: Mapping[str, Any], definitions: Mapping[str, Schema], place: _P
     found, place = _inline(node, definitions, place)
     rest = {key: value for key, value in found.items() if key not in _SILENT}
     lowered: Schema = {}
+    if place.for_people:
+        lowered |= {key: found[key] for key in ("examples", "x-tidemill-rules") if key in found}
     if "description" in rest:
         lowered["description"] = " ".join(str(rest.pop("description")).split())
     default = rest.pop("default", None)
     rules = _rules({"x-tidemill-rules": rest.pop("x-tidemill-rules", ())})
-    match rest.get("type"):
-        case "object":
-            lowered |= _object(rest, definitions, place)
-        case "array":
-            lowered |= _array(rest, definitions, place)
-        case "string":
-            lowered |= _string(rest, place)
-        case "integer" | "number":
-            lowered |= _number(rest)
-        case "boolean":
-            lowered |= {"type": rest.pop("type")}
-        case None if rest.get("x-kubernetes-int-or-string") is True:
-            lowered |= _int_or_string(rest, place)
-        case other:
-            raise UnknownConstructError(place.path, f"the type {other!r} with {sorted(rest)}")
+    lowered |= _typed(rest, definitions, place)
     if rest:
         raise UnknownConstructError(place.path, f"{', '.join(sorted(rest))} of type {lowered.get('type')}")
     if place.defaults:
@@ -188,6 +182,25 @@ def _lower(node: Mapping[str, Any], definitions: Mapping[str, Schema], place: _P
     if both := [*own, *rules.get("x-kubernetes-validations", [])]:
         lowered["x-kubernetes-validations"] = both
     return lowered
+
+
+def _typed(rest: Schema, definitions: Mapping[str, Schema], place: _Place) -> Schema:
+    """What is said of the values; takes out of `rest` all that it has understood."""
+    match rest.get("type"):
+        case "object":
+            return _object(rest, definitions, place)
+        case "array":
+            return _array(rest, definitions, place)
+        case "string":
+            return _string(rest, place)
+        case "integer" | "number":
+            return _number(rest)
+        case "boolean":
+            return {"type": rest.pop("type")}
+        case None if rest.get("x-kubernetes-int-or-string") is True:
+            return _int_or_string(rest, place)
+        case other:
+            raise UnknownConstructError(place.path, f"the type {other!r} with {sorted(rest)}")
 
 
 def _object(rest: Schema, definitions: Mapping[str, Schema], place: _Place) -> Schema:
