@@ -17,7 +17,7 @@ from tidemill_api.v1alpha1.schedule import Calendar
 
 
 class CalendarError(ValueError):
-    """A cron or a calendar is wrong. `field` is the calendar's field at fault (`dayOfMonth`), empty for a whole cron."""
+    """A cron or a calendar is wrong. `field` is the calendar's field (`dayOfMonth`), empty for a whole cron."""
 
     def __init__(self, field_name: str, message: str) -> None:
         super().__init__(message)
@@ -52,7 +52,9 @@ class CalendarTimes:
 
     def within(self, other: CalendarTimes) -> bool:
         """Whether every time of this calendar is surely one of the other's."""
-        return all(_numbers(getattr(self, name), part) <= _numbers(getattr(other, name), part) for name, part in _PARTS.items())
+        return all(
+            _numbers(getattr(self, name), part) <= _numbers(getattr(other, name), part) for name, part in _PARTS.items()
+        )
 
     def ever(self) -> bool:
         """Whether any day of the calendar exists; February has 29 days here, whatever the years are."""
@@ -73,8 +75,11 @@ class _Part:
     shortest_name: int = 3
 
 
-_MONTHS: Final = tuple("january february march april may june july august september october november december".split())
-_DAYS: Final = tuple("sunday monday tuesday wednesday thursday friday saturday".split())
+_MONTHS: Final = (
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
+)
+_DAYS: Final = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 _LONGEST: Final = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _MACROS: Final[Mapping[str, str]] = {
     "@yearly": "0 0 1 1 *",
@@ -109,14 +114,19 @@ def parse_cron(line: str) -> CalendarTimes:
     if text.startswith("@every"):
         raise CalendarError("", f"{line!r} is no cron: write it in spec.schedule.intervals, as every: 15m")
     if "#" in text:
-        raise CalendarError("", f"{line!r} holds a '#', which Temporal takes for a comment: leave it out, or use spec.schedule.calendars with a comment")
+        why = "which Temporal takes for a comment: leave it out, or use spec.schedule.calendars with a comment"
+        raise CalendarError("", f"{line!r} holds a '#', {why}")
     if text.startswith("@") and text not in _MACROS:
         raise CalendarError("", f"{line!r} is not known: use one of {', '.join(_MACROS)}, or five fields")
     tokens = _MACROS.get(text, text).split()
-    if len(tokens) in (6, 7):
-        raise CalendarError("", f"{line!r} has {len(tokens)} fields: a cron has five ({_five()}); seconds and years can be given in spec.schedule.calendars")
     if len(tokens) != 5:
-        raise CalendarError("", f"{line!r} has {len(tokens)} field{'s' if len(tokens) != 1 else ''}: a cron has five ({_five()}), such as '15 * * * *'")
+        also = (
+            "; seconds and years can be given in spec.schedule.calendars"
+            if len(tokens) in (6, 7)
+            else ", as '15 * * * *'"
+        )
+        many = f"{len(tokens)} field{'' if len(tokens) == 1 else 's'}"
+        raise CalendarError("", f"{line!r} has {many}: a cron has five ({_five()}){also}")
     try:
         parts = (_ranges(token, _PARTS[name]) for name, token in zip(_CRON_FIELDS, tokens, strict=True))
         return _existing(CalendarTimes((Range(0, 0),), *parts), "")
@@ -167,7 +177,11 @@ def _range(piece: str, text: str, part: _Part) -> tuple[Range, ...]:
     elif dash:
         start, end = _value(first, text, part), _value(last, text, part)
         if end < start:
-            hint = f"; write {first},{last} or use 7 for Sunday" if part.names is _DAYS else "; write it as two ranges, with a comma"
+            hint = (
+                f"; write {first},{last} or use 7 for Sunday"
+                if part.names is _DAYS
+                else "; write it as two ranges, with a comma"
+            )
             raise _wrong(text, part, f"the range {span} ends before it starts{hint}")
     else:
         start = _value(span, text, part)
@@ -188,7 +202,8 @@ def _step(step_text: str, text: str, part: _Part) -> int:
     if not re.fullmatch(r"[0-9]{1,4}", step_text) or int(step_text) == 0:
         raise _wrong(text, part, "after the slash stands one positive number, as in */15")
     if int(step_text) > part.high - part.low:
-        raise _wrong(text, part, f"the step {step_text} is larger than the range {part.low} to {part.high}, so it would match only once; intervals can be longer")
+        why = f"the step {step_text} is larger than the range {part.low} to {part.high}, so it would match only once"
+        raise _wrong(text, part, f"{why}; spec.schedule.intervals can be longer")
     return int(step_text)
 
 

@@ -10,7 +10,10 @@ from tidemill_check.problem import Problem, suggestion
 
 
 def check_graph(spec: DataPipelineSpec) -> tuple[Problem, ...]:
-    """Every fault of the graph: unknown inputs, cycles, sources and steps that nothing reads. (The models refuse double names.)"""
+    """Every fault of the graph: unknown inputs, cycles, sources and steps that nothing reads.
+
+    Double names are refused by the models.
+    """
     return (*_unknown_inputs(spec), *_cycles(spec), *_unread(spec))
 
 
@@ -52,10 +55,15 @@ def _unknown_inputs(spec: DataPipelineSpec) -> Iterator[Problem]:
         for place, name in enumerate(step.inputs):
             if name not in known:
                 others = [other for other in known if other != step.name]
-                yield _problem(f"spec.steps[{index}].inputs[{place}]", f"there is no source or step {name}{suggestion(name, others)}")
+                yield _problem(
+                    f"spec.steps[{index}].inputs[{place}]",
+                    f"there is no source or step {name}{suggestion(name, others)}",
+                )
     for index, sink in enumerate(spec.sinks):
         if sink.input not in known:
-            yield _problem(f"spec.sinks[{index}].input", f"there is no source or step {sink.input}{suggestion(sink.input, known)}")
+            yield _problem(
+                f"spec.sinks[{index}].input", f"there is no source or step {sink.input}{suggestion(sink.input, known)}"
+            )
 
 
 def _cycles(spec: DataPipelineSpec) -> Iterator[Problem]:
@@ -68,7 +76,10 @@ def _cycles(spec: DataPipelineSpec) -> Iterator[Problem]:
             if cycle and not named.intersection(cycle):
                 named.update(cycle)
                 ring = " → ".join((*cycle, cycle[0]))
-                yield _problem(f"spec.steps[{index}].inputs", f"the steps read each other in a cycle: {ring}; one of them must read something else")
+                yield _problem(
+                    f"spec.steps[{index}].inputs",
+                    f"the steps read each other in a cycle: {ring}; one of them must read something else",
+                )
 
 
 def _cycle_from(start: str, inputs: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

@@ -39,7 +39,9 @@ def check_defaults(spec: DataPipelineSpec) -> tuple[Problem, ...]:
     return tuple(found)
 
 
-def bind_parameters(spec: DataPipelineSpec, given: Mapping[str, object], run_time: datetime) -> dict[str, ParameterValue]:
+def bind_parameters(
+    spec: DataPipelineSpec, given: Mapping[str, object], run_time: datetime
+) -> dict[str, ParameterValue]:
     """The values of all parameters of a run by name, `run_time` (UTC) included, with the types that SQL sees.
 
     string is str, integer int, number float, boolean bool, date date, timestamp an aware datetime in UTC (a text

@@ -42,7 +42,14 @@ class Place:
         """The line of the object's beginning, from 1."""
         return self.document.at(self.path).line
 
-    def finding(self, field: str | yaml_text.Path, message: str, severity: Severity = "error", reason: str = "", at_key: bool = False) -> Finding:
+    def finding(
+        self,
+        field: str | yaml_text.Path,
+        message: str,
+        severity: Severity = "error",
+        reason: str = "",
+        at_key: bool = False,
+    ) -> Finding:
         """A finding about a field of the object."""
         path = field_path(field) if isinstance(field, str) else field
         position = self.document.at((*self.path, *path), key=at_key)
@@ -99,7 +106,11 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"{path}: there is no such file or folder")
-        inside = (one for one in sorted(path.rglob("*")) if one.suffix in _ENDINGS and one.is_file() and not _hidden(one.relative_to(path)))
+        inside = (
+            one
+            for one in sorted(path.rglob("*"))
+            if one.suffix in _ENDINGS and one.is_file() and not _hidden(one.relative_to(path))
+        )
         for file in inside if path.is_dir() else (path,):
             if file.resolve() not in seen:
                 seen.add(file.resolve())
@@ -124,7 +135,13 @@ class _Reader:
             return tuple(Manifest(one.object, one.place) for one in self._objects if isinstance(one.object, model))
 
         return Manifests(
-            files, of(DataPipeline), of(WorkerPool), of(DataPipelineRun), of(TemporalConnection), tuple(self._findings), frozenset(self._broken)
+            files,
+            of(DataPipeline),
+            of(WorkerPool),
+            of(DataPipelineRun),
+            of(TemporalConnection),
+            tuple(self._findings),
+            frozenset(self._broken),
         )
 
     def read(self, file: Path, asked_for: bool) -> None:
@@ -146,7 +163,9 @@ class _Reader:
         for remark in document.remarks if about_us else ():
             field = field_text(remark.path)
             severity: Severity = "error" if remark.error else "warning"
-            self._findings.append(Finding(file, remark.position.line, remark.position.column, field, remark.message, severity))
+            self._findings.append(
+                Finding(file, remark.position.line, remark.position.column, field, remark.message, severity)
+            )
         for place, raw in objects:
             if _is_ours(raw):
                 self._object(place, raw)
@@ -154,10 +173,19 @@ class _Reader:
     def _object(self, place: Place, raw: dict[str, Any]) -> None:
         kind = str(raw.get("kind"))
         if kind not in _MODELS:
-            self._findings.append(place.finding("kind", f"there is no kind {kind} in {GROUP}{suggestion(kind, _MODELS)}"))
+            self._findings.append(
+                place.finding("kind", f"there is no kind {kind} in {GROUP}{suggestion(kind, _MODELS)}")
+            )
             return
         if raw.get("apiVersion") != _API_VERSION:
-            self._findings.append(place.finding("apiVersion", f"{raw['apiVersion']} is not known: write {_API_VERSION}" if 'apiVersion' in raw else f"is missing: write {_API_VERSION}"))
+            self._findings.append(
+                place.finding(
+                    "apiVersion",
+                    f"{raw['apiVersion']} is not known: write {_API_VERSION}"
+                    if "apiVersion" in raw
+                    else f"is missing: write {_API_VERSION}",
+                )
+            )
             raw = {**raw, "apiVersion": _API_VERSION}
         found, misfits = fit(_MODELS[kind], raw)
         self._findings.extend(place.finding(one.path, one.message, at_key=one.at_key) for one in misfits)
@@ -172,7 +200,8 @@ class _Reader:
             return
         first = self._first.setdefault(key, place)
         if first is not place:
-            message = f"{kind} {key[1]}/{key[2]} stands already in {first.file}:{first.line}: one of them would overwrite the other"
+            where = f"{first.file}:{first.line}"
+            message = f"{kind} {key[1]}/{key[2]} stands already in {where}: one of them would overwrite the other"
             self._findings.append(place.finding("metadata.name", message))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Final, TypeVar
+from functools import lru_cache, reduce
+from typing import Any, Final, TypeVar, cast
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -76,9 +76,7 @@ def _hidden(detail: ErrorDetails) -> bool:
 def _without(paths: list[Path], raw: Mapping[str, Any]) -> dict[str, Any]:
     copy: dict[str, Any] = json.loads(json.dumps(raw, default=str))
     for path in paths:
-        at: Any = copy
-        for part in path[:-1]:
-            at = at[part]
+        at = reduce(lambda value, part: value[part], path[:-1], cast("Any", copy))
         del at[path[-1]]
     return copy
 
@@ -86,7 +84,7 @@ def _without(paths: list[Path], raw: Mapping[str, Any]) -> dict[str, Any]:
 def _misfit(model: type[Model], raw: Mapping[str, Any], detail: ErrorDetails) -> Misfit:
     path = _real_path(raw, detail["loc"], missing=detail["type"] == "missing")
     if detail["type"] == "extra_forbidden":
-        known = [name for name in _schema_at(model, path[:-1]).get("properties", {})]
+        known = list(_schema_at(model, path[:-1]).get("properties", {}))
         name = str(path[-1])
         return Misfit(path, f"there is no field {name}{suggestion(name, known)}", at_key=True)
     return Misfit(path, _sentence(detail, _schema_at(model, path)))
@@ -97,7 +95,9 @@ def _real_path(raw: Mapping[str, Any], loc: Path, missing: bool) -> Path:
     found: list[str | int] = []
     at: Any = raw
     for place, part in enumerate(loc):
-        inside = (isinstance(at, dict) and part in at) or (isinstance(at, list) and isinstance(part, int) and part < len(at))
+        inside = (isinstance(at, dict) and part in at) or (
+            isinstance(at, list) and isinstance(part, int) and part < len(at)
+        )
         if inside:
             at = at[part]
         elif not (missing and place == len(loc) - 1) and isinstance(part, str) and not part.isidentifier():
@@ -118,7 +118,11 @@ def _schema_at(model: type[Model], path: Path) -> dict[str, Any]:
     at = root
     for part in path:
         at = _inner(root, at)
-        inside = at.get("items") if isinstance(part, int) else at.get("properties", {}).get(part, at.get("additionalProperties"))
+        inside = (
+            at.get("items")
+            if isinstance(part, int)
+            else at.get("properties", {}).get(part, at.get("additionalProperties"))
+        )
         if not isinstance(inside, dict):
             return {}
         at = inside
@@ -167,7 +171,9 @@ def _sentence(detail: ErrorDetails, schema: Mapping[str, Any]) -> str:
             return f"{_shown(value)} is not one of {', '.join(allowed)}" + (f"; {right}" if right else "")
         case "string_pattern_mismatch":
             examples = ", ".join(str(one) for one in schema.get("examples", ()))
-            return f"{_shown(value)} is not of the right form" + (f": write it like {examples}" if examples else f": it must match {context['pattern']}")
+            return f"{_shown(value)} is not of the right form" + (
+                f": write it like {examples}" if examples else f": it must match {context['pattern']}"
+            )
         case _:
             return "; ".join(_bounds(detail)) or detail["msg"]
 
@@ -181,7 +187,11 @@ def _bounds(detail: ErrorDetails) -> Iterator[str]:
         case "less_than_equal":
             yield f"must be at most {context['le']}, not {shown}"
         case "string_too_short":
-            yield "must not be empty" if context["min_length"] == 1 else f"must have at least {context['min_length']} characters"
+            yield (
+                "must not be empty"
+                if context["min_length"] == 1
+                else f"must have at least {context['min_length']} characters"
+            )
         case "string_too_long":
             yield f"must have at most {context['max_length']} characters"
         case "too_short":

@@ -114,14 +114,22 @@ class _Reader:
                     raise TypeError(f"an unknown event of the YAML parser: {event!r}")
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            place = Position(self._first_line + mark.line + 1, mark.column + 1) if mark else Position(self._first_line + 1, 1)
+            place = (
+                Position(self._first_line + mark.line + 1, mark.column + 1)
+                if mark
+                else Position(self._first_line + 1, 1)
+            )
             context = f" ({error.context})" if error.context else ""
             self._remarks.append(Remark(place, f"this is no valid YAML: {error.problem}{context}"))
             value = None
         except YAMLError as error:
-            self._remarks.append(Remark(self._of_offset(text, error), f"this is no valid YAML: {str(error).splitlines()[0]}"))
+            self._remarks.append(
+                Remark(self._of_offset(text, error), f"this is no valid YAML: {str(error).splitlines()[0]}")
+            )
             value = None
-        return Document(value, start or Position(self._first_line + 1, 1), self._keys, self._values, tuple(self._remarks))
+        return Document(
+            value, start or Position(self._first_line + 1, 1), self._keys, self._values, tuple(self._remarks)
+        )
 
     def _of_offset(self, text: str, error: YAMLError) -> Position:
         before = text[: getattr(error, "position", 0)]
@@ -134,7 +142,9 @@ class _Reader:
         self._values[path] = self._position(event)
         if isinstance(event, AliasEvent):
             if event.anchor not in self._anchors:
-                self._remarks.append(Remark(self._position(event), f"there is no anchor &{event.anchor} before this", path=path))
+                self._remarks.append(
+                    Remark(self._position(event), f"there is no anchor &{event.anchor} before this", path=path)
+                )
             return self._anchors.get(event.anchor)
         if isinstance(event, ScalarEvent):
             value = self._scalar(event, path)
@@ -168,7 +178,13 @@ class _Reader:
                 continue
             if key in found:
                 first = self._keys[below]
-                self._remarks.append(Remark(place, f"{key} stands here for the second time, first in line {first.line}: keep one", path=below))
+                self._remarks.append(
+                    Remark(
+                        place,
+                        f"{key} stands here for the second time, first in line {first.line}: keep one",
+                        path=below,
+                    )
+                )
                 self._value(next(events), events, ("(again)", *below))
                 continue
             self._keys[below] = place
@@ -195,11 +211,13 @@ class _Reader:
             value = resolve(event.value)
             if isinstance(value, bool) and event.value.lower() not in ("true", "false"):
                 sure = "true" if value else "false"
-                text = f"{event.value} is read as the boolean {sure} by kubectl: write {sure}, or quotes around it for text"
+                text = f"{event.value} is read as the boolean {sure} by kubectl: write {sure}, or put text in quotes"
                 self._remarks.append(Remark(self._position(event), text, error=False, path=path))
             return value
         if tag != _TEXT:
-            self._remarks.append(Remark(self._position(event), f"the tag {tag} has no meaning in a manifest", path=path))
+            self._remarks.append(
+                Remark(self._position(event), f"the tag {tag} has no meaning in a manifest", path=path)
+            )
         return event.value
 
 
@@ -239,4 +257,6 @@ def _magnitude(digits: str) -> int:
 
 
 def _as_key(value: float | bool | None) -> str:
-    return {True: "true", False: "false", None: "null"}[value] if value is None or isinstance(value, bool) else str(value)
+    return (
+        {True: "true", False: "false", None: "null"}[value] if value is None or isinstance(value, bool) else str(value)
+    )

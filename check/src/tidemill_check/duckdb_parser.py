@@ -1,0 +1,138 @@
+"""DuckDB's own parser and function catalogue, so that what is proved is what will run.
+
+One locked-down connection in memory serves the whole process; it never binds or runs an author's query, it only parses.
+`duckdb` is imported at first use: whoever checks no SQL doesn't pay for it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import duckdb
+
+Tree = Mapping[str, Any]
+"""A node of the parse tree, as `json_serialize_sql` writes it, with nulls, empty and default values left out."""
+
+LOCKED_DOWN: Final[Mapping[str, str | bool | int]] = {
+    "enable_external_access": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+    "python_enable_replacements": False,
+    "threads": 1,
+    "memory_limit": "64MB",
+}
+"""Settings of the parser's connection; the worker's sandbox has these too, with its own memory and threads."""
+
+_SERIALIZE: Final = (
+    "SELECT json_serialize_sql($query::VARCHAR, skip_null := true, skip_empty := true, skip_default := true)"
+)
+
+
+_DEEPEST: Final = 200
+"""Levels of expressions within each other; Python's own stack is the limit."""
+
+
+class ParseError(ValueError):
+    """The text isn't one SELECT statement; the message says why, in DuckDB's words where it is a syntax error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """What the catalogue says of all functions of one name."""
+
+    types: frozenset[str]
+    """scalar, aggregate, table, macro, table_macro, pragma, window."""
+    consistent: bool
+    """All overloads give the same result for the same arguments, always."""
+    definitions: tuple[str, ...]
+    """Of a macro: what it stands for, once for each overload."""
+
+
+class Parser:
+    """The connection and what was read from it once. Safe for threads."""
+
+    def __init__(self) -> None:
+        import duckdb
+
+        self._connection: duckdb.DuckDBPyConnection = duckdb.connect(":memory:", config=dict(LOCKED_DOWN))
+        self._connection.execute(f"SET max_expression_depth = {_DEEPEST}")
+        self._connection.execute("SET lock_configuration = true")
+        self._lock = threading.Lock()
+
+    def select(self, query: str) -> Tree:
+        """The parse tree (the `node`) of one SELECT. Raises ParseError for anything else."""
+        with self._lock:
+            row = self._connection.execute(_SERIALIZE, {"query": query}).fetchone()
+        try:
+            answer = json.loads(row[0]) if row else {}
+        except RecursionError:
+            raise ParseError("is nested too deeply: take it apart into several steps") from None
+        if answer.get("error"):
+            raise ParseError(self._why(query, answer))
+        statements = answer.get("statements", [])
+        if len(statements) != 1:
+            raise ParseError(f"holds {len(statements) or 'no'} statements: write exactly one SELECT")
+        node: Tree = statements[0]["node"]
+        return node
+
+    @cached_property
+    def functions(self) -> Mapping[str, Function]:
+        """The catalogue by name, in lower case."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT lower(function_name), list(DISTINCT function_type),"
+                " coalesce(bool_and(stability = 'CONSISTENT') FILTER (function_type = 'scalar'), true),"
+                " list(DISTINCT macro_definition) FILTER (macro_definition IS NOT NULL)"
+                " FROM duckdb_functions() GROUP BY 1"
+            ).fetchall()
+        return {
+            name: Function(frozenset(types), consistent, tuple(texts or ())) for name, types, consistent, texts in rows
+        }
+
+    def _why(self, query: str, answer: Mapping[str, Any]) -> str:
+        message = str(answer.get("error_message", "")).splitlines()[0]
+        if message.startswith("Max expression depth"):
+            return f"is nested too deeply: at most {_DEEPEST} levels"
+        if message.startswith("Only SELECT statements"):
+            return f"is {self._kind(query)}: write exactly one SELECT"
+        position = answer.get("position")
+        return f"doesn't parse: {message}{_place(query, int(position)) if position is not None else ''}"
+
+    def _kind(self, query: str) -> str:
+        import duckdb
+
+        try:
+            kinds = [statement.type.name for statement in duckdb.extract_statements(query)]
+        except duckdb.Error:
+            kinds = []
+        if len(kinds) > 1:
+            return f"{len(kinds)} statements"
+        return {"MULTI": "a PIVOT"}.get(kinds[0], f"of the kind {kinds[0]}") if kinds else "no SELECT"
+
+
+def _place(query: str, offset: int) -> str:
+    before = query.encode()[:offset].decode(errors="ignore")
+    return f" (line {before.count(chr(10)) + 1}, column {len(before) - before.rfind(chr(10))})"
+
+
+def excerpt(query: str, node: Tree) -> str:
+    """The text that a node was parsed from, on one line and not too long; empty where it isn't known."""
+    start, length = node.get("query_location"), node.get("query_location_length")
+    if start is None or not length:
+        return ""
+    text = re.sub(r"\s+", " ", query.encode()[start : start + length].decode(errors="ignore"))
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+@lru_cache(maxsize=1)
+def parser() -> Parser:
+    """The process's parser."""
+    return Parser()

@@ -1,0 +1,95 @@
+"""SQL of steps and rules: that it is one SELECT, reads nothing but its inputs, and is row-wise in the first.
+
+A query is row-wise when its answer over all rows of the first input is the answers over any parts of them, put
+together. Then a chunk can be worked on alone. The proof goes over the parse tree: what isn't known to be row-wise is
+refused. What counts:
+
+- the first input is read exactly once, left-most in FROM, directly or through subqueries and WITH clauses that
+  are row-wise themselves; each of its rows is then filtered, computed, multiplied (`unnest`) or joined;
+- other inputs are broadcast (whole for every chunk), joined by INNER, LEFT, SEMI, ANTI, NATURAL or CROSS JOIN, also
+  through subqueries of their own, which may aggregate, group, deduplicate and combine sets;
+- no LIMIT, OFFSET, SAMPLE, DISTINCT ON or window even there: with ties their answer depends on the order of rows,
+  and so do ASOF and POSITIONAL joins and aggregates such as first or string_agg.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+
+from tidemill_api import conditions
+from tidemill_check.duckdb_parser import ParseError, Tree, excerpt, parser
+from tidemill_check.parameters import RUN_TIME
+from tidemill_check.problem import Problem
+from tidemill_check.sql_expressions import Expressions, Place
+from tidemill_check.sql_rowwise import prove
+
+QUERY_FIELD = "sql.query"
+
+
+def check_query(query: str, inputs: Sequence[str], parameters: Collection[str]) -> tuple[Problem, ...]:
+    """What is wrong with a step's query; fields are relative to the step (`sql.query`, `inputs[1]`).
+
+    `inputs` are the step's, the first one drives; `parameters` the pipeline's names (`run_time` is always there).
+    """
+    return _checked_query(query, tuple(inputs), frozenset(parameters) | {RUN_TIME})
+
+
+def check_expression(expression: str, parameters: Collection[str]) -> tuple[Problem, ...]:
+    """What is wrong with a rule's expression: one value computed from one row; the field is empty."""
+    return _checked_expression(expression, frozenset(parameters) | {RUN_TIME})
+
+
+@lru_cache(maxsize=8192)
+def _checked_query(query: str, inputs: tuple[str, ...], parameters: frozenset[str]) -> tuple[Problem, ...]:
+    try:
+        tree = parser().select(query)
+    except ParseError as error:
+        return (_problem(QUERY_FIELD, f"the query {error}"),)
+    proof = prove(query, tree, inputs, parameters)
+    refused = [_problem(QUERY_FIELD, message) for message in proof.refused]
+    if not refused:
+        refused += [_problem(f"inputs[{place}]", f"the query doesn't read {inputs[place]}") for place in proof.unread]
+    return tuple(refused)
+
+
+@lru_cache(maxsize=8192)
+def _checked_expression(expression: str, parameters: frozenset[str]) -> tuple[Problem, ...]:
+    text = f"SELECT (\n{expression}\n)"  # on lines of its own: a comment at the end ends there
+    try:
+        node = parser().select(text)
+    except ParseError as error:
+        return (_problem("", f"the expression {error}"),)
+    if node.get("select_list") and _is_nothing(node["select_list"][0]):
+        return (_problem("", "the expression is empty: write a condition, such as month BETWEEN 1 AND 12"),)
+    if not _is_one_value(node):
+        return (_problem("", "the expression is not one condition over a row"),)
+    refused: list[str] = []
+
+    def refuse(at: Tree, why: str) -> None:
+        refused.append(f"{excerpt(text, at)}: {why}" if excerpt(text, at) else why)
+
+    walk = Expressions(text, parameters, refuse, lambda _node, _place: None)
+    walk.all(node["select_list"], Place(subqueries=False, stars=False, unnest=False))
+    return tuple(_problem("", message) for message in dict.fromkeys(refused))
+
+
+def _is_one_value(node: Tree) -> bool:
+    plain = {"type", "cte_map", "select_list", "from_table", "aggregate_handling"}
+    return (
+        node.get("type") == "SELECT_NODE"
+        and set(node) <= plain
+        and not node.get("cte_map")
+        and node.get("from_table", {}).get("type") == "EMPTY"
+        and node.get("aggregate_handling") == "STANDARD_HANDLING"
+        and len(node.get("select_list", ())) == 1
+    )
+
+
+def _is_nothing(value: Tree) -> bool:
+    """`()`, which DuckDB takes for an empty row."""
+    return value.get("function_name") == "row" and not value.get("arguments")
+
+
+def _problem(field: str, message: str) -> Problem:
+    return Problem(field=field, reason=conditions.INVALID_SQL, message=message)

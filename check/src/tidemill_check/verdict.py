@@ -1,0 +1,186 @@
+"""The verdict on a manifest beyond its schema: all problems at once, the same for operator, worker and lint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from tidemill_api import conditions
+from tidemill_api.v1alpha1 import DataPipelineSpec, WorkerPoolSpec
+from tidemill_api.v1alpha1.datapipeline import Sink, Step
+from tidemill_api.v1alpha1.workerpool import Connection
+from tidemill_check.graph import check_graph
+from tidemill_check.parameters import check_defaults
+from tidemill_check.problem import Problem, in_order, listed, suggestion
+from tidemill_check.schedule import LONGEST, check_schedule, length
+from tidemill_check.sql import check_expression, check_query
+
+_ORDER = tuple(field.alias or name for name, field in DataPipelineSpec.model_fields.items())
+_RESERVED_SCHEMAS = ("pg_catalog", "information_schema", "pg_toast")
+
+
+def check_pipeline(spec: DataPipelineSpec) -> tuple[Problem, ...]:
+    """What is wrong with a pipeline by itself, in the order of its fields: graph, schedule, parameters, SQL, tables.
+
+    Whatever the models refuse is not looked for again.
+    """
+    return in_order(
+        (
+            *(check_schedule(spec.schedule) if spec.schedule else ()),
+            *check_defaults(spec),
+            *check_graph(spec),
+            *_sql(spec),
+            *_tables(spec),
+            *_durations(spec),
+        ),
+        _ORDER,
+    )
+
+
+def check_against_pool(spec: DataPipelineSpec, pool: WorkerPoolSpec, labels: Mapping[str, str]) -> tuple[Problem, ...]:
+    """What the pool doesn't give the pipeline, whose labels are `labels`: the right to use it, connections, schemas."""
+    return in_order(
+        (*_allowed(pool, labels), *_sources(spec, pool), *_sinks(spec, pool), *_shared_tables(spec, pool)), _ORDER
+    )
+
+
+def check_pool(spec: WorkerPoolSpec) -> tuple[Problem, ...]:
+    """What is wrong with a pool by itself, beyond its schema."""
+    found = []
+    for index, connection in enumerate(spec.connections):
+        path = f"spec.connections[{index}]"
+        if connection.postgres is not None:
+            for place, schema in enumerate(connection.postgres.schemas):
+                if schema in _RESERVED_SCHEMAS or schema.startswith("pg_"):
+                    found.append(
+                        _problem(
+                            f"{path}.postgres.schemas[{place}]",
+                            f"{schema} is Postgres' own: pipelines can't write there",
+                        )
+                    )
+            if length(connection.postgres.pool.idle_timeout) is None:
+                found.append(_too_long(f"{path}.postgres.pool.idleTimeout", connection.postgres.pool.idle_timeout))
+        if connection.files is not None and ".." in connection.files.url.split("/"):
+            found.append(
+                _problem(f"{path}.files.url", f"{connection.files.url} goes up by '..': write the folder itself")
+            )
+    return tuple(found)
+
+
+def _problem(field: str, message: str, reason: str = conditions.INVALID_SPEC) -> Problem:
+    return Problem(field=field, reason=reason, message=message)
+
+
+def _too_long(field: str, value: str) -> Problem:
+    return _problem(field, f"{value} is too long: at most {LONGEST.days}d")
+
+
+def _sql(spec: DataPipelineSpec) -> Iterator[Problem]:
+    parameters = [parameter.name for parameter in spec.parameters]
+    for index, step in enumerate(spec.steps):
+        for problem in _step_sql(step, parameters):
+            yield problem.below(f"spec.steps[{index}]")
+
+
+def _step_sql(step: Step, parameters: list[str]) -> Iterator[Problem]:
+    if step.sql is not None:
+        yield from check_query(step.sql.query, step.inputs, parameters)
+    if step.validate_ is not None:
+        for index, rule in enumerate(step.validate_.rules_):
+            for problem in check_expression(rule.expression, parameters):
+                yield problem.below(f"validate.rules[{index}].expression")
+
+
+def _tables(spec: DataPipelineSpec) -> Iterator[Problem]:
+    """Two sinks of one connection that write the same table: each would undo or repeat what the other does."""
+    first: dict[tuple[str, str], str] = {}
+    for index, sink in enumerate(spec.sinks):
+        other = first.setdefault((sink.connection, sink.postgres.table), sink.name)
+        if other != sink.name:
+            yield _table_twice(index, sink, other)
+
+
+def _table_twice(index: int, sink: Sink, other: str) -> Problem:
+    field = f"spec.sinks[{index}].postgres.table"
+    return _problem(
+        field, f"{sink.postgres.table} is already written by the sink {other}; each sink needs a table of its own"
+    )
+
+
+def _durations(spec: DataPipelineSpec) -> Iterator[Problem]:
+    execution = spec.execution
+    for field, value in (
+        ("timeout", execution.timeout),
+        ("retry.initialInterval", execution.retry.initial_interval),
+        ("retry.maximumInterval", execution.retry.maximum_interval),
+    ):
+        if length(value) is None:
+            yield _too_long(f"spec.execution.{field}", value)
+
+
+def _allowed(pool: WorkerPoolSpec, labels: Mapping[str, str]) -> Iterator[Problem]:
+    missing = [
+        f"{key}={value}" for key, value in pool.allowed_pipelines.match_labels.items() if labels.get(key) != value
+    ]
+    if missing:
+        message = f"the pool is only for pipelines with the label{'s' if len(missing) > 1 else ''} {listed(missing)}"
+        yield _problem("spec.workerPoolRef.name", message, conditions.POOL_DENIED)
+
+
+def _sources(spec: DataPipelineSpec, pool: WorkerPoolSpec) -> Iterator[Problem]:
+    for index, source in enumerate(spec.sources):
+        field = f"spec.sources[{index}].connection"
+        found = _connection(source.connection, pool)
+        if found is None:
+            yield _unknown(field, source.connection, [one.name for one in pool.connections if one.files is not None])
+        elif found.files is None:
+            yield _problem(
+                field,
+                f"{found.name} is a postgres connection: a source of files needs a files connection",
+                conditions.UNKNOWN_CONNECTION,
+            )
+
+
+def _sinks(spec: DataPipelineSpec, pool: WorkerPoolSpec) -> Iterator[Problem]:
+    for index, sink in enumerate(spec.sinks):
+        field = f"spec.sinks[{index}].connection"
+        found = _connection(sink.connection, pool)
+        if found is None:
+            yield _unknown(field, sink.connection, [one.name for one in pool.connections if one.postgres is not None])
+        elif found.postgres is None:
+            yield _problem(
+                field,
+                f"{found.name} is a files connection: a sink needs a postgres connection",
+                conditions.UNKNOWN_CONNECTION,
+            )
+        elif found.postgres.access != "Write":
+            yield _problem(
+                field,
+                f"the pool gives {found.name} for reading only: a sink needs access: Write",
+                conditions.CONNECTION_DENIED,
+            )
+        else:
+            schema = sink.postgres.table.partition(".")[0]
+            if schema not in found.postgres.schemas:
+                allowed = listed(found.postgres.schemas)
+                message = f"the pool doesn't allow the schema {schema} in {found.name}; it allows {allowed}"
+                yield _problem(f"spec.sinks[{index}].postgres.table", message, conditions.CONNECTION_DENIED)
+
+
+def _shared_tables(spec: DataPipelineSpec, pool: WorkerPoolSpec) -> Iterator[Problem]:
+    """The same table by two connections that are one database, because they take their DSN from the same Secret."""
+    first: dict[tuple[str, str, str], Sink] = {}
+    for index, sink in enumerate(spec.sinks):
+        found = _connection(sink.connection, pool)
+        if found is not None and found.postgres is not None:
+            secret = found.postgres.dsn.secret_key_ref
+            other = first.setdefault((secret.name, secret.key, sink.postgres.table), sink)
+            if other.connection != sink.connection:
+                yield _table_twice(index, sink, other.name)
+
+
+def _connection(name: str, pool: WorkerPoolSpec) -> Connection | None:
+    return next((one for one in pool.connections if one.name == name), None)
+
+
+def _unknown(field: str, name: str, known: list[str]) -> Problem:
+    return _problem(field, f"the pool has no connection {name}{suggestion(name, known)}", conditions.UNKNOWN_CONNECTION)

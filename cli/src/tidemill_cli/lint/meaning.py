@@ -1,0 +1,77 @@
+"""What the operator would say of the manifests: each by itself, and each against the others that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tidemill_api import conditions
+from tidemill_api.v1alpha1 import DataPipeline, DataPipelineRun, WorkerPool
+from tidemill_check.parameters import check_parameters
+from tidemill_check.problem import Problem, suggestion
+from tidemill_check.verdict import check_against_pool, check_pipeline, check_pool
+from tidemill_cli.lint.finding import Finding
+from tidemill_cli.manifests import Manifest, Manifests, Place
+
+
+def check_manifests(manifests: Manifests) -> tuple[Finding, ...]:
+    """All findings, those of text and schema included, in the order of files, lines and columns."""
+    found = {
+        *manifests.findings,
+        *_nothing(manifests),
+        *(finding for pool in manifests.pools for finding in _of(pool.place, check_pool(pool.object.spec))),
+        *(finding for pipeline in manifests.pipelines for finding in _pipeline(pipeline, manifests)),
+        *(finding for run in manifests.runs for finding in _run(run, manifests)),
+    }
+    order = {file: place for place, file in enumerate(manifests.files)}
+    return tuple(sorted(found, key=lambda one: (order.get(one.file, len(order)), one.line, one.column, one)))
+
+
+def _nothing(manifests: Manifests) -> Iterator[Finding]:
+    kinds = (manifests.pipelines, manifests.pools, manifests.runs, manifests.connections, manifests.broken)
+    if not any(kinds) and not manifests.findings:
+        yield Finding(Path(), 1, 1, "", "there is nothing of Tidemill's kinds (tidemill.dev/v1alpha1) here", "warning")
+
+
+def _of(place: Place, problems: tuple[Problem, ...]) -> Iterator[Finding]:
+    for problem in problems:
+        yield place.finding(problem.field, problem.message, reason=problem.reason)
+
+
+def _pipeline(pipeline: Manifest[DataPipeline], manifests: Manifests) -> Iterator[Finding]:
+    spec, metadata, place = pipeline.object.spec, pipeline.object.metadata, pipeline.place
+    yield from _of(place, check_pipeline(spec))
+    name = spec.worker_pool_ref.name
+    pool = _pool(name, metadata.namespace, manifests)
+    if pool is not None:
+        yield from _of(place, check_against_pool(spec, pool.spec, metadata.labels))
+    elif ("WorkerPool", metadata.namespace, name) not in manifests.broken:
+        known = [
+            one.object.metadata.name for one in manifests.pools if one.object.metadata.namespace == metadata.namespace
+        ]
+        elsewhere = sorted(
+            {one.object.metadata.namespace for one in manifests.pools if one.object.metadata.name == name}
+        )
+        hint = f"; there is one in the namespace {elsewhere[0]}" if elsewhere else suggestion(name, known)
+        message = (
+            f"no WorkerPool {name} of the namespace {metadata.namespace} is here{hint}; connections were not checked"
+        )
+        yield place.finding("spec.workerPoolRef.name", message, "note", conditions.WAITING_FOR_POOL)
+
+
+def _run(run: Manifest[DataPipelineRun], manifests: Manifests) -> Iterator[Finding]:
+    spec, namespace, place = run.object.spec, run.object.metadata.namespace, run.place
+    name = spec.pipeline_ref.name
+    here = [one.object for one in manifests.pipelines if one.object.metadata.namespace == namespace]
+    pipeline = next((one for one in here if one.metadata.name == name), None)
+    if pipeline is not None:
+        yield from _of(place, check_parameters(pipeline.spec, spec.parameters))
+    elif ("DataPipeline", namespace, name) not in manifests.broken:
+        hint = suggestion(name, [one.metadata.name for one in here])
+        message = f"no DataPipeline {name} of the namespace {namespace} is here{hint}; parameters were not checked"
+        yield place.finding("spec.pipelineRef.name", message, "note", conditions.WAITING_FOR_PIPELINE)
+
+
+def _pool(name: str, namespace: str, manifests: Manifests) -> WorkerPool | None:
+    here = (one.object for one in manifests.pools if one.object.metadata.namespace == namespace)
+    return next((one for one in here if one.metadata.name == name), None)
