@@ -1,0 +1,117 @@
+"""A stream of bytes, cut into blocks of whole rows. Nothing is parsed here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tidemill_worker.engine.borders import last_border, scan, whole_rows
+from tidemill_worker.engine.dialect import BLOCK, MAX_ROW, Dialect
+
+Read = Callable[[int], bytes]
+"""At most so many bytes; fewer or none only at the end."""
+SHOWN = 64 << 10
+"""Bytes of a broken row that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Whole rows; the last one of a file may lack its line break."""
+
+    offset: int
+    """Of `data`, in the uncompressed file."""
+    data: bytes
+
+    @property
+    def end(self) -> int:
+        """Offset after it."""
+        return self.offset + len(self.data)
+
+    @property
+    def lines(self) -> int:
+        """Physical lines in it."""
+        return self.data.count(b"\n") or self.data.count(b"\r")
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenRow:
+    """A row that can't be one: too long, or with a quote that isn't closed. Reading goes on with the next line."""
+
+    offset: int
+    data: bytes
+    """Its beginning."""
+    length: int
+    lines: int
+    error: str
+
+    @property
+    def end(self) -> int:
+        """Offset after it."""
+        return self.offset + self.length
+
+
+Piece = Block | BrokenRow
+
+
+def pieces(read: Read, dialect: Dialect, offset: int, size: int = BLOCK) -> Iterator[Piece]:
+    """Cut what `read` gives into pieces, in order and without gaps. The same bytes and `size` give the same pieces.
+
+    `offset` is the stream's first byte within the file, where a row must begin. Holds at most `size` + MAX_ROW bytes.
+    """
+    rest = b""
+    while True:
+        more = read(size)
+        data = rest + more if rest else more
+        if not more:
+            yield from _last(data, offset, dialect)
+            return
+        while True:
+            border = last_border(data, dialect)
+            if border:
+                yield Block(offset, data[:border])
+                offset += border
+            rest = data[border:]
+            if len(rest) <= MAX_ROW:
+                break
+            broken, data = _broken(rest, offset, dialect, read)
+            yield broken
+            offset = broken.end
+
+
+def _last(data: bytes, offset: int, dialect: Dialect) -> Iterator[Piece]:
+    """The end of the stream, where a row may lack its line break, or a quote its partner."""
+    while data:
+        closed = data if data.endswith((b"\n", b"\r")) else data + b"\n"
+        if not dialect.quoted_newlines or whole_rows(closed, len(closed), dialect):
+            yield Block(offset, data)
+            return
+        found = scan(data, dialect)
+        begin = found.ends[-2] if len(found.ends) > 1 else 0
+        if begin:
+            yield Block(offset, data[:begin])
+        line = data.find(b"\n", found.unclosed[0]) + 1 or len(data)
+        row = data[begin:line]
+        yield BrokenRow(offset + begin, row[:SHOWN], len(row), _lines(row), "a quoted value isn't closed")
+        offset += line
+        data = data[line:]
+
+
+def _broken(data: bytes, offset: int, dialect: Dialect, read: Read) -> tuple[BrokenRow, bytes]:
+    """`data` begins with a row that has no end within MAX_ROW bytes: end it at a line break, and return what follows."""
+    limit = f"{MAX_ROW >> 20} MiB"
+    unclosed = scan(data, dialect).unclosed if dialect.quoted_newlines else []
+    line = data.find(b"\n", unclosed[0]) + 1 if unclosed else 0
+    if line:
+        row = data[:line]
+        return BrokenRow(offset, row[:SHOWN], line, _lines(row), f"a quoted value isn't closed within {limit}"), data[line:]
+    length = len(data)
+    while more := read(BLOCK):
+        line = more.find(b"\n") + 1
+        if line:
+            return BrokenRow(offset, data[:SHOWN], length + line, 1, f"the row is longer than {limit}"), more[line:]
+        length += len(more)
+    return BrokenRow(offset, data[:SHOWN], length, 1, f"the row is longer than {limit}"), b""
+
+
+def _lines(data: bytes) -> int:
+    return data.count(b"\n") or 1

@@ -1,0 +1,35 @@
+"""How the bytes of a CSV file are cut into rows, as the manifest says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from tidemill_api.errors import SpecError
+from tidemill_api.v1alpha1.datapipeline import CSV
+
+MAX_ROW: Final = 4 << 20
+"""Most bytes of a row. A longer one is a dead letter; so is the line of a quote that isn't closed within as much."""
+BLOCK: Final = 4 << 20
+"""Bytes that are parsed at once: larger blocks cost memory, smaller ones time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """Delimiter and quote are one ASCII byte each."""
+
+    delimiter: bytes
+    quote: bytes
+    quoted_newlines: bool
+    encoding: str
+    nulls: tuple[str, ...]
+
+
+def dialect_of(csv: CSV, field: str) -> Dialect:
+    """The dialect of a source. Raises SpecError, below `field`, for characters that are more than a byte."""
+    for name, character in (("delimiter", csv.delimiter), ("quote", csv.quote)):
+        if not character.isascii():
+            raise SpecError(f"{field}.{name}", f"{character!r} is not ASCII: the {name} must be one ASCII character")
+    if csv.delimiter == csv.quote:
+        raise SpecError(f"{field}.quote", "delimiter and quote must differ")
+    return Dialect(csv.delimiter.encode(), csv.quote.encode(), csv.quoted_newlines, csv.encoding, csv.null_values)

@@ -1,0 +1,139 @@
+"""Files of a connection's folder, as streams of uncompressed bytes. A file that isn't what planning saw is `SourceChanged`."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO
+
+from tidemill_api.errors import SourceChanged, SourceMissing, SourceUnreadable
+from tidemill_api.v1alpha1.datapipeline import FileSource
+from tidemill_worker.engine.blocks import Read
+from tidemill_worker.engine.model import FileRef
+
+
+def find(root: Path, source: FileSource) -> tuple[FileRef, ...]:
+    """The files of a source, in the order of their names; of a zip, each of its members.
+
+    Symbolic links are followed only if they stay below `root`. Raises SourceMissing, SourceUnreadable.
+    """
+    found = []
+    for path in sorted(root.glob(source.path), key=lambda p: p.relative_to(root).as_posix()):
+        if path.is_file() and path.resolve().is_relative_to(root.resolve()):
+            found.extend(_refs(root, path, source))
+    if not found:
+        raise SourceMissing(f"no file matches {source.path}")
+    return tuple(found)
+
+
+def compression(path: str, source: FileSource) -> str:
+    """None, Gzip or Zip."""
+    if source.compression != "Auto":
+        return source.compression
+    name = path.lower()
+    return "Gzip" if name.endswith(".gz") else "Zip" if name.endswith(".zip") else "None"
+
+
+def _refs(root: Path, path: Path, source: FileSource) -> Iterator[FileRef]:
+    name = path.relative_to(root).as_posix()
+    stat = path.stat()
+    if compression(name, source) != "Zip":
+        yield FileRef(name, stat.st_size, stat.st_mtime_ns)
+        return
+    with _readable(name), zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if not member.is_dir():
+                yield FileRef(name, stat.st_size, stat.st_mtime_ns, member.filename)
+
+
+@contextmanager
+def opened(root: Path, ref: FileRef, source: FileSource, start: int = 0, end: int | None = None) -> Iterator[Read]:
+    """Read a file's uncompressed bytes from `start` to `end` (None: all). Raises SourceChanged, SourceUnreadable.
+
+    Looked at when it is opened and again when it is closed, so that a file that changes meanwhile isn't taken for whole.
+    """
+    with ExitStack() as stack:
+        with _readable(ref.label):
+            try:
+                raw = stack.enter_context((root / ref.path).open("rb", buffering=0))
+            except FileNotFoundError:
+                raise SourceChanged(f"{ref.path} was there when the run was planned and is gone") from None
+            _unchanged(raw, ref)
+            stream = stack.enter_context(_uncompressed(raw, ref, source))
+            _skip(stream, start, compression(ref.path, source) == "None")
+        yield _reader(stream, ref, None if end is None else end - start)
+        _unchanged(raw, ref)
+
+
+def _unchanged(raw: IO[bytes], ref: FileRef) -> None:
+    stat = os.fstat(raw.fileno())
+    if (stat.st_size, stat.st_mtime_ns) != (ref.size, ref.mtime_ns):
+        raise SourceChanged(
+            f"{ref.path} has changed since the run was planned: {ref.size} bytes then, {stat.st_size} now, "
+            "or written to in between"
+        )
+
+
+@contextmanager
+def _uncompressed(raw: IO[bytes], ref: FileRef, source: FileSource) -> Iterator[IO[bytes]]:
+    match compression(ref.path, source):
+        case "Gzip":
+            with gzip.GzipFile(fileobj=raw, mode="rb") as unzipped:
+                yield unzipped  # type: ignore[misc]  # a GzipFile reads like any binary file
+        case "Zip":
+            with zipfile.ZipFile(raw) as archive, archive.open(ref.member or "") as member:
+                yield member
+        case _:
+            yield raw
+
+
+def _skip(stream: IO[bytes], start: int, seekable: bool) -> None:
+    if seekable:
+        stream.seek(start)
+        return
+    while start:
+        skipped = len(stream.read(min(start, 1 << 20)))
+        if not skipped:
+            return
+        start -= skipped
+
+
+def _reader(stream: IO[bytes], ref: FileRef, length: int | None) -> Read:
+    left = length
+
+    def read(size: int) -> bytes:
+        nonlocal left
+        wanted = size if left is None else min(size, left)
+        parts = []
+        while wanted:
+            with _readable(ref.label):
+                part = stream.read(wanted)
+            if not part:
+                break
+            parts.append(part)
+            wanted -= len(part)
+            if left is not None:
+                left -= len(part)
+        if wanted and left:
+            raise SourceChanged(f"{ref.path} has become shorter while it was read")
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    return read
+
+
+@contextmanager
+def _readable(label: str) -> Iterator[None]:
+    """What the system and the decompressors raise, as one typed error."""
+    try:
+        yield
+    except (gzip.BadGzipFile, zlib.error, zipfile.BadZipFile, EOFError) as error:
+        raise SourceUnreadable(f"{label} is truncated, corrupt or not compressed as its name says: {error}") from error
+    except (NotImplementedError, RuntimeError) as error:  # a zip with a password, or an unknown method
+        raise SourceUnreadable(f"{label} can't be uncompressed: {error}") from error
+    except OSError as error:
+        raise SourceUnreadable(f"{label} can't be read: {error.strerror or type(error).__name__}") from error
