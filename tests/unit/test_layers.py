@@ -68,12 +68,6 @@ RULES = [
         only_they_import=("temporalio",),
         within="tidemill_worker/**/*.py",
     ),
-    Rule(
-        "duckdb parses for the checks and runs rules for the engine, and nobody else",
-        files=("tidemill_worker/engine/**/*.py",),
-        except_files=("tidemill_check/**/*.py", "tidemill_worker/connections/*.py", "tidemill_cli/**/*.py"),
-        only_they_import=("duckdb",),
-    ),
 ]
 
 
