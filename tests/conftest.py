@@ -1,3 +1,3 @@
 """Makes the fixtures of real components known to all tests."""
 
-pytest_plugins = ["tests.support.fixtures"]
+pytest_plugins = ["tests.support.fixtures", "tests.support.worker"]

@@ -22,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
+    # Failures of activities are logged where they are translated, once, and without stacks that tell nothing.
+    logging.getLogger("temporalio.activity").setLevel(logging.ERROR)
     try:
         app_options = Options(
             config=read_config(options.config),

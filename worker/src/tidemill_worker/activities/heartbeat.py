@@ -42,7 +42,8 @@ class Heart:
         Raises ApplicationError HandedBack if it ended because the worker stops, CancelledError if the run did.
         """
         task = asyncio.create_task(work)
-        beats = asyncio.create_task(self._beat())
+        # Of a local activity nobody hears: the workflow's own task keeps it alive.
+        beats = None if activity.info().is_local else asyncio.create_task(self._beat())
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -59,7 +60,8 @@ class Heart:
                 ) from None
             raise
         finally:
-            beats.cancel()
+            if beats is not None:
+                beats.cancel()
 
     async def _ended(self, task: asyncio.Task[T], stopped: Callable[[Exception], bool]) -> tuple[T] | None:
         """What the work came to if it ended all the same; None if it stopped or was broken off."""

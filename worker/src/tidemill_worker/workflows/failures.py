@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 from temporalio.exceptions import TimeoutError as ActivityTimedOut
 
 from tidemill_api.contract import RunError
@@ -18,6 +18,8 @@ def run_error(error: BaseException) -> RunError:
     if said is not None:
         step = said.details[0] if said.details and isinstance(said.details[0], str) else None
         return RunError(type=said.type or "Internal", message=said.message, step=step, retryable=not said.non_retryable)
+    if isinstance(error, ActivityTimedOut):
+        return RunError(type="WorkerLost", message="a control step: no worker answered in time", retryable=True)
     if isinstance(error, ActivityError):
         if isinstance(error.cause, ActivityTimedOut):
             return RunError(
@@ -42,6 +44,7 @@ def handed_back(error: ActivityError) -> bool:
     return isinstance(error.cause, ApplicationError) and error.cause.type == HANDED_BACK
 
 
-def final(error: ActivityError) -> bool:
+def final(error: FailureError) -> bool:
     """Whether trying again can't help."""
-    return isinstance(error.cause, ApplicationError) and error.cause.non_retryable
+    said = error.cause if isinstance(error, ActivityError) else error
+    return isinstance(said, ApplicationError) and said.non_retryable

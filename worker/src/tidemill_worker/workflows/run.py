@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy, SearchAttributeKey
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from pydantic import ValidationError
@@ -241,7 +241,7 @@ class DataPipelineRun:
         """Have the end recorded and the slot freed. If that can't be done, the counts known here must do."""
         try:
             return await _control(messages.FINISH, ending, RunResult, FINISH_WITHIN)
-        except ActivityError as error:
+        except FailureError as error:
             why = run_error(error)
             workflow.logger.error("run %s: its end couldn't be recorded: %s", self._claimant.run_key, why.message)
             counts = self._state.counts
@@ -271,7 +271,7 @@ async def _control(
             schedule_to_close_timeout=QUICK,
             retry_policy=RetryPolicy(maximum_attempts=1),
         )
-    except ActivityError as error:
+    except FailureError as error:  # a local activity's own error comes bare, not within an ActivityError
         if final(error) or is_cancelled_exception(error):
             raise
     else:

@@ -1,0 +1,50 @@
+"""Who may run: the overlap policies as a table."""
+
+from __future__ import annotations
+
+import pytest
+
+from tidemill_worker.overlap import Cancel, Decision, GiveUp, Owner, Place, Policy, Take, Terminate, Wait, decide
+
+
+def place(name: str, number: int, *, holding: bool = False) -> Place:
+    return Place(Owner(f"w/{name}", name), name, number, holding)
+
+
+HOLDER = place("holder", 1, holding=True)
+FIRST = place("first", 2)
+SECOND = place("second", 3)
+ME = place("me", 4)
+
+
+@pytest.mark.parametrize(
+    ("policy", "mine", "others", "decision"),
+    [
+        *((policy, None, (), Take()) for policy in ("Skip", "BufferOne", "BufferAll", "CancelOther", "TerminateOther")),
+        ("AllowAll", None, (HOLDER, FIRST), Take()),
+        ("BufferOne", None, (HOLDER,), Wait()),
+        ("BufferOne", ME, (HOLDER, FIRST), Wait()),
+        ("BufferAll", None, (HOLDER, FIRST, SECOND), Wait()),
+        ("BufferAll", ME, (FIRST,), Wait()),
+        ("BufferAll", FIRST, (SECOND,), Take()),
+        ("BufferAll", FIRST, (HOLDER, SECOND), Wait()),
+        ("CancelOther", None, (HOLDER, FIRST), Cancel((HOLDER, FIRST))),
+        ("CancelOther", FIRST, (HOLDER, SECOND), Cancel((HOLDER,))),
+        ("TerminateOther", None, (HOLDER,), Terminate((HOLDER,))),
+        ("TerminateOther", ME, (HOLDER, SECOND), Terminate((HOLDER, SECOND))),
+    ],
+)
+def test_policy(policy: Policy, mine: Place | None, others: tuple[Place, ...], decision: Decision) -> None:
+    assert decide(policy, mine, others) == decision
+
+
+@pytest.mark.parametrize(
+    ("policy", "others", "names"),
+    [("Skip", (HOLDER,), ("holder",)), ("Skip", (FIRST,), ("first",)), ("BufferOne", (HOLDER, FIRST), ("holder", "first"))],
+)
+def test_giving_up_says_who_is_in_the_way(policy: Policy, others: tuple[Place, ...], names: tuple[str, ...]) -> None:
+    decision = decide(policy, None, others)
+
+    assert isinstance(decision, GiveUp)
+    assert policy in decision.reason
+    assert all(f"run {name} " in decision.reason for name in names)
