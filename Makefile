@@ -23,9 +23,23 @@ help: ## Show this list.
 sync: ## Make .venv from requirements.lock (nothing to do when it is already that).
 	@$(PYTHON) tools/sync.py
 
+DEMO_DIR ?= .data/demo
 .PHONY: demo
-demo: sync examples-data ## Run the example pipelines once on embedded Temporal, Postgres and Redis.
-	$(BIN)/tidemill dev examples/flights --once
+demo: sync examples-data ## Run the example on embedded Temporal, PostgreSQL and Redis, and look at what it loaded.
+	$(BIN)/tidemill dev examples/flights --once --data-dir $(DEMO_DIR)
+	@echo
+	@echo "What was loaded:"
+	$(BIN)/tidemill psql --data-dir $(DEMO_DIR) warehouse --quiet -c "\
+		SELECT airline, count(*) AS flights, count(built) AS known_plane, round(avg(arr_delay), 1) AS mean_delay \
+		FROM flights GROUP BY airline ORDER BY flights DESC LIMIT 5"
+	@echo "What was rejected, and why; the original rows are kept:"
+	$(BIN)/tidemill psql --data-dir $(DEMO_DIR) warehouse --quiet \
+		-c "SELECT step, rules, count(*) AS rows FROM tidemill.dead_letters GROUP BY step, rules" \
+		-c "SELECT line, rules, row_text FROM tidemill.dead_letters ORDER BY line LIMIT 5"
+	@echo "Look further:"
+	@echo "  $(BIN)/tidemill psql --data-dir $(DEMO_DIR) warehouse     the databases, in psql"
+	@echo "  $(BIN)/tidemill dev examples/flights                 the same with its schedule, and Temporal's own UI"
+	@echo "  $(BIN)/tidemill lint examples                        what is wrong with manifests"
 
 .PHONY: examples-data
 examples-data: sync ## Fetch the real files that the examples read.

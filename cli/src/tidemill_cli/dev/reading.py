@@ -12,6 +12,7 @@ from typing import Literal
 from tidemill_check.parameters import check_parameters
 from tidemill_cli.dev.layout import Layout, lay_out
 from tidemill_cli.dev.settings import SettingsFile, load
+from tidemill_cli.lint.meaning import check_manifests
 from tidemill_cli.manifests import Manifests, load_manifests
 
 
@@ -47,7 +48,7 @@ def read(options: Options) -> Layout:
         manifests = load_manifests(options.paths)
     except FileNotFoundError as error:
         raise UsageError(str(error)) from None
-    problems = [str(one) for one in manifests.errors]
+    problems = [str(one) for one in check_manifests(manifests) if one.severity == "error"]
     if problems:
         raise ManifestsError(problems)
     given = _given(options.parameters, manifests)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from tidemill_api.names import ANNOTATION_PAUSED
 from tidemill_cli.dev.layout import INSTALLATION, Layout, Pipeline
 from tidemill_operator.adapters.temporal import TemporalClient
+from tidemill_operator.pipeline.pause import OURS, wished_pause
 from tidemill_operator.pipeline.wish import schedule_wish, summary
 from tidemill_operator.views import TemporalTarget
 
-_SUSPENDED = "spec.suspend is true"
 _SHOWN = 3
 
 
@@ -31,9 +32,10 @@ class Schedules:
         wish = schedule_wish(pipeline.id, pipeline.uid, 0, pipeline.spec, pipeline.pool.task_queue)
         if wish is None:
             return "no schedule, so it has run once"
-        suspended = pipeline.spec.suspend
-        seen = await self._temporal.create_schedule(wish, paused=suspended, note=_SUSPENDED if suspended else "")
-        if suspended:
-            return f"suspended ({summary(pipeline.spec.schedule)})"
+        annotation = pipeline.manifest.object.metadata.annotations.get(ANNOTATION_PAUSED)
+        pause = wished_pause(suspend=pipeline.spec.suspend, annotation=annotation)
+        seen = await self._temporal.create_schedule(wish, paused=pause is not None, note=pause.note if pause else "")
+        if pause is not None:
+            return f"{summary(pipeline.spec.schedule)}, but {pause.note.removeprefix(OURS)}"
         times = ", ".join(f"{moment:%Y-%m-%d %H:%M:%S} UTC" for moment in seen.next_runs[:_SHOWN])
         return f"runs {summary(pipeline.spec.schedule)}, next at {times or 'no time any more'}"
