@@ -64,7 +64,7 @@ class _Place:
 def structural(model: type[BaseModel]) -> Schema:
     """The structural schema of a model that is no root. Raises UnknownConstructError."""
     schema = model.model_json_schema(by_alias=True)
-    return _lower(schema, schema.get("$defs", {}), _Place())
+    return _lower(schema, schema.pop("$defs", {}), _Place())
 
 
 def root(kind: type[Resource], for_people: bool = False) -> Schema:
