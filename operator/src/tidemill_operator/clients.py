@@ -14,7 +14,7 @@ from tidemill_api.contract import ScheduleMemo, TemporalAddress
 from tidemill_api.errors import TidemillError, Unavailable
 from tidemill_api.names import PipelineId
 from tidemill_operator.actions import ScheduleWish
-from tidemill_operator.views import ConnectionKey, RunSeen, ScheduleEntry, ScheduleSeen
+from tidemill_operator.views import ConnectionKey, RunSeen, ScheduleEntry, ScheduleSeen, TemporalTarget
 
 Object = dict[str, Any]
 """A Kubernetes object as JSON, as the API server gave it (without managedFields). Never changed in place."""
@@ -93,6 +93,11 @@ class Kubernetes(Protocol):
 class Temporal(Protocol):
     """One Temporal namespace. Raises TemporalUnavailable or TemporalRefusedError; every call has a timeout."""
 
+    @property
+    def target(self) -> TemporalTarget:
+        """Where it is and with which credentials."""
+        ...
+
     async def describe_schedule(self, schedule: str) -> ScheduleSeen | None:
         """The Schedule as it is now, or None if there is none."""
         ...
@@ -115,6 +120,10 @@ class Temporal(Protocol):
 
     async def open_runs(self, pipeline: PipelineId) -> tuple[RunSeen, ...]:
         """The pipeline's open runs."""
+        ...
+
+    async def open_runs_of_queue(self, task_queue: str) -> tuple[RunSeen, ...]:
+        """Open runs that a pool's workers work on, whatever pipelines use the pool now."""
         ...
 
     async def start_run(

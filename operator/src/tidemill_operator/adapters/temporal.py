@@ -70,12 +70,17 @@ class TemporalClient:
 
     def __init__(self, target: TemporalTarget, installation: str, count: Count, timeout: timedelta = TIMEOUT) -> None:
         """Doesn't connect yet."""
-        self.target = target
+        self._target = target
         self._installation = installation
         self._count = count
         self._timeout = timeout
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
+
+    @property
+    def target(self) -> TemporalTarget:
+        """Where it is and with which credentials."""
+        return self._target
 
     # Schedules
 
@@ -84,7 +89,7 @@ class TemporalClient:
         token = b""
         while True:
             request = ListSchedulesRequest(
-                namespace=self.target.namespace, maximum_page_size=_PAGE, next_page_token=token
+                namespace=self._target.namespace, maximum_page_size=_PAGE, next_page_token=token
             )
             answer = await self._call("list_schedules", self._send_list(request))
             for item in answer.schedules:
@@ -96,7 +101,7 @@ class TemporalClient:
 
     async def describe_schedule(self, schedule: str) -> ScheduleSeen | None:
         """A Schedule as the server holds it now; None if there is none."""
-        request = DescribeScheduleRequest(namespace=self.target.namespace, schedule_id=schedule)
+        request = DescribeScheduleRequest(namespace=self._target.namespace, schedule_id=schedule)
         answer = await self._call_or_none(
             "describe_schedule", lambda to: to.describe_schedule(request, timeout=self._timeout)
         )
@@ -105,7 +110,7 @@ class TemporalClient:
     async def create_schedule(self, wish: ScheduleWish, *, paused: bool, note: str) -> ScheduleSeen:
         """Make a Schedule. Raises TemporalConflictError if there is one of that id."""
         request = CreateScheduleRequest(
-            namespace=self.target.namespace,
+            namespace=self._target.namespace,
             schedule_id=wish.id,
             schedule=messages.schedule(wish, paused, note),
             memo=messages.schedule_memo(wish),
@@ -119,7 +124,7 @@ class TemporalClient:
         """Replace a Schedule. Raises TemporalConflictError if somebody wrote since `token` was read, or it is gone."""
         witness = messages.witness(wish)
         request = UpdateScheduleRequest(
-            namespace=self.target.namespace,
+            namespace=self._target.namespace,
             schedule_id=wish.id,
             schedule=messages.schedule(wish, paused, note),
             conflict_token=token,
@@ -132,13 +137,13 @@ class TemporalClient:
 
     async def set_pause(self, schedule: str, *, paused: bool, note: str, token: bytes) -> ScheduleSeen:
         """Change a Schedule's pause and note alone. Raises TemporalConflictError as `update_schedule`."""
-        request = DescribeScheduleRequest(namespace=self.target.namespace, schedule_id=schedule)
+        request = DescribeScheduleRequest(namespace=self._target.namespace, schedule_id=schedule)
         found = await self._write("describe_schedule", lambda to: to.describe_schedule(request, timeout=self._timeout))
         if found.conflict_token != token:
             raise TemporalConflictError(f"the Schedule {schedule} was changed in between")
         found.schedule.state.paused, found.schedule.state.notes = paused, note
         update = UpdateScheduleRequest(
-            namespace=self.target.namespace,
+            namespace=self._target.namespace,
             schedule_id=schedule,
             schedule=found.schedule,
             conflict_token=token,
@@ -151,7 +156,7 @@ class TemporalClient:
 
     async def delete_schedule(self, schedule: str) -> bool:
         """Delete a Schedule; False if there was none."""
-        request = DeleteScheduleRequest(namespace=self.target.namespace, schedule_id=schedule, identity=_IDENTITY)
+        request = DeleteScheduleRequest(namespace=self._target.namespace, schedule_id=schedule, identity=_IDENTITY)
         answer = await self._call_or_none(
             "delete_schedule", lambda to: to.delete_schedule(request, timeout=self._timeout)
         )
@@ -172,12 +177,17 @@ class TemporalClient:
         query = f"WorkflowId STARTS_WITH '{pipeline}/' AND ExecutionStatus = 'Running'"
         return tuple([run async for run in self._list_runs(query)])
 
+    async def open_runs_of_queue(self, task_queue: str) -> tuple[RunSeen, ...]:
+        """Open runs on a task queue."""
+        query = f"TaskQueue = '{task_queue}' AND ExecutionStatus = 'Running'"
+        return tuple([run async for run in self._list_runs(query)])
+
     async def start_run(
         self, workflow_id: str, task_queue: str, run_input: Mapping[str, Any], pipeline: ScheduleMemo, asked_by: str
     ) -> RunSeen:
         """Start a run; one that was ever started under that id is found and left as it is, whatever became of it."""
         request = StartWorkflowExecutionRequest(
-            namespace=self.target.namespace,
+            namespace=self._target.namespace,
             workflow_id=workflow_id,
             workflow_type=WorkflowType(name=WORKFLOW),
             task_queue=TaskQueue(name=task_queue),
@@ -198,7 +208,7 @@ class TemporalClient:
     async def describe_run(self, workflow_id: str, run_id: str | None = None) -> RunSeen | None:
         """An execution (the newest, if no run id is given); of one that failed without a result, also why."""
         request = DescribeWorkflowExecutionRequest(
-            namespace=self.target.namespace, execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id or "")
+            namespace=self._target.namespace, execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id or "")
         )
         answer = await self._call_or_none(
             "describe_run", lambda to: to.describe_workflow_execution(request, timeout=self._timeout)
@@ -214,7 +224,7 @@ class TemporalClient:
     async def cancel_run(self, workflow_id: str, run_id: str | None = None) -> None:
         """Ask a run to stop; closed already is fine."""
         request = RequestCancelWorkflowExecutionRequest(
-            namespace=self.target.namespace,
+            namespace=self._target.namespace,
             workflow_execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id or ""),
             identity=_IDENTITY,
             request_id=content_hash(["cancel", workflow_id, run_id]),
@@ -225,7 +235,7 @@ class TemporalClient:
 
     async def server_version(self) -> str:
         """The server's version, once it is known that the namespace can be used."""
-        namespace = DescribeNamespaceRequest(namespace=self.target.namespace)
+        namespace = DescribeNamespaceRequest(namespace=self._target.namespace)
         await self._call("describe_namespace", lambda to: to.describe_namespace(namespace, timeout=self._timeout))
         request = GetSystemInfoRequest()
         answer = await self._call("get_system_info", lambda to: to.get_system_info(request, timeout=self._timeout))
@@ -235,7 +245,7 @@ class TemporalClient:
 
     async def _made(self, schedule: str, ours: Callable[[tuple[str, bool, str]], bool]) -> ScheduleSeen:
         """What the server made of a write; TemporalConflictError if what it holds isn't ours."""
-        request = DescribeScheduleRequest(namespace=self.target.namespace, schedule_id=schedule)
+        request = DescribeScheduleRequest(namespace=self._target.namespace, schedule_id=schedule)
         answer = await self._write("describe_schedule", lambda to: to.describe_schedule(request, timeout=self._timeout))
         seen = messages.description(schedule, answer)
         if not ours((messages.witness_of(answer.schedule), seen.paused, seen.note)):
@@ -246,7 +256,7 @@ class TemporalClient:
         token = b""
         while True:
             request = ListWorkflowExecutionsRequest(
-                namespace=self.target.namespace,
+                namespace=self._target.namespace,
                 query=f"WorkflowType = '{WORKFLOW}' AND {query}",
                 page_size=_PAGE,
                 next_page_token=token,
@@ -267,7 +277,7 @@ class TemporalClient:
 
     async def _close_event(self, execution: WorkflowExecution) -> HistoryEvent | None:
         request = GetWorkflowExecutionHistoryRequest(
-            namespace=self.target.namespace,
+            namespace=self._target.namespace,
             execution=execution,
             history_event_filter_type=HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT,
         )
@@ -302,7 +312,9 @@ class TemporalClient:
             raise self._meaning(error) from error
         except (TimeoutError, RuntimeError, OSError) as error:  # connecting fails with a bare RuntimeError
             self._count(rpc, "UNREACHABLE")
-            raise TemporalUnavailable(f"Temporal at {self.target.address} can't be reached: {_brief(error)}") from error
+            raise TemporalUnavailable(
+                f"Temporal at {self._target.address} can't be reached: {_brief(error)}"
+            ) from error
         self._count(rpc, "ok")
         return answer
 
@@ -310,10 +322,10 @@ class TemporalClient:
         async with self._connecting:
             if self._client is None:
                 self._client = await Client.connect(
-                    self.target.address,
-                    namespace=self.target.namespace,
-                    tls=_tls(self.target),
-                    api_key=self.target.api_key,
+                    self._target.address,
+                    namespace=self._target.namespace,
+                    tls=_tls(self._target),
+                    api_key=self._target.api_key,
                     identity=_IDENTITY,
                 )
             return self._client
@@ -323,7 +335,7 @@ class TemporalClient:
             return TemporalConflictError(error.message)
         if error.status == RPCStatusCode.INVALID_ARGUMENT:
             return TemporalRefusedError(error.message)
-        where = f"Temporal at {self.target.address}, namespace {self.target.namespace}"
+        where = f"Temporal at {self._target.address}, namespace {self._target.namespace}"
         return TemporalUnavailable(f"{where}: {error.message} ({error.status.name})")
 
 

@@ -1,0 +1,83 @@
+"""What is to be done for a pool. Pure; empty means converged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from tidemill_api.names import ANNOTATION_RELEASE, FINALIZER
+from tidemill_operator.actions import (
+    Action,
+    AddFinalizer,
+    ApplyObject,
+    CancelRun,
+    LookAgain,
+    ObjectRef,
+    RemoveFinalizer,
+)
+from tidemill_operator.clients import Object
+from tidemill_operator.pool.children import ANNOTATION_WISHED
+from tidemill_operator.pool.desire import Desired
+from tidemill_operator.pool.likeness import holds
+from tidemill_operator.pool.observe import Observed
+from tidemill_operator.reading import annotation
+
+AFTER_TROUBLE: Final = timedelta(seconds=10)
+WHILE_WAITING: Final = timedelta(seconds=5)
+
+
+def plan(desired: Desired, observed: Observed, now: datetime) -> tuple[Action, ...]:  # noqa: ARG001 - as all kinds
+    """The actions, in order."""
+    return tuple(_farewell(observed) if observed.going else _upkeep(desired, observed))
+
+
+def as_wished(wished: Mapping[str, Any], found: Object) -> bool:
+    """Whether a child is still what was asked for."""
+    mark = wished["metadata"]["annotations"][ANNOTATION_WISHED]
+    return annotation(found, ANNOTATION_WISHED) == mark and holds(found, wished)
+
+
+def ref(manifest: Object) -> ObjectRef:
+    """The pool as a target of writes."""
+    metadata = manifest["metadata"]
+    return ObjectRef(
+        "tidemill.dev/v1alpha1",
+        manifest.get("kind", "WorkerPool"),
+        metadata["namespace"],
+        metadata["name"],
+        metadata["uid"],
+        metadata.get("resourceVersion", ""),
+    )
+
+
+def _upkeep(desired: Desired, observed: Observed) -> Iterator[Action]:
+    metadata = observed.manifest["metadata"]
+    if FINALIZER not in (metadata.get("finalizers") or ()):
+        yield AddFinalizer(ref(observed.manifest))
+    for child in desired.children:
+        found = observed.children.get(child["kind"])
+        if found is None or not as_wished(child, found):
+            yield ApplyObject(child, metadata["uid"])
+    if observed.trouble is not None:
+        yield LookAgain(AFTER_TROUBLE)
+
+
+def _farewell(observed: Observed) -> Iterator[Action]:
+    """The children stay until all that needs workers has ended; then they go with the pool."""
+    manifest = observed.manifest
+    if FINALIZER not in (manifest["metadata"].get("finalizers") or ()):
+        return
+    if observed.trouble is not None:
+        if annotation(manifest, ANNOTATION_RELEASE) == "true":
+            yield RemoveFinalizer(ref(manifest))
+        else:
+            yield LookAgain(AFTER_TROUBLE)
+        return
+    cancels = manifest["spec"].get("deletionPolicy") == "Cancel"
+    if cancels:
+        yield from (CancelRun(observed.connection, run.workflow_id, run.run_id) for run in observed.open_runs)
+    if observed.open_runs or (observed.pipelines and not cancels):
+        yield LookAgain(WHILE_WAITING)
+    else:
+        yield RemoveFinalizer(ref(manifest))
