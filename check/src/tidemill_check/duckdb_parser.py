@@ -41,7 +41,14 @@ _DEEPEST: Final = 200
 
 
 class ParseError(ValueError):
-    """The text isn't one SELECT statement; the message says why, in DuckDB's words where it is a syntax error."""
+    """The text isn't one SELECT statement; the message says why, in DuckDB's words where it is a syntax error.
+
+    `place` is the line and column of a syntax error, from 1, where DuckDB tells it.
+    """
+
+    def __init__(self, message: str, place: tuple[int, int] | None = None) -> None:
+        super().__init__(message)
+        self.place = place
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +83,7 @@ class Parser:
         except RecursionError:
             raise ParseError("is nested too deeply: take it apart into several steps") from None
         if answer.get("error"):
-            raise ParseError(self._why(query, answer))
+            raise self._error(query, answer)
         statements = answer.get("statements", [])
         if len(statements) != 1:
             raise ParseError(f"holds {len(statements) or 'no'} statements: write exactly one SELECT")
@@ -97,14 +104,15 @@ class Parser:
             name: Function(frozenset(types), consistent, tuple(texts or ())) for name, types, consistent, texts in rows
         }
 
-    def _why(self, query: str, answer: Mapping[str, Any]) -> str:
+    def _error(self, query: str, answer: Mapping[str, Any]) -> ParseError:
         message = str(answer.get("error_message", "")).splitlines()[0]
         if message.startswith("Max expression depth"):
-            return f"is nested too deeply: at most {_DEEPEST} levels"
+            return ParseError(f"is nested too deeply: at most {_DEEPEST} levels")
         if message.startswith("Only SELECT statements"):
-            return f"is {self._kind(query)}: write exactly one SELECT"
+            return ParseError(f"is {self._kind(query)}: write exactly one SELECT")
         position = answer.get("position")
-        return f"doesn't parse: {message}{_place(query, int(position)) if position is not None else ''}"
+        place = _place(query, int(position)) if position is not None else None
+        return ParseError(f"doesn't parse: {message}", place)
 
     def _kind(self, query: str) -> str:
         import duckdb
@@ -118,9 +126,9 @@ class Parser:
         return {"MULTI": "a PIVOT"}.get(kinds[0], f"of the kind {kinds[0]}") if kinds else "no SELECT"
 
 
-def _place(query: str, offset: int) -> str:
+def _place(query: str, offset: int) -> tuple[int, int]:
     before = query.encode()[:offset].decode(errors="ignore")
-    return f" (line {before.count(chr(10)) + 1}, column {len(before) - before.rfind(chr(10))})"
+    return before.count("\n") + 1, len(before) - before.rfind("\n")
 
 
 def excerpt(query: str, node: Tree) -> str:

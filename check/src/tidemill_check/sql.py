@@ -45,8 +45,12 @@ def _checked_query(query: str, inputs: tuple[str, ...], parameters: frozenset[st
     try:
         tree = parser().select(query)
     except ParseError as error:
-        return (_problem(QUERY_FIELD, f"the query {error}"),)
-    proof = prove(query, tree, inputs, parameters)
+        where = f" (line {error.place[0]}, column {error.place[1]})" if error.place else ""
+        return (_problem(QUERY_FIELD, f"the query {error}{where}"),)
+    try:
+        proof = prove(query, tree, inputs, parameters)
+    except RecursionError:
+        return (_problem(QUERY_FIELD, "the query is nested too deeply: take it apart into several steps"),)
     refused = [_problem(QUERY_FIELD, message) for message in proof.refused]
     if not refused:
         refused += [_problem(f"inputs[{place}]", f"the query doesn't read {inputs[place]}") for place in proof.unread]
@@ -59,7 +63,9 @@ def _checked_expression(expression: str, parameters: frozenset[str]) -> tuple[Pr
     try:
         node = parser().select(text)
     except ParseError as error:
-        return (_problem("", f"the expression {error}"),)
+        if error.place is None and "SELECT" in str(error):
+            return (_problem("", "the expression is not one condition over a row"),)
+        return (_problem("", f"the expression {error}{_place_in(expression, error.place)}"),)
     if node.get("select_list") and _is_nothing(node["select_list"][0]):
         return (_problem("", "the expression is empty: write a condition, such as month BETWEEN 1 AND 12"),)
     if not _is_one_value(node):
@@ -72,6 +78,14 @@ def _checked_expression(expression: str, parameters: frozenset[str]) -> tuple[Pr
     walk = Expressions(text, parameters, refuse, lambda _node, _place: None)
     walk.all(node["select_list"], Place(subqueries=False, stars=False, unnest=False))
     return tuple(_problem("", message) for message in dict.fromkeys(refused))
+
+
+def _place_in(expression: str, place: tuple[int, int] | None) -> str:
+    """The place of a syntax error as the author sees it: the expression began on the second line of what was parsed."""
+    if place is None:
+        return ""
+    line, column = place[0] - 1, place[1]
+    return f" (line {line}, column {column})" if line <= expression.count("\n") + 1 else " (at its end)"
 
 
 def _is_one_value(node: Tree) -> bool:

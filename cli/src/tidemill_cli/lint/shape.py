@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, reduce
-from typing import Any, Final, TypeVar, cast
+from functools import lru_cache
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -76,9 +76,15 @@ def _hidden(detail: ErrorDetails) -> bool:
 def _without(paths: list[Path], raw: Mapping[str, Any]) -> dict[str, Any]:
     copy: dict[str, Any] = json.loads(json.dumps(raw, default=str))
     for path in paths:
-        at = reduce(lambda value, part: value[part], path[:-1], cast("Any", copy))
-        del at[path[-1]]
+        del _at(copy, path[:-1])[path[-1]]
     return copy
+
+
+def _at(value: Any, path: Path) -> Any:
+    """What stands at a path that is known to be there."""
+    for part in path:
+        value = value[part]
+    return value
 
 
 def _misfit(model: type[Model], raw: Mapping[str, Any], detail: ErrorDetails) -> Misfit:
@@ -95,17 +101,18 @@ def _real_path(raw: Mapping[str, Any], loc: Path, missing: bool) -> Path:
     found: list[str | int] = []
     at: Any = raw
     for place, part in enumerate(loc):
-        inside = (isinstance(at, dict) and part in at) or (
-            isinstance(at, list) and isinstance(part, int) and part < len(at)
-        )
-        if inside:
-            at = at[part]
-        elif not (missing and place == len(loc) - 1) and isinstance(part, str) and not part.isidentifier():
+        last = missing and place == len(loc) - 1
+        if not _has(at, part) and not last and isinstance(part, str) and not part.isidentifier():
             continue
-        else:
-            at = None
+        at = _at(at, (part,)) if _has(at, part) else None
         found.append(part)
     return tuple(found)
+
+
+def _has(value: Any, part: str | int) -> bool:
+    if isinstance(part, int):
+        return isinstance(value, list | tuple) and part < len(value)
+    return isinstance(value, dict) and part in value
 
 
 @lru_cache(maxsize=16)

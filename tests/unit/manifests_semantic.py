@@ -1,0 +1,287 @@
+"""Wrong manifests that the API server can't see, and the verdict on them, the same from operator and lint.
+
+Each is the good pipeline of `tests/golden/manifests/pipeline.yaml` with changes, run on the good pool of `pool.yaml`
+with changes. `pipeline_of` and `pool_of` make them; the operator's integration tests apply the same table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Final
+
+from tests.support.manifests import DELETE, Manifest, changed, load
+from tidemill_api import conditions
+
+LABELS: Final = {"team": "travel", "example.com/tier": "gold"}
+"""What the good pool asks of its pipelines."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wrong:
+    """The pipeline with `changes` on the pool with `pool` gets `Ready=False` with `reason`, a message naming `field`.
+
+    `says` is a part of the sentence. All are terminal: only an edit mends them.
+    """
+
+    name: str
+    changes: Mapping[str, object]
+    reason: str
+    field: str
+    says: str
+    pool: Mapping[str, object] = dataclasses.field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def pipeline_of(case: Wrong) -> Manifest:
+    """The wrong pipeline, named like the case."""
+    base = changed(load("pipeline")[0], {"metadata.labels": LABELS})
+    return changed(base, {**case.changes, "metadata.name": case.name})
+
+
+def pool_of(case: Wrong) -> Manifest:
+    """The pool that the case needs; it is called `etl` unless the case says otherwise."""
+    return changed(load("pool")[0], case.pool)
+
+
+def good_pipeline() -> Manifest:
+    """What all cases are made from."""
+    return changed(load("pipeline")[0], {"metadata.labels": LABELS})
+
+
+def _query(name: str, query: str, says: str) -> Wrong:
+    return Wrong(name, {"spec.steps[1].sql.query": query}, conditions.INVALID_SQL, "spec.steps[1].sql.query", says)
+
+
+def _rule(name: str, expression: str, says: str) -> Wrong:
+    path = "spec.steps[0].validate.rules[0].expression"
+    return Wrong(name, {path: expression}, conditions.INVALID_SQL, path, says)
+
+
+def _cron(name: str, cron: str, says: str) -> Wrong:
+    return Wrong(name, {"spec.schedule.crons[0]": cron}, conditions.INVALID_SCHEDULE, "spec.schedule.crons[0]", says)
+
+
+def _schedule(name: str, path: str, value: object, says: str, at: str | None = None) -> Wrong:
+    changes = {f"spec.schedule.{path}": value}
+    return Wrong(name, changes, conditions.INVALID_SCHEDULE, f"spec.schedule.{at or path}", says)
+
+
+GRAPH: Final = (
+    Wrong(
+        "cycle",
+        {"spec.steps[0].inputs": ["named"]},
+        conditions.INVALID_GRAPH,
+        "spec.steps[0].inputs",
+        "the steps read each other in a cycle: named → valid → named",
+    ),
+    Wrong(
+        "step-reads-itself",
+        {"spec.steps[1].inputs": ["named", "airlines"], "spec.steps[0].name": "valid"},
+        conditions.INVALID_GRAPH,
+        "spec.steps[1].inputs",
+        "in a cycle: named → named",
+    ),
+    Wrong(
+        "unknown-step",
+        {"spec.steps[1].inputs[0]": "valdi"},
+        conditions.INVALID_GRAPH,
+        "spec.steps[1].inputs[0]",
+        "there is no source or step valdi; did you mean valid?",
+    ),
+    Wrong(
+        "sink-of-unknown-step",
+        {"spec.sinks[0].input": "nmaed"},
+        conditions.INVALID_GRAPH,
+        "spec.sinks[0].input",
+        "there is no source or step nmaed; did you mean named?",
+    ),
+    Wrong(
+        "sink-reads-a-sink",
+        {"spec.sinks[0].input": "flights"},
+        conditions.INVALID_GRAPH,
+        "spec.sinks[0].input",
+        "there is no source or step flights",
+    ),
+    Wrong(
+        "step-that-nothing-reads",
+        {"spec.sinks[0].input": "valid"},
+        conditions.INVALID_GRAPH,
+        "spec.steps[1]",
+        "nothing reads named",
+    ),
+    Wrong(
+        "source-that-nothing-reads",
+        {
+            "spec.sources[2]": {
+                "name": "extra",
+                "connection": "landing",
+                "files": {"path": "a.csv", "format": {"csv": {}}},
+            }
+        },
+        conditions.INVALID_GRAPH,
+        "spec.sources[2]",
+        "nothing reads extra",
+    ),
+)
+
+SCHEDULE: Final = (
+    _cron("cron-of-four-fields", "15 * * *", "has 4 fields: a cron has five"),
+    _cron("cron-with-seconds", "0 15 * * * *", "has 6 fields: a cron has five"),
+    _cron("cron-minute-out-of-range", "60 * * * *", "'60' is not a number of 0 to 59"),
+    _cron("cron-names-a-zone", "CRON_TZ=UTC 0 * * * *", "set spec.schedule.timeZone"),
+    _cron("cron-every", "@every 5m", "write it in spec.schedule.intervals"),
+    _cron("cron-never", "0 0 31 2 *", "never comes"),
+    _cron("cron-words", "hourly", "a cron has five"),
+    _schedule("calendar-month", "calendars[0].month", "13", "'13' is not a number of 1 to 12"),
+    _schedule("calendar-range-backwards", "calendars[0].dayOfWeek", "FRI-MON", "ends before it starts"),
+    _schedule("exclude-hour", "exclude[0].hour", "24", "'24' is not a number of 0 to 23"),
+    _schedule("interval-offset", "intervals[0].offset", "6h", "is not shorter than every (6h)"),
+    _schedule("interval-too-long", "intervals[0].every", "999999d", "is too long"),
+    _schedule("unknown-time-zone", "timeZone", "America/NewYork", "did you mean America/New_York?"),
+    _schedule("time-zone-abbreviation", "timeZone", "PDT", "there is no IANA time zone PDT"),
+    _schedule("catchup-too-short", "catchupWindow", "5s", "at least 10s"),
+    Wrong(
+        "excluded-altogether",
+        {"spec.schedule.intervals": DELETE, "spec.schedule.exclude": [{"minute": "*", "hour": "*"}]},
+        conditions.INVALID_SCHEDULE,
+        "spec.schedule.exclude",
+        "leaves no time",
+    ),
+)
+
+SQL: Final = (
+    _query("query-does-not-parse", "SELEC * FROM valid", 'syntax error at or near "SELEC" (line 1, column 1)'),
+    _query("query-is-no-select", "DROP TABLE valid", "is of the kind DROP: write exactly one SELECT"),
+    _query("query-of-two-statements", "SELECT 1; SELECT 2", "holds 2 statements"),
+    _query("query-reads-a-file", "SELECT * FROM valid, 'x.csv'", "x.csv is not an input of this step"),
+    _query("query-calls-read-csv", "SELECT * FROM valid, read_csv('x.csv')", "read_csv is a table function"),
+    _query("query-reads-another-table", "SELECT * FROM valid JOIN raw USING (month)", "raw is not an input"),
+    _query("query-reads-settings", "SELECT current_setting('threads') FROM valid", "current_setting"),
+    _query("query-reads-the-catalogue", "SELECT * FROM valid, duckdb_tables()", "duckdb_tables is a table function"),
+    _query("query-aggregates", "SELECT count(*) FROM valid", "is an aggregate, which needs all rows"),
+    _query("query-window", "SELECT row_number() OVER () FROM valid", "is a window function"),
+    _query("query-distinct", "SELECT DISTINCT carrier FROM valid", "DISTINCT needs all rows"),
+    _query("query-limit", "SELECT * FROM valid LIMIT 10", "LIMIT needs all rows"),
+    _query("query-order", "SELECT * FROM valid ORDER BY month", "ORDER BY needs all rows"),
+    _query("query-union", "SELECT month FROM valid UNION SELECT 1", "UNION needs all rows"),
+    _query(
+        "query-right-join", "SELECT * FROM valid RIGHT JOIN airlines USING (carrier)", "a RIGHT join needs all rows"
+    ),
+    _query("query-self-join", "SELECT * FROM valid a JOIN valid b USING (month)", "can only stand first in FROM, once"),
+    _query("query-starts-elsewhere", "SELECT * FROM airlines JOIN valid USING (carrier)", "must stand first in FROM"),
+    _query("query-clock", "SELECT now() FROM valid", "use $run_time"),
+    _query("query-lots", "SELECT random() FROM valid", "gives another answer each time"),
+    _query(
+        "query-unknown-parameter", "SELECT $carier FROM valid", "there is no parameter $carier; did you mean carrier?"
+    ),
+    Wrong(
+        "query-leaves-an-input-unread",
+        {"spec.steps[1].sql.query": "SELECT * FROM valid"},
+        conditions.INVALID_SQL,
+        "spec.steps[1].inputs[1]",
+        "the query doesn't read airlines",
+    ),
+    _rule("rule-does-not-parse", "month >", 'syntax error at or near ")" (at its end)'),
+    _rule("rule-aggregates", "count(*) > 1", "is an aggregate"),
+    _rule("rule-subquery", "month IN (SELECT 1)", "a rule sees one row only"),
+    _rule("rule-unknown-parameter", "month = $mnth", "there is no parameter $mnth"),
+    _rule("rule-escapes", "1) FROM raw; DROP TABLE raw; SELECT (1", "is not one condition"),
+)
+
+PARAMETERS: Final = (
+    Wrong(
+        "default-of-the-wrong-type",
+        {"spec.parameters[1].default": "many"},
+        conditions.INVALID_SPEC,
+        "spec.parameters[1].default",
+        '"many" is not an integer',
+    ),
+)
+
+SINKS: Final = (
+    Wrong(
+        "duplicate-sink-table",
+        {"spec.sinks[1].postgres.table": "public.flights"},
+        conditions.INVALID_SPEC,
+        "spec.sinks[1].postgres.table",
+        "public.flights is already written by the sink flights",
+    ),
+)
+
+POOL: Final = (
+    Wrong(
+        "unknown-connection-of-a-source",
+        {"spec.sources[0].connection": "laning"},
+        conditions.UNKNOWN_CONNECTION,
+        "spec.sources[0].connection",
+        "the pool has no connection laning; did you mean landing?",
+    ),
+    Wrong(
+        "unknown-connection-of-a-sink",
+        {"spec.sinks[0].connection": "wherehouse"},
+        conditions.UNKNOWN_CONNECTION,
+        "spec.sinks[0].connection",
+        "did you mean warehouse?",
+    ),
+    Wrong(
+        "source-from-a-database",
+        {"spec.sources[0].connection": "warehouse"},
+        conditions.UNKNOWN_CONNECTION,
+        "spec.sources[0].connection",
+        "a source of files needs a files connection",
+    ),
+    Wrong(
+        "sink-into-files",
+        {"spec.sinks[0].connection": "landing"},
+        conditions.UNKNOWN_CONNECTION,
+        "spec.sinks[0].connection",
+        "a sink needs a postgres connection",
+    ),
+    Wrong(
+        "schema-not-allowed",
+        {"spec.sinks[0].postgres.table": "finance.flights"},
+        conditions.CONNECTION_DENIED,
+        "spec.sinks[0].postgres.table",
+        "the pool doesn't allow the schema finance in warehouse; it allows public and Sales",
+    ),
+    Wrong(
+        "sink-into-a-read-only-connection",
+        {"spec.sinks[0].connection": "archive"},
+        conditions.CONNECTION_DENIED,
+        "spec.sinks[0].connection",
+        "the pool gives archive for reading only",
+        pool={
+            "spec.connections[2]": {
+                "name": "archive",
+                "postgres": {"dsn": {"secretKeyRef": {"name": "archive", "key": "dsn"}}, "access": "Read"},
+            }
+        },
+    ),
+    Wrong(
+        "pool-for-others",
+        {"metadata.labels": {"team": "travel"}},
+        conditions.POOL_DENIED,
+        "spec.workerPoolRef.name",
+        "the pool is only for pipelines with the label example.com/tier=gold",
+    ),
+    Wrong(
+        "one-table-by-two-connections",
+        {"spec.sinks[1].postgres.table": "public.flights", "spec.sinks[1].connection": "same"},
+        conditions.INVALID_SPEC,
+        "spec.sinks[1].postgres.table",
+        "public.flights is already written by the sink flights",
+        pool={
+            "spec.connections[2]": {
+                "name": "same",
+                "postgres": {"dsn": {"secretKeyRef": {"name": "warehouse", "key": "dsn"}}},
+            }
+        },
+    ),
+)
+
+BY_ITSELF: Final = (*GRAPH, *SCHEDULE, *SQL, *PARAMETERS, *SINKS)
+"""Wrong whatever the pool is."""
+TABLE: Final = (*BY_ITSELF, *POOL)
