@@ -24,6 +24,12 @@ _DYNAMIC_CONFIG = (
     "frontend.WorkerHeartbeatsEnabled=true",
     "frontend.ListWorkersEnabled=true",
     "worker.schedulerNamespaceStartWorkflowRPS=1000",
+    # The queues of a shard are read 20 times a second at most, and a dev server has one shard: without these, each
+    # task of a workflow waits 50 ms (docs/design, note on embedded components).
+    "history.transferProcessorMaxPollRPS=2000",
+    "history.timerProcessorMaxPollRPS=2000",
+    "history.visibilityProcessorMaxPollRPS=2000",
+    "history.outboundProcessorMaxPollRPS=2000",
 )
 
 
