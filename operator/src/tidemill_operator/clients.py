@@ -163,6 +163,14 @@ class Temporals(Protocol):
         """
         ...
 
+    def set(self, connection: ConnectionKey, target: TemporalTarget) -> Temporal:
+        """Say where a connection leads now; the client for it, the old one if nothing changed."""
+        ...
+
+    def drop(self, connection: ConnectionKey) -> None:
+        """The connection is gone."""
+        ...
+
     def in_use(self) -> tuple[ConnectionKey, ...]:
         """Connections whose clients were asked for and still exist: what the sweep looks at."""
         ...

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from tidemill_check.verdict import check_against_pool, check_pipeline
-
 from tidemill_api.conditions import WAITING_FOR_POOL
 from tidemill_api.names import ANNOTATION_ADOPT, ANNOTATION_PAUSED, PipelineId, task_queue
 from tidemill_api.v1alpha1 import DataPipelineSpec, WorkerPoolSpec
 from tidemill_check.problem import Problem
+from tidemill_check.verdict import check_against_pool, check_pipeline
 from tidemill_operator.actions import ScheduleWish
 from tidemill_operator.clients import Object, Settings
 from tidemill_operator.pipeline.observe import Observed
@@ -56,11 +55,7 @@ def desire(observed: Observed, settings: Settings) -> Desired:
     """What is wished of Temporal for a pipeline."""
     manifest = observed.manifest
     metadata = manifest["metadata"]
-    reading = _READINGS.get(
-        metadata["uid"],
-        (settings.installation, _version(manifest), _version(observed.pool), metadata.get("labels")),
-        lambda: _read(manifest, observed.pool, settings.installation),
-    )
+    reading = read_pipeline(manifest, observed.pool, settings)
     return Desired(
         pipeline=PipelineId(settings.installation, metadata["namespace"], metadata["name"]),
         reading=reading,
@@ -70,6 +65,13 @@ def desire(observed: Observed, settings: Settings) -> Desired:
         blocked=_blocked(observed, reading),
         adopted=annotation(manifest, ANNOTATION_ADOPT),
     )
+
+
+def read_pipeline(manifest: Object, pool: Object | None, settings: Settings) -> Reading:
+    """What a pipeline says, together with its pool; remembered until one of them changes."""
+    metadata = manifest["metadata"]
+    version = (settings.installation, _version(manifest), _version(pool), metadata.get("labels"))
+    return _READINGS.get(metadata["uid"], version, lambda: _read(manifest, pool, settings.installation))
 
 
 def _blocked(observed: Observed, reading: Reading) -> Standing | None:

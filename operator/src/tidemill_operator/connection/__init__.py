@@ -1,0 +1,1 @@
+"""`TemporalConnection`: its credentials, and whether it leads anywhere."""

@@ -1,0 +1,1 @@
+"""`DataPipelineRun`: one workflow, started once, followed to its end."""

@@ -1,0 +1,94 @@
+"""What a run by hand asks for: one workflow. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tidemill_api.conditions import WAITING_FOR_PIPELINE, WAITING_FOR_POOL
+from tidemill_api.contract import ScheduleMemo
+from tidemill_api.names import PipelineId, task_queue
+from tidemill_api.v1alpha1 import DataPipelineRunSpec, DataPipelineSpec
+from tidemill_check.parameters import check_parameters
+from tidemill_operator.clients import Object, Settings
+from tidemill_operator.pipeline.desire import read_pipeline
+from tidemill_operator.pipeline.wish import memo_of, run_input
+from tidemill_operator.reading import is_going, read_spec
+from tidemill_operator.run.observe import Observed
+from tidemill_operator.standing import Standing, verdict, waits
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How the run is started."""
+
+    task_queue: str
+    input: dict[str, Any]
+    pipeline: ScheduleMemo
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """A run's wishes."""
+
+    pipeline: PipelineId
+    workflow_id: str
+    start: Start | None
+    """None: it can't be started (`blocked` says why), or need not be."""
+    blocked: Standing | None = None
+
+
+def desire(observed: Observed, settings: Settings) -> Desired:
+    """What is wished of Temporal for a run."""
+    metadata = observed.manifest["metadata"]
+    pipeline = PipelineId(
+        settings.installation, metadata["namespace"], observed.manifest["spec"]["pipelineRef"]["name"]
+    )
+    workflow_id = pipeline.workflow(metadata["name"])
+    if observed.ended or observed.going or observed.run is not None or observed.lost:
+        return Desired(pipeline, workflow_id, None)
+    start = _start(observed, pipeline, settings)
+    if isinstance(start, Standing):
+        return Desired(pipeline, workflow_id, None, start)
+    return Desired(pipeline, workflow_id, start)
+
+
+def _start(observed: Observed, pipeline: PipelineId, settings: Settings) -> Start | Standing:
+    field = f"spec.pipelineRef.name: the DataPipeline {pipeline.name}"
+    manifest, pool = observed.pipeline, observed.pool
+    if manifest is None:
+        return waits(WAITING_FOR_PIPELINE, f"{field} isn't in this namespace (yet)")
+    if is_going(manifest):
+        return waits(WAITING_FOR_PIPELINE, f"{field} is being deleted")
+    if pool is None or is_going(pool):
+        where = manifest["spec"]["workerPoolRef"]["name"]
+        return waits(WAITING_FOR_POOL, f"{field} waits for its WorkerPool {where}")
+    spec = read_spec(DataPipelineSpec, manifest)
+    problems = read_pipeline(manifest, pool, settings).problems
+    if isinstance(spec, tuple) or problems:
+        return waits(WAITING_FOR_PIPELINE, f"{field} must be mended first: {'; '.join(map(str, problems))}")
+    return _start_of(observed, manifest, spec, pipeline, settings)
+
+
+def _start_of(
+    observed: Observed, manifest: Object, spec: DataPipelineSpec, pipeline: PipelineId, settings: Settings
+) -> Start | Standing:
+    asked = read_spec(DataPipelineRunSpec, observed.manifest)
+    if isinstance(asked, tuple):
+        return verdict(asked)
+    if problems := check_parameters(spec, asked.parameters):
+        return verdict(problems)
+    uid = manifest["metadata"]["uid"]
+    return Start(
+        task_queue=task_queue(settings.installation, pipeline.namespace, spec.worker_pool_ref.name),
+        input=run_input(
+            pipeline,
+            uid,
+            manifest["metadata"].get("generation", 0),
+            spec,
+            run_key=observed.manifest["metadata"]["name"],
+            parameters=asked.parameters,
+            trigger="Manual",
+        ),
+        pipeline=memo_of(pipeline, uid),
+    )

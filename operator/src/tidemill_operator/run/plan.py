@@ -1,0 +1,104 @@
+"""What is to be done for a run by hand. Pure; empty means converged.
+
+The run belongs to its pipeline (ownerReference): it goes with it. Deleting a run that is open cancels it, unless its
+pipeline is being deleted with `deletionPolicy: Wait`: then it was taken along (foreground deletion) and may end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from tidemill_api.names import ANNOTATION_RELEASE, FINALIZER
+from tidemill_operator.actions import Action, AddFinalizer, CancelRun, LookAgain, ObjectRef, RemoveFinalizer, StartRun
+from tidemill_operator.clients import Object
+from tidemill_operator.reading import annotation, is_going
+from tidemill_operator.run.desire import Desired
+from tidemill_operator.run.observe import Observed
+
+AFTER_TROUBLE: Final = timedelta(seconds=10)
+WHILE_WAITING: Final = timedelta(seconds=5)
+AT_ONCE: Final = timedelta(0)
+
+
+def plan(desired: Desired, observed: Observed, now: datetime) -> tuple[Action, ...]:  # noqa: ARG001 - as all kinds
+    """The actions, in order."""
+    return tuple(_farewell(observed) if observed.going else _upkeep(desired, observed))
+
+
+def ref(manifest: Object) -> ObjectRef:
+    """The run as a target of writes."""
+    metadata = manifest["metadata"]
+    return ObjectRef(
+        "tidemill.dev/v1alpha1",
+        manifest.get("kind", "DataPipelineRun"),
+        metadata["namespace"],
+        metadata["name"],
+        metadata["uid"],
+        metadata.get("resourceVersion", ""),
+    )
+
+
+def _upkeep(desired: Desired, observed: Observed) -> Iterator[Action]:
+    metadata = observed.manifest["metadata"]
+    held = FINALIZER in (metadata.get("finalizers") or ())
+    if observed.ended:
+        # Its end is written down: it may be deleted at any time, with or without an operator.
+        if held:
+            yield RemoveFinalizer(ref(observed.manifest))
+        return
+    if observed.trouble is not None:
+        yield LookAgain(AFTER_TROUBLE)
+    elif desired.start is not None:
+        if not held or not _owned(observed):
+            yield AddFinalizer(ref(observed.manifest), _owner(observed))
+        start = desired.start
+        yield StartRun(
+            observed.connection, desired.workflow_id, start.task_queue, start.input, start.pipeline, metadata["uid"]
+        )
+    elif (observed.run is not None and observed.run.state != "Running") or observed.lost:
+        yield LookAgain(AT_ONCE)  # once the end is written down
+
+
+def _farewell(observed: Observed) -> Iterator[Action]:
+    manifest = observed.manifest
+    if FINALIZER not in (manifest["metadata"].get("finalizers") or ()):
+        return
+    if observed.trouble is not None:
+        if annotation(manifest, ANNOTATION_RELEASE) == "true":
+            yield RemoveFinalizer(ref(manifest))
+        else:
+            yield LookAgain(AFTER_TROUBLE)
+        return
+    run = observed.run
+    if observed.ended or run is None or run.state != "Running":
+        yield RemoveFinalizer(ref(manifest))
+        return
+    if not waits_with_pipeline(observed):
+        yield CancelRun(observed.connection, run.workflow_id, run.run_id)
+    yield LookAgain(WHILE_WAITING)
+
+
+def waits_with_pipeline(observed: Observed) -> bool:
+    """Whether the pipeline is being deleted too, and lets its runs end."""
+    pipeline = observed.pipeline
+    return pipeline is not None and is_going(pipeline) and pipeline["spec"].get("deletionPolicy") != "Cancel"
+
+
+def _owner(observed: Observed) -> dict[str, Any] | None:
+    if observed.pipeline is None:
+        return None
+    metadata = observed.pipeline["metadata"]
+    return {
+        "apiVersion": "tidemill.dev/v1alpha1",
+        "kind": "DataPipeline",
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+    }
+
+
+def _owned(observed: Observed) -> bool:
+    owner = _owner(observed)
+    references = observed.manifest["metadata"].get("ownerReferences") or ()
+    return owner is None or any(reference.get("uid") == owner["uid"] for reference in references)

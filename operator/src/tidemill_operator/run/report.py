@@ -1,0 +1,88 @@
+"""What is told of a run by hand. Pure; telling it again changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from tidemill_api import conditions as said
+from tidemill_api.names import ANNOTATION_RELEASE
+from tidemill_operator.actions import Outcome
+from tidemill_operator.clients import Object
+from tidemill_operator.pipeline.runs import error_of, phase, run_summary
+from tidemill_operator.reading import status_of
+from tidemill_operator.run.desire import Desired
+from tidemill_operator.run.observe import Observed
+from tidemill_operator.run.plan import waits_with_pipeline
+from tidemill_operator.standing import Standing, claims, conditions, ready, stalled, waits
+from tidemill_operator.trouble import standing_of
+from tidemill_operator.views import RunSeen
+
+_REASONS = {
+    "Failed": said.FAILED,
+    "Skipped": said.SKIPPED,
+    "Cancelled": said.CANCELLED,
+}
+_FORGOTTEN = "Failed: Temporal knows nothing of this run any more (its retention is over, or it was deleted there)"
+
+
+def report(desired: Desired, observed: Observed, outcomes: Sequence[Outcome], now: datetime) -> Object | None:
+    """The whole status; None: leave it as it is. What is written of a run that ended is never changed."""
+    if observed.ended or any(outcome.result == "Conflict" for outcome in outcomes):
+        return None
+    before = status_of(observed.manifest)
+    generation = observed.manifest["metadata"].get("generation", 0)
+    run = next((outcome.run for outcome in outcomes if outcome.run is not None), observed.run)
+    told = {**(before.get("run") or {}), **run_summary(run, desired.pipeline)} if run else before.get("run")
+    if observed.lost and told is not None:
+        told = {**told, "result": "Failed", "error": _FORGOTTEN}
+    standing = _standing(desired, observed, run, outcomes)
+    status: dict[str, Any] = {
+        "observedGeneration": generation,
+        "phase": told["result"] if told else "Pending",
+        "run": told,
+        "conditions": conditions(claims(standing), before.get("conditions") or (), generation, now),
+    }
+    return {name: value for name, value in status.items() if value is not None}
+
+
+def _standing(desired: Desired, observed: Observed, run: RunSeen | None, outcomes: Sequence[Outcome]) -> Standing:
+    if observed.going:
+        return _leaving(observed)
+    if run is not None:
+        return _of_run(run, observed.manifest["metadata"]["uid"])
+    if observed.lost:
+        return stalled(said.FAILED, _FORGOTTEN)
+    trouble = desired.blocked or observed.trouble or standing_of(outcomes)
+    return trouble or waits(said.PROGRESSING, "the run is about to start")
+
+
+def _of_run(run: RunSeen, uid: str) -> Standing:
+    came_to = phase(run)
+    former = (
+        f"; it was started by a former object of this name at {run.started:%Y-%m-%d %H:%M:%S} UTC: "
+        "a run key never runs again by itself, so choose another name to run it again"
+        if run.asked_by is not None and run.asked_by != uid
+        else ""
+    )
+    match came_to:
+        case "Running":
+            return waits(said.RUNNING, f"The run is open{former}.")
+        case "Succeeded":
+            result = run.result
+            rows = f"{result.rows_loaded} rows loaded, {result.rows_rejected} rejected" if result else "it has ended"
+            return ready(said.SUCCEEDED, f"{rows}{former}.")
+        case _:
+            return stalled(_REASONS[came_to], f"{error_of(run) or came_to}{former}")
+
+
+def _leaving(observed: Observed) -> Standing:
+    if observed.trouble is not None:
+        return waits(
+            observed.trouble.reason,
+            f"deletion waits to cancel the run: {observed.trouble.message}; to let it go without, annotate it "
+            f'{ANNOTATION_RELEASE}: "true"',
+        )
+    how = "ends, as its pipeline's deletionPolicy says Wait" if waits_with_pipeline(observed) else "is cancelled"
+    return waits(said.WAITING_FOR_RUNS, f"deletion waits until the open run {how}")
