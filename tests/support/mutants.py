@@ -69,6 +69,7 @@ def _faults(path: str, schema: Schema, value: Any) -> Iterator[Fault]:
 def _object_faults(path: str, schema: Schema, value: dict[str, Any]) -> Iterator[Fault]:
     if "properties" in schema:
         yield "unknown field", f"{path}.colour", f"{path}.colour", "red"
+        yield "unknown field, null", f"{path}.colour", f"{path}.colour", None
     for name in schema.get("required", ()):
         yield "required", f"{path}.{name}", f"{path}.{name}", DELETE
         yield "required, null", f"{path}.{name}", f"{path}.{name}", None

@@ -68,7 +68,9 @@ def _text(schema: Schema, value: str) -> bool:
             datetime.fromisoformat(value)
         except ValueError:
             return False
-    return fits and ("pattern" not in schema or re.search(schema["pattern"].replace("$", r"\Z"), value) is not None)
+    # Python's `$` also matches before a last line break; the API server's doesn't.
+    pattern = re.sub(r"\$$", r"\\Z", schema.get("pattern", ""))
+    return fits and re.search(pattern, value) is not None
 
 
 def _number(schema: Schema, value: Any) -> bool:
@@ -76,7 +78,8 @@ def _number(schema: Schema, value: Any) -> bool:
         return False
     low, high = schema.get("minimum", value), schema.get("maximum", value)
     above = value > low if schema.get("exclusiveMinimum") else value >= low
-    return above and (value < high if schema.get("exclusiveMaximum") else value <= high)
+    below = value < high if schema.get("exclusiveMaximum") else value <= high
+    return bool(above and below)
 
 
 def _is_integer(value: Any) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, Self
 
 from pydantic import (
@@ -57,10 +58,11 @@ class Model(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _as_the_api_server_reads(cls, data: Any) -> Any:
-        """Null means absent; a JSON array becomes a tuple, which strictness would refuse."""
+        """A field's null means absent; a JSON array becomes a tuple, which strictness would refuse."""
         if not isinstance(data, dict):
             return data
-        return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if v is not None}
+        known = _names(cls)
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if v is not None or k not in known}
 
     @model_validator(mode="after")
     def _rules_hold(self) -> Self:
@@ -85,6 +87,12 @@ class Model(BaseModel):
     def to_json(self) -> dict[str, Any]:
         """The object as Kubernetes keeps it: camelCase names, unset and null fields left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
+
+
+@cache
+def _names(model: type[BaseModel]) -> frozenset[str]:
+    """By what names the fields of a model go: in JSON and in Python."""
+    return frozenset(name for python, field in model.model_fields.items() for name in (python, field.alias or python))
 
 
 def _errors(title: str, problems: list[tuple[str, tuple[str | int, ...], str]]) -> ValidationError:
