@@ -79,8 +79,12 @@ vet: sync ## Types: mypy --strict and pyright.
 verify: sync ## Generated files are in step with the code, untracked ones included.
 	@$(BIN)/python tools/generate.py --check
 
+.PHONY: docs-check
+docs-check: sync ## Links of the docs lead somewhere, and commands that aren't run name their test.
+	@$(BIN)/python tools/check_docs.py
+
 .PHONY: check
-check: lint vet verify ## All that needs no running component: lint, types, contracts, generated files.
+check: lint vet verify docs-check ## All that needs no running component: lint, types, contracts, generated files, docs.
 
 .PHONY: lock
 lock: ## Make requirements.lock anew from pyproject.toml (UPGRADE=1 takes newer versions).

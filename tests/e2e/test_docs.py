@@ -9,15 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.documents import Block, blocks, key_words, matches
 from tests.support.kubernetes import ROOT, ApiServer
+from tools.check_docs import documents
+from tools.documents import Block, blocks, matches
 
 _GENERATED = ROOT / "docs" / "reference" / "kinds"
-DOCUMENTS = sorted(
-    file
-    for file in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("**/*.md"))
-    if _GENERATED not in file.parents
-)
+DOCUMENTS = [file for file in documents(ROOT) if _GENERATED not in file.parents]
 BLOCKS = [block for document in DOCUMENTS for block in blocks(document)]
 _NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv*", ".data", ".cache", "__pycache__", ".*_cache", ".coverage*", "build"
@@ -72,19 +69,6 @@ def test_commands_work_in_their_order(document: Path, copy: Path, tmp_path: Path
             assert done.returncode == 0, f"{where}\nended with {done.returncode}\n{done.stdout}{done.stderr}"
             shown = "\n".join(command.prints)
             assert matches(done.stdout, command.prints), f"{where}\nshown:\n{shown}\nprinted:\n{done.stdout}"
-
-
-@pytest.mark.parametrize("block", [each for each in BLOCKS if each.tested_by is not None], ids=identify)
-def test_what_is_not_run_here_is_tested_where_the_document_says(block: Block) -> None:
-    file = ROOT / str(block.tested_by)
-    assert file.exists(), f"{identify(block)} names {block.tested_by}, which doesn't exist"
-    text = file.read_text(encoding="utf-8")
-    if block.language == "yaml":
-        return
-    for command in block.commands:
-        for line in command.line.splitlines():
-            missing = [word for word in key_words(line) if word not in text]
-            assert not missing, f"{identify(block)}: {block.tested_by} doesn't mention {missing} of `{line}`"
 
 
 def test_manifests_are_accepted(crds: ApiServer) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import documents
-from tests.support.documents import Block, Command
+from tools import check_docs, documents
+from tools.documents import Block, Command
 
 TEXT = """# Title
 
@@ -74,3 +74,35 @@ def test_what_is_printed_is_compared(printed: str, shown: tuple[str, ...], expec
 
 def test_examples_in_docstrings() -> None:
     assert doctest.testmod(documents).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[a](other.md) and [b](other.md#the-second-one) and [c](#here)\n# Here\n", []),
+        ("see [a](absent.md)", ["a.md:1: the link to absent.md leads nowhere"]),
+        ("x\n[a](other.md#third)", ["a.md:2: the link to other.md#third leads to no heading of other.md"]),
+        ("[a](../outside.md)", ["a.md:1: the link to ../outside.md leads nowhere"]),
+        ("[a](https://example.com/absent)", []),
+        ("```yaml\n[a](absent.md)\n```", []),
+        ("```console\nmake\n```", ["a.md:1: a console block begins with a line `$ command`"]),
+        ("<!-- tested-by: test_x.py -->\n```console\n$ make test --fast\n```", []),
+        (
+            "<!-- tested-by: test_x.py -->\n```console\n$ make bench\n```",
+            ["a.md:2: test_x.py doesn't mention bench of `make bench`"],
+        ),
+        (
+            "<!-- tested-by: absent.py -->\n```sh\nmake\n```",
+            ["a.md:2: tested-by names absent.py, which doesn't exist"],
+        ),
+    ],
+)
+def test_faults_of_documents_are_named(tmp_path: Path, text: str, said: list[str]) -> None:
+    (tmp_path / "a.md").write_text(text)
+    (tmp_path / "other.md").write_text("# First\n## The second, `one`\n")
+    (tmp_path / "test_x.py").write_text("run(['make', 'test'])")
+    assert check_docs.problems(tmp_path) == said
+
+
+def test_our_documents_have_no_faults() -> None:
+    assert check_docs.problems(check_docs.ROOT) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from tidemill_api.v1alpha1 import GROUP, KINDS, VERSION, Resource
 
 FOLDER = "docs/reference/kinds"
 _NOTE = "Made by `make generate` from the models in `api/src/tidemill_api/v1alpha1`; edit those."
+_PATTERN = re.compile(r"(\^\S+\$)")
 _BOUNDS = {
     "minimum": "at least {}",
     "maximum": "at most {}",
