@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tidemill_cli.dev.runs import RunView
+from tidemill_cli.dev.view import RunView
 
 _LINE_SECONDS: Final = 5.0
 _KEPT_RUNS: Final = 12

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -33,6 +32,7 @@ from tidemill_api.contract import (
 )
 from tidemill_api.names import WORKFLOW, content_hash, pipeline_of_workflow
 from tidemill_cli.dev.layout import INSTALLATION, Pipeline
+from tidemill_cli.dev.view import RunView, Show
 from tidemill_operator.pipeline.wish import memo_of, run_input
 
 _LOOK_SECONDS: Final = 0.5
@@ -41,20 +41,6 @@ _QUERY_TIMEOUT: Final = timedelta(seconds=2)
 _CANCEL_SECONDS: Final = 15.0
 _ASKED_KEY: Final = "tidemill.dev/asked"
 """Memo key of a run by hand: hash of what it was asked to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunView:
-    """A run as it is shown. `result` is None while it is open."""
-
-    pipeline: str
-    run: str
-    started: datetime
-    progress: RunProgress = field(default_factory=lambda: RunProgress(phase="Waiting"))
-    result: RunResult | None = None
-
-
-Show = Callable[[RunView], None]
 
 
 class Runs:

@@ -10,9 +10,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
-
-from temporalio.client import Client
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 from tidemill_api.contract import RunResult
 from tidemill_cli.dev import databases, worker
@@ -22,9 +21,11 @@ from tidemill_cli.dev.display import Display
 from tidemill_cli.dev.folder import StateFolder
 from tidemill_cli.dev.guard import while_all_run
 from tidemill_cli.dev.layout import Embedded, External, Layout, Pool
-from tidemill_cli.dev.runs import Runs
-from tidemill_cli.dev.schedules import Schedules
 from tidemill_cli.dev.summary import Addresses, where_to_look
+
+if TYPE_CHECKING:
+    from tidemill_cli.dev.runs import Runs
+    from tidemill_cli.dev.schedules import Schedules
 
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -94,6 +95,8 @@ class Session:
         database_server = postgres.describe(root / "postgres")
         cache_server = redis.describe(root / "redis")
         components = (time_server.component, database_server.component, cache_server.component)
+        # Temporal's client takes about a second to import: while its server and the others start.
+        clients = asyncio.create_task(asyncio.to_thread(import_module, "tidemill_cli.dev.clients"))
         with _stopping() as kill_list:
             async with running_all(*components) as servers:
                 kill_list.extend(servers)
@@ -108,7 +111,6 @@ class Session:
                 ]
                 async with running_all(*workers) as started:
                     kill_list.extend(started)
-                    client = await Client.connect(time_server.address)
                     addresses = Addresses(
                         temporal=time_server.address,
                         temporal_ui=time_server.ui_url,
@@ -118,8 +120,8 @@ class Session:
                         },
                         psql=database_server.psql,
                     )
-                    schedules = Schedules(time_server.address)
-                    yield _Parts((*servers, *started), Runs(client, self.display.run), schedules, addresses)
+                    runs, schedules = await (await clients).connect(time_server.address, self.display.run)
+                    yield _Parts((*servers, *started), runs, schedules, addresses)
                     self.display.note("stopping")
 
 

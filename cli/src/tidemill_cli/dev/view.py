@@ -1,0 +1,23 @@
+"""A run as a person sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tidemill_api.contract import RunProgress, RunResult
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run as it is shown. `result` is None while it is open."""
+
+    pipeline: str
+    run: str
+    started: datetime
+    progress: RunProgress = field(default_factory=lambda: RunProgress(phase="Waiting"))
+    result: RunResult | None = None
+
+
+Show = Callable[[RunView], None]
