@@ -48,8 +48,7 @@ class Sink(Model):
     """Append adds the rows; Merge updates by primaryKey and adds what is new; Replace makes the table hold exactly
     this run's rows."""
     primary_key: Annotated[tuple[Identifier, ...], Field(max_length=32)] = ()
-    """Columns that identify a row, for Merge. Of rows with the same key in one run the last one in reading order wins.
-    """
+    """Columns that identify a row, for Merge. Of rows with the same key in one run the last in reading order wins."""
 
     rules = (
         Rule(

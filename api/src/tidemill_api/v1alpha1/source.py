@@ -59,8 +59,7 @@ class FileSource(Model):
     format: Format
     """How the files are written."""
     compression: Literal["Auto", "None", "Gzip", "Zip"] = "Auto"
-    """Auto goes by the name's ending: .gz, .zip, else none. A zip's members are read one after another.
-    """
+    """Auto goes by the name's ending: .gz, .zip, else none. A zip's members are read one after another."""
 
     rules = (
         Rule(

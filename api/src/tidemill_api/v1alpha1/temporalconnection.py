@@ -18,8 +18,7 @@ class TLS(Model):
     """TLS to the Temporal frontend."""
 
     secret_ref: LocalRef | None = None
-    """Secret with `tls.crt` and `tls.key` (client certificate) and, if the server's authority isn't public, `ca.crt`.
-    """
+    """Secret with `tls.crt` and `tls.key` (client certificate) and, if the authority isn't public, `ca.crt`."""
     server_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
     """Name to expect in the server's certificate, where it differs from the address."""
 
