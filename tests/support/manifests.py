@@ -53,9 +53,10 @@ def changed(manifest: Manifest, changes: Mapping[str, object]) -> Manifest:
         at: Any = new
         for part in above:
             at = at[part]
+        is_next = isinstance(at, list) and last == len(at)
         if value is DELETE:
             del at[last]
-        elif isinstance(at, list) and last == len(at):
+        elif is_next:
             at.append(value)
         else:
             at[last] = copy.deepcopy(value)

@@ -22,7 +22,7 @@ _LIST: Any = tuple
 _MAP: Any = dict
 _CREATE: Any = create_model
 """These are called with types that are chosen at run time, which no type checker can follow."""
-_NAMES: Final = ("alpha", "beta_two", "gamma", "delta_four_x")
+_NAMES: Final[tuple[str, ...]] = ("alpha", "beta_two", "gamma", "delta_four_x")
 _TEXT: Final = st.text("ab-0\n", max_size=6)
 
 Made = tuple[Any, Any]

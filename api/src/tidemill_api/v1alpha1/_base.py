@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, LiteralString, Self
 
 from pydantic import (
     BaseModel,
@@ -95,7 +95,7 @@ def _names(model: type[BaseModel]) -> frozenset[str]:
     return frozenset(name for python, field in model.model_fields.items() for name in (python, field.alias or python))
 
 
-def _errors(title: str, problems: list[tuple[str, tuple[str | int, ...], str]]) -> ValidationError:
+def _errors(title: str, problems: list[tuple[LiteralString, tuple[str | int, ...], str]]) -> ValidationError:
     """Problems (type, place relative to the value, message) as the error that pydantic merges into its own."""
     return ValidationError.from_exception_data(
         title,
