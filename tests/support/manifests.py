@@ -53,14 +53,17 @@ def changed(manifest: Manifest, changes: Mapping[str, object]) -> Manifest:
         at: Any = new
         for part in above:
             at = at[part]
-        is_next = isinstance(at, list) and last == len(at)
         if value is DELETE:
             del at[last]
-        elif is_next:
+        elif _is_next(at, last):
             at.append(value)
         else:
             at[last] = copy.deepcopy(value)
     return new
+
+
+def _is_next(at: Any, last: str | int) -> bool:
+    return isinstance(at, list) and last == len(at)
 
 
 def python_verdict(manifest: Manifest) -> dict[str, str]:

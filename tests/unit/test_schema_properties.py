@@ -72,7 +72,7 @@ def _wrapped(inner: st.SearchStrategy[Made]) -> st.SearchStrategy[Made]:
 
 
 def _models(fields: st.SearchStrategy[Made]) -> st.SearchStrategy[type[Model]]:
-    def make(chosen: Mapping[str, Made]) -> type[Model]:
+    def make(chosen: dict[Any, Made]) -> type[Model]:
         key = (Annotated[str, Field(max_length=3)], ...)
         made: type[Model] = _CREATE("Random", __base__=Model, key=key, **chosen)
         return made
