@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from tidemill_api.contract import RunResult
@@ -18,6 +17,8 @@ from tidemill_cli.dev.display import STYLE
 from tidemill_cli.dev.layout import Embedded, External, Layout
 
 DEAD_LETTERS: Final = "SELECT step, rules, error, file, line, row_text FROM tidemill.dead_letters LIMIT 20"
+
+_TEXT_COLUMNS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +41,28 @@ def as_json(result: RunResult) -> str:
 
 
 def print_runs(console: Console, results: Sequence[RunResult]) -> None:
-    """A table of runs, and the errors in full below it."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for title in ("PIPELINE", "RESULT", "READ", "LOADED", "REJECTED", "TIME"):
-        table.add_column(title, justify="left" if title in ("PIPELINE", "RESULT") else "right", no_wrap=True)
-    for result in results:
-        rows = (result.rows_read, result.rows_loaded, result.rows_rejected)
-        state = Text(result.result, style=STYLE[result.result])
-        table.add_row(result.pipeline, state, *(f"{count:,}" for count in rows), f"{result.duration_seconds:.1f} s")
-    console.print(table)
+    """A table of runs, and the errors in full below it. Nothing is cut off, however narrow the terminal is."""
+    table = [("PIPELINE", "RESULT", "READ", "LOADED", "REJECTED", "TIME"), *(_row(result) for result in results)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    for row, result in zip(table, (None, *results), strict=True):
+        cells = [
+            Text(cell.ljust(width) if column < _TEXT_COLUMNS else cell.rjust(width))
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        if result is not None:
+            cells[1].stylize(STYLE[result.result])
+        console.print(Text("  ").join(cells), soft_wrap=True)
     for result in results:
         if result.error is not None:
             where = f" in {result.error.step}" if result.error.step else ""
             console.print(
                 Text(f"{result.pipeline}: {result.error.type}{where}: {result.error.message}"), soft_wrap=True
             )
+
+
+def _row(result: RunResult) -> tuple[str, ...]:
+    rows = (result.rows_read, result.rows_loaded, result.rows_rejected)
+    return (result.pipeline, result.result, *(f"{count:,}" for count in rows), f"{result.duration_seconds:.1f} s")
 
 
 def where_to_look(layout: Layout, addresses: Addresses) -> list[str]:
