@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from temporalio import workflow
-from temporalio.client import Client
+from temporalio.client import Client, ScheduleActionStartWorkflow, ScheduleUpdate, ScheduleUpdateInput
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
@@ -23,7 +23,7 @@ from tidemill_cli.dev.components.temporal import TemporalServer
 from tidemill_operator.actions import ScheduleWish
 from tidemill_operator.adapters.temporal import TemporalClient
 from tidemill_operator.pipeline.wish import memo_of, schedule_wish
-from tidemill_operator.views import TemporalConflictError, TemporalRefusedError, TemporalTarget
+from tidemill_operator.views import RunSeen, TemporalConflictError, TemporalRefusedError, TemporalTarget
 
 SOURCE = {"name": "raw", "connection": "landing", "files": {"path": "a.csv", "format": {"csv": {}}}}
 SINK = {
@@ -120,8 +120,9 @@ async def test_what_the_server_holds_is_what_was_wished(
     assert found.spec.time_zone_name == "Europe/Berlin"
     assert found.policy.catchup_window == timedelta(hours=1)
     assert found.policy.overlap.name == "ALLOW_ALL"
-    assert found.action.id == pipeline.scheduled_workflow  # type: ignore[union-attr]  # it starts a workflow
-    assert found.action.task_queue == wish.task_queue  # type: ignore[union-attr]
+    assert isinstance(found.action, ScheduleActionStartWorkflow)
+    assert found.action.id == pipeline.scheduled_workflow
+    assert found.action.task_queue == wish.task_queue
     assert not found.state.paused
 
 
@@ -157,13 +158,13 @@ async def test_a_pause_changes_nothing_else(temporal: TemporalClient, pipeline: 
 async def test_a_change_made_by_hand_shows_in_the_hash(
     temporal: TemporalClient, pipeline: PipelineId, temporal_server: TemporalServer
 ) -> None:
-    from temporalio.client import ScheduleUpdate, ScheduleUpdateInput
-
     wish = wish_of(pipeline)
     made = await temporal.create_schedule(wish, paused=False, note="")
 
     async def to_another_queue(found: ScheduleUpdateInput) -> ScheduleUpdate:
-        found.description.schedule.action.task_queue = "elsewhere"  # type: ignore[union-attr]  # it starts a workflow
+        action = found.description.schedule.action
+        assert isinstance(action, ScheduleActionStartWorkflow)
+        action.task_queue = "elsewhere"
         return ScheduleUpdate(found.description.schedule)
 
     client = await Client.connect(temporal_server.address)
@@ -286,7 +287,7 @@ async def start(temporal: TemporalClient, pipeline: PipelineId, queue: str, key:
 
 async def test_a_run_is_started_once_for_ever(temporal: TemporalClient, pipeline: PipelineId, worker: str) -> None:
     workflow_id = await start(temporal, pipeline, worker, "again")
-    first = await until_async(lambda: _closed(temporal, workflow_id), "the run's end")
+    first = await ended(temporal, workflow_id)
 
     await start(temporal, pipeline, worker, "again", asked_by="run-2")
 
@@ -310,7 +311,7 @@ async def test_a_failure_is_told_from_the_last_event(
 ) -> None:
     workflow_id = await start(temporal, pipeline, worker, key)
 
-    found = await until_async(lambda: _closed(temporal, workflow_id), "the run's end")
+    found = await ended(temporal, workflow_id)
 
     assert (found.state, found.error) == ("Failed", error)
     assert (found.result is None) == (error is not None)
@@ -322,7 +323,7 @@ async def test_open_and_closed_runs_are_listed(
     began = datetime.now(UTC) - timedelta(seconds=2)
     open_id = await start(temporal, pipeline, worker, "stays-open")
     closed_id = await start(temporal, pipeline, worker, "again")
-    await until_async(lambda: _closed(temporal, closed_id), "the run's end")
+    await ended(temporal, closed_id)
 
     async def listed(since: datetime | None) -> set[str] | None:
         found = {run.workflow_id async for run in temporal.list_runs(since)}
@@ -335,7 +336,7 @@ async def test_open_and_closed_runs_are_listed(
     assert [run.workflow_id for run in await temporal.open_runs_of_queue(worker)] == [open_id]
 
     await temporal.cancel_run(open_id)
-    cancelled = await until_async(lambda: _closed(temporal, open_id), "the run's end")
+    cancelled = await ended(temporal, open_id)
     await temporal.cancel_run(open_id)
 
     assert cancelled.state == "Cancelled"
@@ -343,7 +344,7 @@ async def test_open_and_closed_runs_are_listed(
     terminated = await start(temporal, PipelineId(pipeline.installation, "travel", "other"), worker, "stays-open")
     client = await Client.connect(temporal_server.address)
     await client.get_workflow_handle(terminated).terminate(reason="out of patience")
-    found = await until_async(lambda: _closed(temporal, terminated), "the run's end")
+    found = await ended(temporal, terminated)
     assert (found.state, found.error) == ("Failed", "Terminated: out of patience")
 
 
@@ -356,6 +357,7 @@ async def test_a_schedule_starts_runs_that_say_whose_they_are(temporal: Temporal
         return runs[0].workflow_id if runs else None
 
     workflow_id = await until_async(first, "a scheduled run")
+    assert workflow_id is not None
     found = await temporal.describe_run(workflow_id)
     assert workflow_id.startswith(f"{pipeline.scheduled_workflow}-20")
     assert found is not None
@@ -369,6 +371,13 @@ async def test_unknown_runs_are_none_and_cancelling_them_is_harmless(temporal: T
     await temporal.cancel_run("nothing", None)
 
 
-async def _closed(temporal: TemporalClient, workflow_id: str) -> Any:
+async def ended(temporal: TemporalClient, workflow_id: str) -> RunSeen:
+    """The run, once it has ended."""
+    found = await until_async(lambda: _closed(temporal, workflow_id), "the run's end")
+    assert found is not None
+    return found
+
+
+async def _closed(temporal: TemporalClient, workflow_id: str) -> RunSeen | None:
     found = await temporal.describe_run(workflow_id)
     return found if found is not None and found.closed is not None else None
