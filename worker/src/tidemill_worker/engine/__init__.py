@@ -22,6 +22,7 @@ from tidemill_worker.engine.model import (
     RunRef,
     Stopped,
 )
+from tidemill_worker.engine.whole import publishes_itself
 
 __all__ = [
     "AskedToStop",
@@ -90,7 +91,7 @@ async def load_chunk(
 
 def to_publish(spec: DataPipelineSpec, chunks: Sequence[Chunk]) -> tuple[str, ...]:
     """Names of the sinks that need `publish` after all chunks: Merge and Replace, unless the run is one chunk (that publishes itself)."""
-    if len(chunks) == 1:
+    if len(chunks) == 1 and publishes_itself(spec, chunks[0], len(chunks)):
         return ()
     return tuple(sink.name for sink in spec.sinks if sink.write_disposition != "Append")
 

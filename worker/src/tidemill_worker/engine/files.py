@@ -63,15 +63,22 @@ def opened(root: Path, ref: FileRef, source: FileSource, start: int = 0, end: in
                 raw = stack.enter_context((root / ref.path).open("rb", buffering=0))
             except FileNotFoundError:
                 raise SourceChanged(f"{ref.path} was there when the run was planned and is gone") from None
-            _unchanged(raw, ref)
+            _same(os.fstat(raw.fileno()), ref)
             stream = stack.enter_context(_uncompressed(raw, ref, source))
             _skip(stream, start, compression(ref.path, source) == "None")
         yield _reader(stream, ref, None if end is None else end - start)
-        _unchanged(raw, ref)
+        _same(os.fstat(raw.fileno()), ref)
 
 
-def _unchanged(raw: IO[bytes], ref: FileRef) -> None:
-    stat = os.fstat(raw.fileno())
+def unchanged(root: Path, ref: FileRef) -> None:
+    """Raises SourceChanged if the file isn't what planning saw, or is gone."""
+    try:
+        _same(os.stat(root / ref.path), ref)
+    except FileNotFoundError:
+        raise SourceChanged(f"{ref.path} was there when the run was planned and is gone") from None
+
+
+def _same(stat: os.stat_result, ref: FileRef) -> None:
     if (stat.st_size, stat.st_mtime_ns) != (ref.size, ref.mtime_ns):
         raise SourceChanged(
             f"{ref.path} has changed since the run was planned: {ref.size} bytes then, {stat.st_size} now, "

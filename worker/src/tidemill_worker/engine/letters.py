@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from tidemill_worker.engine.blocks import SHOWN, BrokenRow
+from tidemill_worker.engine.parse import Rows
 
 Reason = Literal["BadValue", "BadRow", "RuleBroken", "BadKey"]
 """BadValue: a value of the wrong type, or a required one that is missing. BadRow: fields, quoting, encoding, NUL bytes, length.
@@ -27,3 +33,85 @@ SCHEMA: Final = pa.schema(
         pa.field("row_columns", pa.string(), nullable=True),  # JSON object of the columns, if a query changed the row
     ]
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the rows of a piece come from."""
+
+    source: str
+    chunk: int
+    file: str
+    ordinal: int = 0
+    """Which of the files that this chunk reports; 0 for the chunk's own."""
+
+    def position(self, offset: int) -> int:
+        """A row's position: its byte offset, made unique among the files of the chunk."""
+        return (self.ordinal << 44) + offset
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """Why one row was rejected, and which one it was."""
+
+    row: int
+    """Of the block."""
+    reason: Reason
+    error: str
+    rules: Sequence[str] = ()
+    part: int = 0
+    columns: str | None = None
+
+
+def of_rows(step: str, origin: Origin, rows: Rows, letters: Sequence[Letter]) -> pa.Table:
+    """Letters of a block; lines count from the block's first one until `shifted`."""
+    offsets = [rows.block.offset + rows.begin(letter.row) for letter in letters]
+    return _table(
+        step=[step] * len(letters),
+        source=[origin.source] * len(letters),
+        chunk=[origin.chunk] * len(letters),
+        position=[origin.position(offset) for offset in offsets],
+        part=[letter.part for letter in letters],
+        file=[origin.file] * len(letters),
+        byte_offset=offsets,
+        line=rows.lines([letter.row for letter in letters]),
+        reason=[letter.reason for letter in letters],
+        rules=[list(letter.rules) for letter in letters],
+        error=[letter.error.replace("\0", "\ufffd") for letter in letters],
+        row_text=[_shown(rows.text(letter.row)) for letter in letters],
+        row_columns=[letter.columns for letter in letters],
+    )
+
+
+def of_broken_row(origin: Origin, row: BrokenRow, encoding: str) -> pa.Table:
+    """The letter of a row that has no proper end."""
+    text = row.data.rstrip(b"\r\n").decode(encoding, errors="replace").replace("\0", "\ufffd")
+    return _table(
+        step=[origin.source],
+        source=[origin.source],
+        chunk=[origin.chunk],
+        position=[origin.position(row.offset)],
+        part=[0],
+        file=[origin.file],
+        byte_offset=[row.offset],
+        line=[0],
+        reason=["BadRow"],
+        rules=[[]],
+        error=[row.error],
+        row_text=[text + " … (cut)" if row.length > len(row.data) else text],
+        row_columns=[None],
+    )
+
+
+def shifted(letters: pa.Table, line: int) -> pa.Table:
+    """With true lines, `line` being the piece's first."""
+    place = SCHEMA.get_field_index("line")
+    return letters.set_column(place, SCHEMA.field(place), pc.add(letters.column(place), line))
+
+
+def _table(**columns: Sequence[object]) -> pa.Table:
+    return pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= SHOWN else text[:SHOWN] + " … (cut)"

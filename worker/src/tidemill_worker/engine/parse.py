@@ -6,6 +6,7 @@ an open quote), is read again as text, and each column is cast value by value: o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -59,10 +60,16 @@ class Rows:
         """A row as text that Postgres can keep."""
         return self.raw(row).decode(self.dialect.encoding, errors="replace").replace("\0", "\ufffd")
 
-    def line(self, row: int) -> int:
-        """Line of a row's begin within the block, from 0."""
+    def lines(self, rows: Sequence[int]) -> list[int]:
+        """Lines (from 0, within the block) at which these rows begin; the rows ascend."""
         data = self.block.data
-        return data.count(b"\n", 0, self.begin(row)) or data.count(b"\r", 0, self.begin(row))
+        ending = b"\n" if b"\n" in data else b"\r"
+        found, line, seen = [], 0, 0
+        for row in rows:
+            line += data.count(ending, seen, self.begin(row))
+            seen = self.begin(row)
+            found.append(line)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

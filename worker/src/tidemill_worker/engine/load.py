@@ -1,0 +1,264 @@
+"""One chunk, from its file to its sinks: parts are committed one after another, each with its ledger entries."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import asyncpg
+import pyarrow as pa
+
+from tidemill_api.contract import RunProgress, SinkCount
+from tidemill_api.errors import ReprocessRefused, SourceChanged
+from tidemill_api.v1alpha1 import DataPipelineSpec, parse_bytes
+from tidemill_api.v1alpha1.datapipeline import Sink
+from tidemill_check.stages import stages
+from tidemill_worker.engine import files
+from tidemill_worker.engine.workbench import Finished, Workbench, workbench
+from tidemill_worker.engine.counts import total
+from tidemill_worker.engine.feed import Feed, in_thread
+from tidemill_worker.engine.model import (
+    AskedToStop,
+    Chunk,
+    ChunkOutcome,
+    Connections,
+    DeadLetters,
+    Parameters,
+    Report,
+    RunRef,
+    Stopped,
+)
+from tidemill_worker.engine.postgres import ledger, publish, tables
+from tidemill_worker.engine.postgres.encode import Encoder
+from tidemill_worker.engine.postgres.errors import typed
+from tidemill_worker.engine.postgres.reprocess import content_of
+from tidemill_worker.engine.postgres.writer import Writer
+from tidemill_worker.engine.whole import publishes_itself
+
+LETTERS_HELD: Final = 10_000
+"""Dead letters that are gathered before they are written."""
+REPORT_SECONDS: Final = 0.25
+
+Committed = dict[str, dict[int, ledger.Entry]]
+"""What each sink has of a chunk: its parts by their number."""
+
+
+async def load_chunk(
+    spec: DataPipelineSpec,
+    parameters: Parameters,
+    run: RunRef,
+    chunk: Chunk,
+    chunks_in_run: int,
+    connections: Connections,
+    dead_letters: DeadLetters,
+    progress: Report,
+    asked_to_stop: AskedToStop,
+) -> ChunkOutcome:
+    """See `engine.load_chunk`."""
+    names = stages(spec)[chunk.stage].sinks
+    sinks = tuple(sink for sink in spec.sinks if sink.name in names)
+    pools = {sink.name: await connections.postgres(sink.connection) for sink in sinks}
+    content = content_of(spec, parameters, chunk)
+    committed = await _committed(run, chunk, sinks, pools, content)
+    if all(any(entry.last for entry in parts.values()) for parts in committed.values()):
+        return _outcome(sinks, committed)
+    bench = await workbench(spec, parameters, run, chunk, connections)
+    direct = publishes_itself(spec, chunk, chunks_in_run)
+    try:
+        for sink in sinks:
+            target = await _target(sink, bench.schemas[sink.input], pools[sink.name], run, direct=direct)
+            staged = not target.straight
+            bench.encoders[sink.name] = Encoder(target, staged)
+        loading = _Loading(spec, run, chunk, bench, pools, committed, content, dead_letters, progress, asked_to_stop, direct)
+        await loading.all_parts()
+    finally:
+        bench.close()
+    return _outcome(sinks, committed)
+
+
+async def _committed(
+    run: RunRef, chunk: Chunk, sinks: tuple[Sink, ...], pools: Mapping[str, asyncpg.Pool], content: str
+) -> Committed:
+    """What the sinks have of the chunk already. An Append keeps what earlier executions have appended."""
+    committed: Committed = {}
+    for sink in sinks:
+        with typed(sink.name, sink.connection):
+            found = await ledger.entries(pools[sink.name], run, sink.name, chunk.index)
+        if sink.write_disposition == "Append":
+            if any(entry.content != content for entry in found.values()):
+                raise ReprocessRefused(
+                    f"sink {sink.name}: an earlier execution of run {run.run_key} has appended other rows for chunk {chunk.index}"
+                )
+        else:
+            found = {part: entry for part, entry in found.items() if entry.execution == run.execution}
+        committed[sink.name] = found
+    return committed
+
+
+async def _target(sink: Sink, schema: pa.Schema, pool: asyncpg.Pool, run: RunRef, *, direct: bool) -> tables.Target:
+    with typed(sink.name, sink.connection):
+        async with pool.acquire() as connection:
+            target = await tables.prepare(connection, sink, schema)
+            if sink.write_disposition != "Append" and not direct:
+                await publish.make_staging(connection, run, target)
+    return target
+
+
+def _outcome(sinks: tuple[Sink, ...], committed: Committed) -> ChunkOutcome:
+    resumes = [entry.resume for _, entry in sorted(committed[sinks[0].name].items())]
+    names = {sink.name for sink in sinks}
+    counts = total(count for resume in resumes for count in resume.counts)
+    return ChunkOutcome(
+        steps=tuple(count for count in counts if count.step not in names or count.rejected),
+        sinks=tuple(_sink_count(sink.name, committed[sink.name]) for sink in sinks),
+        rows_read=sum(resume.rows_read for resume in resumes),
+        bytes_read=sum(resume.bytes_read for resume in resumes),
+    )
+
+
+def _sink_count(sink: str, parts: Mapping[int, ledger.Entry]) -> SinkCount:
+    inserted = [entry.inserted for entry in parts.values() if entry.inserted is not None]
+    updated = [entry.updated for entry in parts.values() if entry.updated is not None]
+    return SinkCount(
+        sink=sink,
+        rows=sum(entry.rows for entry in parts.values()),
+        inserted=sum(inserted) if inserted else None,
+        updated=sum(updated) if updated else None,
+    )
+
+
+@dataclass(slots=True)
+class _Part:
+    """What a part has gathered so far."""
+
+    number: int
+    offset: int
+    line: int
+    pieces: list[Finished] = field(default_factory=list)
+    letters: list[pa.Table] = field(default_factory=list)
+    rows: int = 0
+    bytes: int = 0
+
+
+@dataclass(slots=True)
+class _Loading:
+    """Carries a chunk through its parts."""
+
+    spec: DataPipelineSpec
+    run: RunRef
+    chunk: Chunk
+    bench: Workbench
+    pools: Mapping[str, asyncpg.Pool]
+    committed: Committed
+    content: str
+    dead_letters: DeadLetters
+    progress: Report
+    asked_to_stop: AskedToStop
+    direct: bool
+    _reported: float = 0.0
+
+    async def all_parts(self) -> None:
+        """Go on after the last part that all sinks have."""
+        part = _Part(0, self.chunk.part.start, self.chunk.part.first_line)
+        while all(part.number in parts for parts in self.committed.values()):
+            resume = self._entry(part.number).resume
+            part = _Part(part.number + 1, resume.end, resume.line)
+        feed = Feed(lambda stack: self.bench.open(stack, part.offset), self.bench.work)
+        try:
+            while True:
+                part, last = await self._one_part(feed, part)
+                if last:
+                    return
+        finally:
+            await feed.close()
+
+    def _entry(self, part: int) -> ledger.Entry:
+        return next(parts[part] for parts in self.committed.values() if part in parts)
+
+    async def _one_part(self, feed: Feed[Finished], part: _Part) -> tuple[_Part, bool]:
+        writers = [
+            Writer(self.bench.encoders[sink].target, self.run, self.chunk.index, self.pools[sink], direct=self.direct)
+            for sink, parts in self.committed.items()
+            if part.number not in parts
+        ]
+        try:
+            for writer in writers:
+                await writer.begin()
+            if part.number == 0:
+                part.letters.extend(self.bench.reported_letters)
+            await self._filled(feed, part, writers)
+            last = not await feed.more()
+            for writer in writers:
+                await writer.sent()
+            await self._write_letters(part)
+            await in_thread(self.bench.unchanged)
+            await self._commit(part, writers, last=last)
+        finally:
+            for writer in writers:
+                await writer.abort()
+        return _Part(part.number + 1, part.offset, part.line), last
+
+    async def _filled(self, feed: Feed[Finished], part: _Part, writers: list[Writer]) -> None:
+        """Feed the writers until the part is full or the file ends."""
+        most_bytes = parse_bytes(self.spec.execution.chunk.max_bytes)
+        most_rows = self.spec.execution.chunk.max_rows
+        while True:
+            if self.asked_to_stop():
+                raise Stopped
+            piece = await feed.take()
+            if piece is None:
+                return
+            for writer in writers:
+                encoded = piece.encoded[writer.target.sink.name]
+                await writer.put(encoded.data, encoded.rows)
+            part.letters.extend(self.bench.with_lines(piece, part.line))
+            part.pieces.append(piece.without_data())
+            part.rows += piece.worked.rows
+            part.bytes += piece.end - part.offset
+            part.offset, part.line = piece.end, part.line + piece.lines
+            self._report(part)
+            if sum(table.num_rows for table in part.letters) > LETTERS_HELD:
+                await self._write_letters(part)
+            whole = self.direct or self.chunk.part.end is not None
+            if not whole and (part.bytes >= most_bytes or part.rows >= most_rows):
+                return
+
+    async def _write_letters(self, part: _Part) -> None:
+        """Before the load commits, so that no rejected row is lost; the key makes a repetition harmless."""
+        if part.letters:
+            await self.dead_letters.write(self.run, pa.concat_tables(part.letters))
+            part.letters.clear()
+
+    async def _commit(self, part: _Part, writers: list[Writer], *, last: bool) -> None:
+        counts = [count for piece in part.pieces for count in piece.counts]
+        if part.number == 0:
+            counts = [*self.bench.reported_counts, *counts]
+        resume = ledger.Resume(part.offset, part.line, part.rows, part.bytes, total(counts))
+        for parts in self.committed.values():
+            if part.number in parts and parts[part.number].resume.end != part.offset:
+                raise SourceChanged(f"{self.chunk.file}: part {part.number} ended elsewhere when it was read before")
+        for writer in writers:
+            name = writer.target.sink.name
+            entry = await writer.commit(part.number, self.content, resume, last=last)
+            if entry is None:  # another attempt was first, with the same rows
+                found = await ledger.entries(self.pools[name], self.run, name, self.chunk.index)
+                entry = found[part.number]
+            self.committed[name][part.number] = entry
+
+    def _report(self, part: _Part) -> None:
+        now = time.monotonic()
+        if now - self._reported < REPORT_SECONDS:
+            return
+        self._reported = now
+        before = [entry.resume for entry in next(iter(self.committed.values())).values()]
+        self.progress(
+            RunProgress(
+                rows_read=sum(resume.rows_read for resume in before) + part.rows,
+                rows_loaded=sum(encoded for piece in part.pieces for encoded in piece.loaded.values()),
+                rows_rejected=sum(count.rejected for piece in part.pieces for count in piece.counts),
+                bytes_read=sum(resume.bytes_read for resume in before) + part.bytes,
+                bytes_total=self.chunk.bytes,
+            )
+        )

@@ -1,0 +1,1 @@
+"""Loading into Postgres so that it happens once: fence, ledger, staging, publishing."""

@@ -1,0 +1,42 @@
+"""Processing a run key again when an earlier execution has appended rows: only if they are the rows it would append."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from tidemill_api.errors import ReprocessRefused
+from tidemill_api.names import content_hash
+from tidemill_api.v1alpha1 import DataPipelineSpec
+from tidemill_worker.engine.model import Chunk, Connections, Parameters, RunRef
+from tidemill_worker.engine.postgres.errors import typed
+
+
+def content_of(spec: DataPipelineSpec, parameters: Parameters, chunk: Chunk) -> str:
+    """Hash of all that decides which rows a chunk gives: the files, and the parts of the spec that say what is done."""
+    made_of = [spec.sources, spec.steps, spec.sinks, spec.parameters]
+    return content_hash([[[model.to_json() for model in part] for part in made_of], dict(parameters), asdict(chunk)])
+
+
+async def refuse_other_rows(
+    spec: DataPipelineSpec, parameters: Parameters, run: RunRef, chunks: tuple[Chunk, ...], connections: Connections
+) -> None:
+    """Raises ReprocessRefused if an Append sink holds rows of this run key that this plan doesn't give."""
+    planned = {chunk.index: content_of(spec, parameters, chunk) for chunk in chunks}
+    for sink in spec.sinks:
+        if sink.write_disposition != "Append":
+            continue
+        pool = await connections.postgres(sink.connection)
+        with typed(sink.name, sink.connection):
+            rows = await pool.fetch(
+                "SELECT DISTINCT chunk, content FROM tidemill.ledger WHERE uid = $1 AND run_key = $2 AND sink = $3 AND execution < $4",
+                run.uid,
+                run.run_key,
+                sink.name,
+                run.execution,
+            )
+        if any(planned.get(row["chunk"]) != row["content"] for row in rows):
+            raise ReprocessRefused(
+                f"sink {sink.name}: an earlier execution of run {run.run_key} has appended rows to {sink.postgres.table}, and the "
+                "files, the parameters or the pipeline have changed since: loading again would double or mix rows. "
+                "Remove that run's rows and start a run of its own"
+            )

@@ -1,0 +1,161 @@
+"""The table of a sink: made if it is missing, looked at, and matched with the rows' columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import asyncpg
+import pyarrow as pa
+
+from tidemill_api.errors import TableMismatch, TableMissing
+from tidemill_api.v1alpha1.datapipeline import Sink
+from tidemill_worker.engine.postgres.fence import Connection
+from tidemill_worker.engine.postgres.types import column_type, plain, written_as
+from tidemill_worker.engine.sandbox import literal, quoted
+
+ORDER = (("_tidemill_chunk", "integer"), ("_tidemill_seq", "bigint"))
+"""Columns of staging tables that say in which order the rows were read."""
+MAKING = "hashtextextended('tidemill making ' || $1, 0)"
+PUBLISHING = "hashtextextended('tidemill publishing ' || $1, 0)"
+
+
+@dataclass(frozen=True, slots=True)
+class TableColumn:
+    """A column of a table that is there."""
+
+    name: str
+    type: str
+    """As Postgres writes it, `numeric(10,2)`."""
+    base: str
+    """Its typname, `numeric`; of a domain or an enum its own name."""
+    required: bool
+    """NOT NULL, without a default, not generated."""
+    generated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A column of the rows, and how it is written."""
+
+    name: str
+    type: pa.DataType
+    """Arrow type that is encoded."""
+    staged: str
+    """Postgres type of the column when it is staged."""
+    cast: str | None
+    """Postgres type that it must be cast to on the way from staging to the table; None: it may go straight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A sink's table, matched with the rows."""
+
+    sink: Sink
+    fields: tuple[Field, ...]
+
+    @property
+    def name(self) -> str:
+        """The table, quoted."""
+        return quoted_table(self.sink.postgres.table)
+
+    @property
+    def straight(self) -> bool:
+        """Whether rows can be copied into the table itself."""
+        return self.sink.write_disposition == "Append" and not any(field.cast for field in self.fields)
+
+
+def quoted_table(table: str) -> str:
+    """`schema.table`, each quoted."""
+    schema, _, name = table.partition(".")
+    return f"{quoted(schema)}.{quoted(name)}"
+
+
+async def prepare(connection: Connection, sink: Sink, schema: pa.Schema) -> Target:
+    """Make the sink's table if it may be made, and match it. Raises TableMissing, TableMismatch, asyncpg.PostgresError."""
+    plains = {}
+    for field in schema:
+        kind = plain(field.type)
+        if kind is None:
+            raise TableMismatch(
+                f"sink {sink.name}: column {field.name} is of type {field.type}, which can't be written to Postgres: cast it (to_json(...), ::VARCHAR)"
+            )
+        if len(field.name.encode()) > 63 or not field.name:
+            raise TableMismatch(f"sink {sink.name}: column {field.name[:80]!r}: Postgres keeps names of 1 to 63 bytes; give it another one")
+        plains[field.name] = kind
+    missing = [column for column in sink.primary_key if column not in plains]
+    if missing:
+        raise TableMismatch(f"sink {sink.name}: primaryKey names {', '.join(missing)}, which the rows don't have")
+    columns = await columns_of(connection, sink.postgres.table)
+    if columns is None:
+        await _make(connection, sink, plains)
+        columns = await columns_of(connection, sink.postgres.table)
+    return Target(sink, await _matched(connection, sink, plains, columns or {}))
+
+
+async def columns_of(connection: Connection, table: str) -> dict[str, TableColumn] | None:
+    """A table's columns by name, or None if there is no such table."""
+    rows = await connection.fetch(
+        """
+        SELECT a.attname, format_type(a.atttypid, a.atttypmod) AS type, t.typname AS base,
+            a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AS required,
+            a.attgenerated <> '' OR a.attidentity = 'a' AS generated
+        FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+        WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+        """,
+        quoted_table(table),
+    )
+    if not rows:
+        return None
+    return {
+        row["attname"]: TableColumn(row["attname"], row["type"], row["base"], row["required"], row["generated"])
+        for row in rows
+    }
+
+
+async def _make(connection: Connection, sink: Sink, plains: dict[str, pa.DataType]) -> None:
+    table = sink.postgres.table
+    if sink.postgres.create_table == "Never":
+        raise TableMissing(f"sink {sink.name}: there is no table {table}, and createTable is Never")
+    columns = [f"{quoted(name)} {column_type(kind)}" for name, kind in plains.items()]
+    if sink.primary_key:
+        columns.append(f"PRIMARY KEY ({', '.join(quoted(name) for name in sink.primary_key)})")
+    async with connection.transaction():
+        # Chunks race to make it, and IF NOT EXISTS alone isn't safe against that.
+        await connection.execute(f"SELECT pg_advisory_xact_lock({MAKING.replace('$1', literal(table))})")
+        await connection.execute(f"CREATE TABLE IF NOT EXISTS {quoted_table(table)} ({', '.join(columns)})")
+
+
+async def _matched(
+    connection: Connection, sink: Sink, plains: dict[str, pa.DataType], columns: dict[str, TableColumn]
+) -> tuple[Field, ...]:
+    table = sink.postgres.table
+    unknown = [name for name in plains if name not in columns]
+    if unknown:
+        raise TableMismatch(f"sink {sink.name}: the rows have {', '.join(unknown)}, which {table} has not: add the column, or leave it out by a sql step")
+    generated = [name for name in plains if columns[name].generated]
+    if generated:
+        raise TableMismatch(f"sink {sink.name}: {table} makes {', '.join(generated)} itself: leave it out by a sql step")
+    needed = [column.name for column in columns.values() if column.required and column.name not in plains]
+    if needed:
+        raise TableMismatch(f"sink {sink.name}: {table} needs {', '.join(needed)}, which the rows don't have")
+    fields = []
+    for name, kind in plains.items():
+        column = columns[name]
+        written = written_as(kind, column.base)
+        if written is not None:
+            fields.append(Field(name, written, column_type(written), None))
+            continue
+        try:
+            await connection.prepare(f"SELECT NULL::{column_type(kind)}::{column.type}")
+        except (asyncpg.CannotCoerceError, asyncpg.UndefinedFunctionError):
+            raise TableMismatch(
+                f"sink {sink.name}: column {name} is {column_type(kind)} in the rows and {column.type} in {table}: cast it by a sql step"
+            ) from None
+        fields.append(Field(name, kind, column_type(kind), column.type))
+    return tuple(fields)
+
+
+def staging_columns(target: Target) -> str:
+    """Columns of a staging table, for CREATE TABLE."""
+    own = [f"{quoted(field.name)} {field.staged}" for field in target.fields]
+    return ", ".join([*own, *(f"{name} {kind}" for name, kind in ORDER)])

@@ -1,0 +1,110 @@
+"""A DuckDB of its own in which authors' SQL sees its inputs and nothing else: no file, network, setting or other table."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+
+MEMORY: Final = "512MB"
+_CONFIG: Final[dict[str, str | bool | int]] = {
+    "threads": 1,  # blocks are worked on in parallel, not within; so a block's answer is the same each time
+    "memory_limit": MEMORY,
+    "enable_external_access": False,
+    "autoload_known_extensions": False,
+    "autoinstall_known_extensions": False,
+    "allow_community_extensions": False,
+    "python_enable_replacements": False,
+}
+_FIRST: Final = "__tidemill_first"
+
+Values = Mapping[str, object]
+
+
+def quoted(name: str) -> str:
+    """An identifier for DuckDB or Postgres."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text for DuckDB or Postgres."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+class Sandbox:
+    """One connection, for one thread at a time."""
+
+    def __init__(self, parameters: Values) -> None:
+        self._connection = duckdb.connect(":memory:", config=dict(_CONFIG))
+        self._connection.execute("SET TimeZone = 'UTC'")
+        # The plan of a join must not depend on how many rows a block has: a row's matches keep one order then.
+        self._connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
+        self._connection.execute("SET lock_configuration = true")
+        self._parameters = parameters
+        self._whole: dict[str, pa.Table] = {}
+
+    def over(self, name: str, rows: pa.Table, query: str) -> pa.Table:
+        """The answer of a query over `rows`, which it knows as `name`. Raises duckdb.Error."""
+        self._forget(name)
+        self._connection.register(name, rows)
+        try:
+            return self._ask(query)
+        finally:
+            self._connection.unregister(name)
+
+    def joining(self, name: str, rows: pa.Table, whole: Mapping[str, pa.Table], query: str) -> pa.Table:
+        """The same with `rowid` for the rows of `name`, and with the tables `whole` beside them."""
+        self._forget(name)
+        for other, table in whole.items():
+            if self._whole.get(other) is not table:
+                self._forget(other)
+                self._connection.register(other, table)
+                self._whole[other] = table
+        self._connection.register(_FIRST, rows)
+        try:
+            self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {quoted(name)} AS FROM {_FIRST}")
+            return self._ask(query)
+        finally:
+            self._connection.execute(f"DROP TABLE IF EXISTS {quoted(name)}")
+            self._connection.unregister(_FIRST)
+
+    def close(self) -> None:
+        """Free it."""
+        self._connection.close()
+
+    def _ask(self, query: str) -> pa.Table:
+        statement = self._connection.extract_statements(query)[0]
+        values = {key: self._parameters[key] for key in statement.named_parameters}
+        return self._connection.sql(query, params=values or None).to_arrow_table()
+
+    def _forget(self, name: str) -> None:
+        if self._whole.pop(name, None) is not None:
+            self._connection.unregister(name)
+
+
+class Sandboxes:
+    """As many sandboxes as threads ask for at once; each is used again."""
+
+    def __init__(self, make: Callable[[], Sandbox]) -> None:
+        self._make = make
+        self._free: list[Sandbox] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def one(self) -> Iterator[Sandbox]:
+        """A sandbox for the body alone."""
+        with self._lock:
+            sandbox = self._free.pop() if self._free else None
+        sandbox = sandbox or self._make()
+        yield sandbox
+        with self._lock:  # after an error it is dropped: its state is not known
+            self._free.append(sandbox)
+
+    def close(self) -> None:
+        """Free them all."""
+        while self._free:
+            self._free.pop().close()

@@ -1,0 +1,223 @@
+"""One block through a stage: parsed, validated, transformed; with counts and dead letters. Pure but for the sandbox."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tidemill_api.contract import StepCount
+from tidemill_api.errors import BadRow, StepFailed
+from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec, Source
+from tidemill_worker.engine import letters as dead
+from tidemill_worker.engine.blocks import Block, BrokenRow, Piece
+from tidemill_worker.engine.dialect import Dialect, dialect_of
+from tidemill_worker.engine.letters import Letter, Origin
+from tidemill_worker.engine.model import Layout
+from tidemill_worker.engine.parse import Rows, parse, schema_of
+from tidemill_worker.engine.sandbox import Sandbox, quoted
+from tidemill_worker.engine.steps import Batch, Query, Validate
+
+Step = Validate | Query
+Whole = Mapping[str, pa.Table]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of a batch at one source or step."""
+
+    batch: Batch
+    count: StepCount | None = None
+    """None for a query: its rows may multiply."""
+    letters: pa.Table | None = None
+    """Lines are relative to the piece."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """What became of a piece."""
+
+    rows: int
+    counts: tuple[StepCount, ...]
+    letters: tuple[pa.Table, ...]
+    batches: Mapping[str, Batch] = field(default_factory=dict)
+    """By name of the source or step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How one source is read."""
+
+    source: Source
+    dialect: Dialect
+    encoding: str
+
+    def read(self, piece: Piece, layout: Layout, origin: Origin) -> Done:
+        """Parse a piece. Raises BadRow if the contract says Fail."""
+        name = self.source.name
+        if isinstance(piece, BrokenRow):
+            self._refuse(origin, piece.offset, piece.error)
+            letter = dead.of_broken_row(origin, piece, self.encoding)
+            return Done(Batch(schema_of(layout).empty_table()), StepCount(step=name, rows_in=1, rejected=1), letter)
+        parsed = parse(piece, layout, self.dialect)
+        found = None
+        if parsed.faults:
+            rows = Rows(piece, self.dialect)
+            faults = [Letter(row, fault.reason, fault.error) for row, fault in sorted(parsed.faults.items())]
+            self._refuse(origin, piece.offset + rows.begin(faults[0].row), faults[0].reason)
+            found = dead.of_rows(name, origin, rows, faults)
+        count = StepCount(step=name, rows_in=parsed.rows, rows_out=parsed.table.num_rows, rejected=len(parsed.faults))
+        return Done(Batch(parsed.table, parsed.origin), count, found)
+
+    def _refuse(self, origin: Origin, offset: int, why: str) -> None:
+        if self.source.contract.bad_values == "Fail":
+            raise BadRow(f"source {self.source.name}: the row at byte {offset} of {origin.file} is bad ({why}); badValues is Fail")
+
+
+def reader_of(spec: DataPipelineSpec, name: str) -> Reader:
+    """The reader of a source. Raises SpecError for a dialect that can't be read."""
+    place, source = next((i, s) for i, s in enumerate(spec.sources) if s.name == name)
+    csv = source.files.format.csv
+    return Reader(source, dialect_of(csv, f"spec.sources[{place}].files.format.csv"), csv.encoding)
+
+
+def steps_of(spec: DataPipelineSpec, names: Sequence[str]) -> tuple[Step, ...]:
+    """The named steps, in this order; names of sources are passed over."""
+    by_name: dict[str, Step] = {}
+    for place, step in enumerate(spec.steps):
+        at = f"spec.steps[{place}]"
+        if step.validate_ is not None:
+            by_name[step.name] = Validate(step.name, step.inputs[0], at, step.validate_.rules_, step.validate_.on_error)
+        elif step.sql is not None:
+            by_name[step.name] = Query(step.name, step.inputs, at, step.sql.query)
+    return tuple(by_name[name] for name in names if name in by_name)
+
+
+def first_input(step: Step) -> str:
+    """The input whose rows the step works on."""
+    return step.input if isinstance(step, Validate) else step.inputs[0]
+
+
+def apply(step: Step, batch: Batch, piece: Piece, origin: Origin, reader: Reader, whole: Whole, sandbox: Sandbox) -> Done:
+    """One step over one batch of a piece. Raises BadRow, StepFailed."""
+    match step:
+        case Validate():
+            return _validated(step, batch, piece, origin, reader, sandbox)
+        case Query():
+            return _queried(step, batch, piece, origin, reader, whole, sandbox)
+
+
+def _queried(step: Query, batch: Batch, piece: Piece, origin: Origin, reader: Reader, whole: Whole, sandbox: Sandbox) -> Done:
+    if isinstance(piece, BrokenRow):
+        return Done(step.run(sandbox, batch, whole))
+    try:
+        return Done(step.run(sandbox, batch, whole))
+    except duckdb.OutOfMemoryException as error:
+        raise StepFailed(f"step {step.name}: the query needs more memory than a step may have ({type(error).__name__})") from error
+    except duckdb.Error as error:
+        kind = type(error).__name__.removesuffix("Exception")  # DuckDB's own words may quote values
+        row = step.failing_row(sandbox, batch, whole)
+        where = "" if row is None else f" on the row at byte {_offset(batch, row, piece, reader)} of {origin.file}"
+        raise StepFailed(
+            f"step {step.name}: the query fails ({kind} error){where}; use TRY_CAST or TRY, or reject such rows in a validate step before it"
+        ) from error
+
+
+def _offset(batch: Batch, place: int, block: Block, reader: Reader) -> int:
+    """Where in the file the row stands that the batch's row at `place` came from."""
+    row = batch.rows_of_block(pa.array([place], pa.int64()))[0].as_py()
+    return block.offset + Rows(block, reader.dialect).begin(row)
+
+
+def _validated(step: Validate, batch: Batch, piece: Piece, origin: Origin, reader: Reader, sandbox: Sandbox) -> Done:
+    total = batch.table.num_rows
+    broken = step.broken(sandbox, batch.table)
+    if broken is None or isinstance(piece, BrokenRow):
+        return Done(batch, StepCount(step=step.name, rows_in=total, rows_out=total))
+    fails = pc.greater(pc.list_value_length(broken), 0)
+    places = pc.indices_nonzero(fails).cast(pa.int64())
+    good = batch.filtered(pc.invert(fails))
+    rows = Rows(piece, reader.dialect)
+    if step.on_error == "Fail":
+        row = batch.rows_of_block(places.slice(0, 1))[0].as_py()
+        rules = ", ".join(broken[places[0].as_py()].as_py())
+        raise BadRow(f"step {step.name}: the row at byte {piece.offset + rows.begin(row)} of {origin.file} breaks {rules}; onError is Fail")
+    if step.on_error == "Skip":
+        return Done(good, StepCount(step=step.name, rows_in=total, rows_out=good.table.num_rows, skipped=len(places)))
+    names = [list(rules) for rules in broken.take(places).to_pylist()]
+    found = rejected(step.name, batch, places, rows, origin, sandbox, [("RuleBroken", f"breaks {', '.join(n)}", n) for n in names])
+    return Done(good, StepCount(step=step.name, rows_in=total, rows_out=good.table.num_rows, rejected=len(places)), found)
+
+
+def rejected(
+    step: str,
+    batch: Batch,
+    places: pa.Int64Array,
+    rows: Rows,
+    origin: Origin,
+    sandbox: Sandbox,
+    why: Sequence[tuple[dead.Reason, str, list[str]]],
+) -> pa.Table:
+    """Letters for the rows of a batch at these places (ascending), each with its reason, error and rules."""
+    of_block = batch.rows_of_block(places).to_pylist()
+    parts, columns = [0] * len(of_block), [None] * len(of_block)
+    if batch.changed and batch.origin is not None:
+        all_rows = batch.origin.to_pylist()
+        parts = [place - bisect_left(all_rows, row) for place, row in zip(places.to_pylist(), of_block, strict=True)]
+        columns = as_json(batch.table.take(places), sandbox)
+    return dead.of_rows(
+        step,
+        origin,
+        rows,
+        [
+            Letter(row, reason, error, rules, part, shown)
+            for row, part, shown, (reason, error, rules) in zip(of_block, parts, columns, why, strict=True)
+        ],
+    )
+
+
+def as_json(rows: pa.Table, sandbox: Sandbox) -> list[str]:
+    """Each row as a JSON object."""
+    name = "__tidemill_rows"
+    answer = sandbox.over(name, rows, f"SELECT to_json({quoted(name)})::VARCHAR FROM {quoted(name)}")
+    return [str(text).replace("\\u0000", "\\ufffd") for text in answer.column(0).to_pylist()]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The steps that the rows of a driving source go through, ready to work."""
+
+    reader: Reader
+    steps: tuple[Step, ...]
+    whole: Whole
+
+    def check(self, layout: Layout, sandbox: Sandbox) -> dict[str, pa.Schema]:
+        """The columns after the source and each step, by name. Raises SQLError, SpecError."""
+        schemas = {self.reader.source.name: schema_of(layout)}
+        for step in self.steps:
+            before = schemas[first_input(step)]
+            match step:
+                case Validate():
+                    step.check(sandbox, before)
+                    schemas[step.name] = before
+                case Query():
+                    schemas[step.name] = step.check(sandbox, before, self.whole)
+        return schemas
+
+    def work(self, piece: Piece, layout: Layout, origin: Origin, sandbox: Sandbox) -> Worked:
+        """A piece through all steps. Raises BadRow, StepFailed."""
+        read = self.reader.read(piece, layout, origin)
+        done = {self.reader.source.name: read}
+        for step in self.steps:
+            batch = done[first_input(step)].batch
+            done[step.name] = apply(step, batch, piece, origin, self.reader, self.whole, sandbox)
+        return Worked(
+            rows=read.count.rows_in if read.count else 0,
+            counts=tuple(each.count for each in done.values() if each.count is not None),
+            letters=tuple(each.letters for each in done.values() if each.letters is not None),
+            batches={name: each.batch for name, each in done.items()},
+        )

@@ -1,0 +1,159 @@
+"""What a chunk's threads share: the stage made ready, its encoders, sandboxes and whole inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+import pyarrow as pa
+
+from tidemill_api.contract import StepCount
+from tidemill_api.v1alpha1 import DataPipelineSpec, parse_bytes
+from tidemill_check.parameters import bind_parameters
+from tidemill_check.stages import stages
+from tidemill_worker.engine import files
+from tidemill_worker.engine import letters as dead
+from tidemill_worker.engine.blocks import BrokenRow, Piece, pieces
+from tidemill_worker.engine.broadcast import Broadcasts, Node
+from tidemill_worker.engine.dialect import BLOCK
+from tidemill_worker.engine.feed import in_thread
+from tidemill_worker.engine.letters import Origin
+from tidemill_worker.engine.model import Chunk, Connections, Parameters, RunRef
+from tidemill_worker.engine.parse import Rows
+from tidemill_worker.engine.postgres.encode import Encoded, Encoder
+from tidemill_worker.engine.sandbox import Sandbox, Sandboxes
+from tidemill_worker.engine.stage import Stage, Worked, reader_of, rejected, steps_of
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A piece that has been worked on and encoded."""
+
+    end: int
+    lines: int
+    worked: Worked
+    encoded: Mapping[str, Encoded]
+    """By sink."""
+    refused: tuple[pa.Table, ...]
+    """Letters of rows that sinks couldn't take."""
+    counts: tuple[StepCount, ...]
+    """Of the source, the validate steps and the sinks."""
+
+    @property
+    def loaded(self) -> dict[str, int]:
+        """Rows for each sink."""
+        return {sink: encoded.rows for sink, encoded in self.encoded.items()}
+
+    def without_data(self) -> Finished:
+        """Only what is still to be counted."""
+        bare = {sink: replace(encoded, data=b"") for sink, encoded in self.encoded.items()}
+        return replace(self, worked=Worked(self.worked.rows, (), ()), encoded=bare, refused=())
+
+
+@dataclass(slots=True)
+class Workbench:
+    """Made once a chunk; `work` is called by several threads at once."""
+
+    chunk: Chunk
+    stage: Stage
+    inputs: Mapping[str, str]
+    """Sink -> the source or step that it loads."""
+    folder: Path
+    block: int
+    sandboxes: Sandboxes
+    schemas: Mapping[str, pa.Schema]
+    reported_counts: tuple[StepCount, ...]
+    """Of whole inputs that this chunk reports."""
+    reported_letters: tuple[pa.Table, ...]
+    encoders: dict[str, Encoder] = field(default_factory=dict)
+
+    @property
+    def _origin(self) -> Origin:
+        return Origin(self.chunk.source, self.chunk.index, self.chunk.file)
+
+    def open(self, stack: ExitStack, offset: int) -> Iterator[Piece]:
+        """The pieces from `offset` on. Blocks."""
+        part, source = self.chunk.part, self.stage.reader.source
+        read = stack.enter_context(files.opened(self.folder, part.file, source.files, offset, part.end))
+        return pieces(read, self.stage.reader.dialect, offset, self.block)
+
+    def unchanged(self) -> None:
+        """Raises SourceChanged if the file isn't what was planned."""
+        files.unchanged(self.folder, self.chunk.part.file)
+
+    def work(self, piece: Piece) -> Finished:
+        """A piece through the stage and the encoders. Raises BadRow, StepFailed."""
+        with self.sandboxes.one() as sandbox:
+            worked = self.stage.work(piece, self.chunk.part.layout, self._origin, sandbox)
+            encoded, refused, counts = {}, [], list(worked.counts)
+            for sink, encoder in self.encoders.items():
+                batch = worked.batches[self.inputs[sink]]
+                encoded[sink] = encoder.encode(batch, self.chunk.index, piece.offset)
+                bad = encoded[sink].refused
+                rows = encoded[sink].rows
+                counts.append(StepCount(step=sink, rows_in=rows + len(bad), rows_out=rows, rejected=len(bad)))
+                if bad and not isinstance(piece, BrokenRow):
+                    places = pa.array([place for place, _ in bad], pa.int64())
+                    rows_of = Rows(piece, self.stage.reader.dialect)
+                    refused.append(rejected(sink, batch, places, rows_of, self._origin, sandbox, [why for _, why in bad]))
+        return Finished(piece.end, piece.lines, worked, encoded, tuple(refused), tuple(counts))
+
+    def with_lines(self, piece: Finished, line: int) -> list[pa.Table]:
+        """The piece's letters with true lines; `line` is that of its first row."""
+        return [dead.shifted(table, line) for table in (*piece.worked.letters, *piece.refused)]
+
+    def close(self) -> None:
+        """Free the sandboxes."""
+        self.sandboxes.close()
+
+
+@cache
+def _broadcasts() -> Broadcasts:
+    """The worker's cache of whole inputs."""
+    return Broadcasts()
+
+
+async def workbench(
+    spec: DataPipelineSpec, parameters: Parameters, run: RunRef, chunk: Chunk, connections: Connections
+) -> Workbench:
+    """Make it, reading whole inputs if the worker doesn't hold them. Raises what `engine.load_chunk` raises of reading and SQL."""
+    values = bind_parameters(spec, parameters, run.run_time)
+    cut = stages(spec)[chunk.stage]
+    folders = {source.name: connections.folder(source.connection) for source in spec.sources}
+
+    def make() -> Workbench:
+        nodes = _broadcasts().nodes(spec, cut.broadcast, chunk, folders, lambda: Sandbox(values), values)
+        stage = Stage(reader_of(spec, chunk.source), steps_of(spec, cut.steps), {name: node.table for name, node in nodes.items()})
+        sandboxes = Sandboxes(lambda: Sandbox(values))
+        with sandboxes.one() as sandbox:
+            schemas = stage.check(chunk.part.layout, sandbox)
+        counts, letters = _reported(nodes, chunk)
+        return Workbench(
+            chunk=chunk,
+            stage=stage,
+            inputs={sink.name: sink.input for sink in spec.sinks if sink.name in cut.sinks},
+            folder=folders[chunk.source],
+            block=min(BLOCK, parse_bytes(spec.execution.chunk.max_bytes)),
+            sandboxes=sandboxes,
+            schemas=schemas,
+            reported_counts=counts,
+            reported_letters=letters,
+        )
+
+    return await in_thread(make)
+
+
+def _reported(nodes: Mapping[str, Node], chunk: Chunk) -> tuple[tuple[StepCount, ...], tuple[pa.Table, ...]]:
+    counts, letters = [], []
+    place = dead.SCHEMA.get_field_index("chunk")
+    for name in chunk.reports:
+        node = nodes.get(name)
+        if node is not None and node.count is not None:
+            counts.append(node.count)
+        if node is not None and node.letters is not None:
+            index = pa.repeat(pa.scalar(chunk.index, pa.int32()), node.letters.num_rows)
+            letters.append(node.letters.set_column(place, dead.SCHEMA.field(place), index))
+    return tuple(counts), tuple(letters)
