@@ -110,9 +110,18 @@ def test_a_pipeline_without_its_pool_gets_one_with_what_it_uses(tmp_path: Path) 
 
     (pool,) = laid(tmp_path, PIPELINE, settings=settings).pools
 
-    assert [each.name for each in pool.connections] == ["landing", METASTORE, "ware_house"]
-    assert (pool.metastore.connection, pool.concurrency.activities) == (METASTORE, 2)
-    assert pool.postgres == (Embedded(METASTORE, ("public",)), Embedded("ware_house", ("mart",)))
+    assert [each.name for each in pool.connections] == ["landing", "ware_house"]
+    assert (pool.metastore.connection, pool.concurrency.activities) == ("ware_house", 2)
+    assert pool.postgres == (Embedded("ware_house", ("mart",)),)
+
+
+def test_what_tidemill_keeps_for_itself_stays_here_if_the_rows_go_elsewhere(tmp_path: Path) -> None:
+    settings = "connections: {landing: {files: .}, ware_house: {postgres: {dsn: x}}}"
+
+    (pool,) = laid(tmp_path, PIPELINE, settings=settings).pools
+
+    assert pool.metastore.connection == METASTORE
+    assert pool.postgres == (External("ware_house", "x"), Embedded(METASTORE, ("public",)))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from tidemill_cli.manifests import Manifest
 INSTALLATION: Final = "dev"
 DSN_KEY: Final = "dsn"
 METASTORE: Final = "tidemill-metastore"
-"""Connection of a default pool in which runs and dead letters are kept."""
+"""Connection of a default pool for runs and dead letters, where all rows go to databases that run elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,37 +207,36 @@ class _Draft:
         )
 
     def default(self, key: tuple[str, str], users: Sequence[Manifest[DataPipeline]]) -> Pool:
-        """A pool for pipelines that name one which isn't among the manifests: just the connections they use."""
+        """A pool for pipelines that name one which isn't among the manifests: just the connections they use.
+
+        Runs and dead letters are kept beside the rows, unless these are in databases that run elsewhere.
+        """
         targets = self.beside.settings.connections
-        files: dict[str, Connection] = {}
-        schemas: dict[str, dict[str, None]] = {METASTORE: {}}
-        for pipeline in (user.object for user in users):
-            for index, source in enumerate(pipeline.spec.sources):
-                field_name = f"spec.sources[{index}].connection"
-                files[source.connection] = self._files(
-                    source.connection, None, targets.get(source.connection), field_name
-                )
-            for sink in pipeline.spec.sinks:
-                schemas.setdefault(sink.connection, {})[sink.postgres.table.partition(".")[0]] = None
+        files = self._read_from(users)
+        schemas = _written_to(users)
         for name in files.keys() & schemas.keys():
             self.problems.append(f"{_shown(self.manifest)}: connection {name} can't be both a source's and a sink's")
-        postgres = [
-            self._server(name, tuple(found) or ("public",), targets.get(name), f"connection {name}")
-            for name, found in schemas.items()
-        ]
-        declared = [
-            self._postgres(
-                name, PostgresConnection(dsn=_secret(name), schemas=tuple(found) or ("public",), access="Write")
-            )
-            for name, found in schemas.items()
-        ]
+        metastore = next((name for name in schemas if name not in targets), METASTORE)
+        schemas.setdefault(metastore, ("public",))
         return Pool(
             *key,
             self.beside.settings.pool.concurrency,
-            (*files.values(), *declared),
-            Metastore(connection=METASTORE),
-            tuple(postgres),
+            (*files.values(), *(_written(name, found) for name, found in schemas.items())),
+            Metastore(connection=metastore),
+            tuple(
+                self._server(name, found, targets.get(name), f"connection {name}") for name, found in schemas.items()
+            ),
         )
+
+    def _read_from(self, users: Sequence[Manifest[DataPipeline]]) -> dict[str, Connection]:
+        targets = self.beside.settings.connections
+        return {
+            source.connection: self._files(
+                source.connection, None, targets.get(source.connection), f"spec.sources[{index}].connection"
+            )
+            for user in users
+            for index, source in enumerate(user.object.spec.sources)
+        }
 
     def _postgres(self, name: str, connection: PostgresConnection) -> Connection:
         return Connection(name=name, postgres=connection.model_copy(update={"dsn": _secret(name)}))
@@ -278,6 +277,18 @@ class _Draft:
             f"{_shown(self.manifest)}: {field_name}: {name}: {what} "
             f"({_shown(self.beside.folder / FILE_NAME)}, connections.{name})"
         )
+
+
+def _written_to(users: Sequence[Manifest[DataPipeline]]) -> dict[str, tuple[str, ...]]:
+    """The connections of sinks, each with the schemas of its tables."""
+    found: dict[str, dict[str, None]] = {}
+    for sink in (sink for user in users for sink in user.object.spec.sinks):
+        found.setdefault(sink.connection, {})[sink.postgres.table.partition(".")[0]] = None
+    return {name: tuple(schemas) for name, schemas in found.items()}
+
+
+def _written(name: str, schemas: tuple[str, ...]) -> Connection:
+    return Connection(name=name, postgres=PostgresConnection(dsn=_secret(name), schemas=schemas, access="Write"))
 
 
 def _secret(connection: str) -> SecretValue:
