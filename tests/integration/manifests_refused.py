@@ -148,6 +148,10 @@ RULES: Final = (
         "spec.connections[0]", "a connection is exactly one of: files, postgres",
     ),
     Refused(
+        "p" * 64, "pool", {},
+        "metadata.name", "a pool's name labels its pods and so has at most 63 characters",
+    ),
+    Refused(
         "our-schema-listed", "pool", {"spec.connections[1].postgres.schemas[1]": "tidemill"},
         "spec.connections[1].postgres.schemas", "schemas can't list tidemill",
     ),
@@ -190,6 +194,10 @@ CLASSICS: Final = (
     Refused(
         "enum-in-lower-case", "pipeline", {"spec.sinks[0].writeDisposition": "merge"},
         "spec.sinks[0].writeDisposition", 'supported values: "Append", "Merge", "Replace"', "Append, Merge, Replace",
+    ),
+    Refused(
+        "delimiter-beyond-ascii", "pipeline", {"spec.sources[0].files.format.csv.delimiter": "¦"},
+        "spec.sources[0].files.format.csv.delimiter", "should match", "form",
     ),
     Refused(
         "duration-without-unit", "pipeline", {"spec.execution.timeout": "90"},

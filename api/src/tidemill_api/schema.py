@@ -81,7 +81,7 @@ def root(kind: type[Resource], for_people: bool = False) -> Schema:
         "description": schema["description"],
         "required": ["spec"],
         "properties": {name: {"type": "string", "description": text} for name, text in _ROOT_TEXTS.items()}
-        | {"metadata": {"type": "object"}},
+        | {"metadata": _metadata(kind)},
     }
     place = _Place(for_people=for_people)
     lowered["properties"]["spec"] = _lower(fields["spec"], definitions, place.field("spec"))
@@ -90,6 +90,12 @@ def root(kind: type[Resource], for_people: bool = False) -> Schema:
     if others := set(fields) - set(lowered["properties"]):
         raise UnknownConstructError("", f"a kind has apiVersion, kind, metadata, spec and status, and not {others}")
     return lowered | _rules(schema)
+
+
+def _metadata(kind: type[Resource]) -> Schema:
+    """The API server knows metadata by itself; a rule's field must stand in the schema all the same."""
+    named = any(rule.field == ".metadata.name" for rule in kind.rules)
+    return {"type": "object"} | ({"properties": {"name": {"type": "string"}}} if named else {})
 
 
 def crd(kind: type[Resource]) -> Schema:

@@ -22,10 +22,10 @@ class CSV(Model):
 
     header: bool = True
     """The first line holds the columns' names. If false, `columns` gives them in order."""
-    delimiter: Annotated[str, Field(min_length=1, max_length=1, pattern=r"^[^\"\r\n\x00]$")] = ","
-    """One character between values."""
-    quote: Annotated[str, Field(min_length=1, max_length=1, pattern=r"^[^\r\n\x00]$")] = '"'
-    """The character around values that hold delimiters; doubled inside."""
+    delimiter: Annotated[str, Field(pattern=r"^[\x01-\x09\x0b\x0c\x0e-!#-\x7f]$", max_length=1)] = ","
+    """One ASCII character between values."""
+    quote: Annotated[str, Field(pattern=r"^[\x01-\x09\x0b\x0c\x0e-\x7f]$", max_length=1)] = '"'
+    """The ASCII character around values that hold delimiters; doubled inside."""
     null_values: Annotated[tuple[Annotated[str, Field(max_length=64)], ...], Field(max_length=32)] = ("",)
     """Texts that mean a missing value; only the empty text if not given."""
     quoted_newlines: bool = True

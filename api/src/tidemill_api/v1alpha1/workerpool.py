@@ -195,5 +195,15 @@ class WorkerPool(Resource):
     kind: Literal["WorkerPool"] = "WorkerPool"
     spec: WorkerPoolSpec
     """The workers and all that their pipelines can reach."""
+
+    rules = (
+        Rule(
+            cel="size(self.metadata.name) <= 63",
+            message="a pool's name labels its pods and so has at most 63 characters",
+            holds=lambda s: len(s.metadata.name) <= 63,
+            field=".metadata.name",
+        ),
+    )
+
     status: WorkerPoolStatus | None = None
     """What the operator saw."""
