@@ -65,7 +65,7 @@ class OperatorProcess:
 def start_operator(
     folder: Path, kubeconfig: Path, installation: str, *arguments: str, temporal: str = "", ready: bool = True
 ) -> OperatorProcess:
-    """Start an operator that logs into `folder`, and wait until it is ready; `temporal` is its own Temporal's address."""
+    """Start an operator that logs into `folder`, and wait until it is ready; `temporal` is its Temporal's address."""
     folder.mkdir(parents=True, exist_ok=True)
     port = ports.free()
     log = folder / f"operator-{port}.log"
@@ -84,7 +84,7 @@ def start_operator(
     operator = OperatorProcess(process, port, log)
     if ready:
         try:
-            until(lambda: operator.get("/readyz")[0] == 200 or process.poll() is not None, "the operator is ready")
+            until(lambda: operator.get("/readyz")[0] == 200 or process.poll() is not None, "the operator is ready", 60)
         except BaseException:
             operator.kill()
             raise

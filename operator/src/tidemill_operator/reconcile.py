@@ -153,6 +153,7 @@ class Reconcile:
             self._failing.discard(key)
             return "changed" if done.outcomes or done.wrote_status else "unchanged"
         if failed.result == "Conflict":
+            log.debug("%s: conflict at %s: %s", key, type(failed.action).__name__, failed.message)
             self._count_error(key, "Conflict")
         else:
             self._fail(key, failed.result, f"{type(failed.action).__name__}: {failed.message}")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -115,7 +116,9 @@ class TemporalClient:
             schedule=messages.schedule(wish, paused, note),
             memo=messages.schedule_memo(wish),
             identity=_IDENTITY,
-            request_id=content_hash([wish.memo.uid, wish.hash()]),
+            # A new one each time: the server answers one that it knows with success, even if the Schedule that it made
+            # then was deleted since.
+            request_id=str(uuid.uuid4()),
         )
         await self._call("create_schedule", lambda to: to.create_schedule(request, timeout=self._timeout))
         return await self._made(wish.id, lambda _: True)
