@@ -62,6 +62,8 @@ def _checked_expression(expression: str, parameters: frozenset[str]) -> tuple[Pr
     text = f"SELECT (\n{expression}\n)"  # on lines of its own: a comment at the end ends there
     try:
         node = parser().select(text)
+        if expression.count(")"):
+            parser().select(f"SELECT\n{expression}")  # its parentheses must match by themselves
     except ParseError as error:
         if error.place is None and "SELECT" in str(error):
             return (_problem("", "the expression is not one condition over a row"),)

@@ -85,6 +85,7 @@ _OPERATORS: Final = {
         "OPERATOR_UNPACK",
     ),
 }
+_SCHEMAS: Final = {"main", "system", "memory", "temp", "pg_catalog", "information_schema"}
 _MAY_MEAN_OUTER_ROWS: Final = (
     "is an aggregate in a subquery of the SELECT list, where DuckDB may take it for one over the first input: "
     "write it in a WITH clause before the query"
@@ -176,9 +177,12 @@ class Expressions:
     def _function(self, node: Tree, place: Place) -> None:
         name = str(node["function_name"])
         arguments = list(node.get("arguments", ()))
-        if node.get("schema") or node.get("catalog"):
+        before = [str(node[part]) for part in ("catalog", "schema") if node.get(part)]
+        if before and before[0].lower() in _SCHEMAS:
             self.refuse(node, f"{name} is called by a schema: write its name alone")
             return
+        if before:  # a.upper(), which DuckDB takes for upper(a)
+            arguments.insert(0, {"expression": {**node, "class": "COLUMN_REF", "column_names": before}})
         if is_aggregate(name):
             self._aggregate(node, name, place)
         else:
@@ -189,7 +193,9 @@ class Expressions:
                 self.refuse(node, f"{name} {why}")
             if node.get("order_bys", {}).get("orders") or node.get("filter") or node.get("distinct"):
                 self.refuse(node, f"{name} is no aggregate: DISTINCT, ORDER BY and FILTER have no meaning here")
-        self.all([argument["expression"] for argument in arguments], place)
+        for argument in arguments[: bool(before)]:
+            self._column(argument["expression"])
+        self.all([argument["expression"] for argument in arguments[bool(before) :]], place)
         self.check(node.get("filter"), place)
         self.all([order.get("expression") for order in node.get("order_bys", {}).get("orders", ())], place)
 

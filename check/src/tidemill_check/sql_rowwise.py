@@ -49,7 +49,7 @@ _FROM_FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "EMPTY": frozenset(),
 }
 _DRIVING_JOINS: Final = {"INNER", "LEFT", "SEMI", "ANTI"}
-_BROADCAST_JOINS: Final = _DRIVING_JOINS | {"RIGHT", "OUTER"}
+_BROADCAST_JOINS: Final = _DRIVING_JOINS | {"RIGHT", "FULL"}
 _JOIN_FORMS: Final = {"REGULAR", "NATURAL", "CROSS"}
 _ROW_WISE: Final = "a query must be row-wise in its first input"
 _ORDERED: Final = "with ties its answer depends on the order of rows"
@@ -265,16 +265,12 @@ class _Walk:
 
     def _join(self, node: Tree, allowed: set[str]) -> None:
         form, kind = node.get("ref_type", "REGULAR"), node.get("join_type", "INNER")
-        if form not in _JOIN_FORMS:
-            self.refuse(
-                node,
-                f"a {form} join pairs rows by their order: {_ORDERED}"
-                if form in ("ASOF", "POSITIONAL")
-                else f"a {form} join is not known to be row-wise",
-            )
+        if form in {"ASOF", "POSITIONAL"}:
+            self.refuse(node, f"{form} pairs rows by their order: {_ORDERED}")
+        elif form not in _JOIN_FORMS:
+            self.refuse(node, f"a join of the kind {form} is not known to be row-wise")
         if kind not in allowed:
-            word = {"OUTER": "FULL"}.get(kind, kind)
-            self.refuse(node, f"a {word} join needs all rows of both sides: {_ROW_WISE}; use LEFT or INNER JOIN")
+            self.refuse(node, f"a {kind} join needs all rows of both sides: {_ROW_WISE}; use LEFT or INNER JOIN")
 
     def _known(self, node: Tree) -> bool:
         kind = str(node.get("type"))
