@@ -16,12 +16,14 @@ from tidemill_operator.health import Beats, HealthServer
 from tidemill_operator.leader import Election
 from tidemill_operator.metrics import Metrics
 from tidemill_operator.notice import OUR_KINDS
+from tidemill_operator.own_temporal import follow_files
 from tidemill_operator.queue import Queue
 from tidemill_operator.reconcile import Reconcile, Reconciler
 from tidemill_operator.resync import Resync, Verify, orphans
 from tidemill_operator.settings import OperatorSettings
 from tidemill_operator.store import MemoryStore
 from tidemill_operator.sweep import Sweep
+from tidemill_operator.views import TemporalTarget
 
 log: Final = logging.getLogger(__name__)
 
@@ -138,7 +140,8 @@ class Program:
                 group.create_task(self._queue.serve(self._reconcile.handle, self._settings.concurrency))
                 group.create_task(self._sweep.run(self._beat_of_sweep))
                 group.create_task(self._verify.run())
-                group.create_task(self._look_for_orphans())
+                group.create_task(self._look_around())
+                group.create_task(follow_files(self._settings, self._set_own))
                 group.create_task(self._events.post())
         finally:
             self._beats.forget("sweep")
@@ -155,11 +158,15 @@ class Program:
             with contextlib.suppress(TidemillError):  # its own reconcile says what is wrong
                 await self._temporals.get(connection)
 
-    async def _look_for_orphans(self) -> None:
+    async def _look_around(self) -> None:
+        """Once a resync: what no event tells, which is renewed Secrets of connections and what was left in Temporal."""
         while True:
-            for key in orphans(self._store, self._in_scope):
+            for key in (*orphans(self._store, self._in_scope), *self._store.keys("TemporalConnection")):
                 self._queue.add(key)
             await asyncio.sleep(self._settings.intervals.resync)
+
+    def _set_own(self, target: TemporalTarget) -> None:
+        self._temporals.set(None, target)
 
     def _in_scope(self, namespace: str) -> bool:
         return not self._settings.namespaces or namespace in self._settings.namespaces
