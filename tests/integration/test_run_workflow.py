@@ -94,7 +94,9 @@ async def test_never_more_chunks_at_once_than_parallelism(time_skipping: Workflo
         running.remove(task.chunk)
         return Counts(chunks=1)
 
-    script = Script(limits=LIMITS.model_copy(update={"parallelism": 3}), planned=Planned(chunks=12, bytes=1), chunk=chunk)
+    script = Script(
+        limits=LIMITS.model_copy(update={"parallelism": 3}), planned=Planned(chunks=12, bytes=1), chunk=chunk
+    )
     async with performed(time_skipping, script) as stage:
         await (await stage.start()).result()
 

@@ -115,7 +115,9 @@ def test_a_connection_string_that_is_none(pool: Pool, dsn: str) -> None:
 
 @pytest.mark.parametrize("options", [["--grace", "-1"], ["--health-address", "here"], ["--nothing"]])
 def test_wrong_usage(options: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-m", "tidemill_worker", *options], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "tidemill_worker", *options], capture_output=True, text=True, check=False
+    )
 
     assert done.returncode == 2
     assert options[0] in done.stderr

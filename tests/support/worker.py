@@ -202,9 +202,7 @@ async def runs_on(pool: Pool) -> AsyncIterator[Runs]:
 
 
 @pytest.fixture
-def pool(
-    tmp_path: Path, database: Database, installation_id: str, temporal_server: TemporalServer
-) -> Iterator[Pool]:
+def pool(tmp_path: Path, database: Database, installation_id: str, temporal_server: TemporalServer) -> Iterator[Pool]:
     """A pool whose workers end with the test."""
     made = Pool(tmp_path, database, installation_id, temporal_server)
     made.landing.mkdir()

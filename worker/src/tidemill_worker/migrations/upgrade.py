@@ -86,11 +86,11 @@ async def _version_within(connection: Connection) -> str | None:
 
 def _script(version: str | None) -> str:
     """SQL from `version` to the newest, as alembic writes it."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it has much to say while it is imported
     from alembic.config import Config
     from alembic.runtime.environment import EnvironmentContext
     from alembic.script import ScriptDirectory
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
