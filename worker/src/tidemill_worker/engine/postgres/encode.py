@@ -81,7 +81,8 @@ def encoded(rows: pa.RecordBatch) -> bytes:
     """A record batch as COPY data without header and trailer."""
     encoder = pgpq.ArrowToPostgresBinaryEncoder(rows.schema)
     encoder.write_header()
-    return encoder.write_batch(rows) if rows.num_rows else b""
+    begin, end = encoder.write_batch(rows), encoder.finish()  # it holds a short end back
+    return begin + end.removesuffix(TRAILER) if begin else end.removesuffix(TRAILER)
 
 
 def _fits(array: pa.Array, index: int, kind: pa.DataType) -> bool:

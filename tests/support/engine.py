@@ -1,0 +1,164 @@
+"""The engine by itself on a real Postgres: folders and a database as connections, dead letters in a list."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pyarrow as pa
+
+from tidemill_api.contract import SinkCount, StepCount
+from tidemill_api.v1alpha1 import DataPipelineSpec
+from tidemill_worker import engine
+from tidemill_worker.engine import Chunk, ChunkOutcome, RunRef
+from tidemill_worker.migrations.upgrade import ensure
+
+RUN = RunRef("uid-1", "2026-01-01T00:00:00Z", 1, "travel", "flights", datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@dataclass
+class Letters:
+    """Dead letters in memory, by the key of the metastore."""
+
+    rows: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
+
+    async def write(self, run: RunRef, letters: pa.Table) -> None:
+        """Keep what isn't there yet."""
+        for row in letters.to_pylist():
+            key = (run.uid, run.run_key, run.execution, *(row[name] for name in ("step", "source", "chunk", "position", "part")))
+            self.rows.setdefault(key, row)
+
+    def all(self) -> list[dict[str, Any]]:
+        """In the order of chunk and position."""
+        return sorted(self.rows.values(), key=lambda row: (row["step"], row["chunk"], row["position"], row["part"]))
+
+
+@dataclass
+class World:
+    """A folder, a database, and one pipeline's runs."""
+
+    root: Path
+    pool: asyncpg.Pool
+    letters: Letters = field(default_factory=Letters)
+
+    def folder(self, name: str) -> Path:
+        """Every files connection is the same folder."""
+        del name
+        return self.root
+
+    async def postgres(self, name: str) -> asyncpg.Pool:
+        """Every postgres connection is the same database."""
+        del name
+        return self.pool
+
+    def write(self, name: str, content: str | bytes) -> Path:
+        """A file of the folder."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    async def fetch(self, sql: str) -> list[tuple[Any, ...]]:
+        """Rows of a query."""
+        return [tuple(row) for row in await self.pool.fetch(sql)]
+
+    async def plan(self, spec: DataPipelineSpec, run: RunRef = RUN, parameters: Mapping[str, Any] | None = None) -> tuple[Chunk, ...]:
+        """Claim and plan; the chunks go through JSON, as they do in the metastore."""
+        await engine.claim(spec, run, self)
+        chunks = await engine.plan(spec, parameters or {}, run, self)
+        return tuple(Chunk.from_json(chunk.to_json()) for chunk in chunks)
+
+    async def load(
+        self,
+        spec: DataPipelineSpec,
+        chunk: Chunk,
+        chunks: Sequence[Chunk],
+        run: RunRef = RUN,
+        parameters: Mapping[str, Any] | None = None,
+        asked_to_stop: Callable[[], bool] = lambda: False,
+    ) -> ChunkOutcome:
+        """Load one chunk."""
+        return await engine.load_chunk(
+            spec, parameters or {}, run, chunk, len(chunks), self, self.letters, lambda _progress: None, asked_to_stop
+        )
+
+    async def run(
+        self, spec: DataPipelineSpec, run: RunRef = RUN, parameters: Mapping[str, Any] | None = None
+    ) -> Result:
+        """A whole run: chunks two at a time."""
+        chunks = await self.plan(spec, run, parameters)
+        bound = asyncio.Semaphore(2)
+
+        async def one(chunk: Chunk) -> ChunkOutcome:
+            async with bound:
+                return await self.load(spec, chunk, chunks, run, parameters)
+
+        outcomes = await asyncio.gather(*(one(chunk) for chunk in chunks))
+        published = [await engine.publish(spec, run, sink, chunks, self) for sink in engine.to_publish(spec, chunks)]
+        await engine.clean(spec, run, self)
+        return result(outcomes, published)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Counts of a run by the names of steps and sinks."""
+
+    steps: dict[str, tuple[int, int, int, int]]
+    """in, out, rejected, skipped."""
+    sinks: dict[str, SinkCount]
+    chunks: int
+
+
+def result(outcomes: Sequence[ChunkOutcome], published: Sequence[SinkCount] = ()) -> Result:
+    """Add the chunks up, as the metastore does."""
+    steps: dict[str, tuple[int, int, int, int]] = {}
+    for count in (count for outcome in outcomes for count in outcome.steps):
+        before = steps.get(count.step, (0, 0, 0, 0))
+        now = (count.rows_in, count.rows_out, count.rejected, count.skipped)
+        steps[count.step] = tuple(a + b for a, b in zip(before, now, strict=True))  # type: ignore[assignment]  # four of four
+    sinks: dict[str, SinkCount] = {}
+    for sink in (sink for outcome in outcomes for sink in outcome.sinks):
+        rows = sink.rows + (sinks[sink.sink].rows if sink.sink in sinks else 0)
+        sinks[sink.sink] = SinkCount(sink=sink.sink, rows=rows, inserted=sink.inserted, updated=sink.updated)
+    sinks |= {sink.sink: sink for sink in published}
+    for step, (rows_in, rows_out, rejected, skipped) in steps.items():
+        assert rows_in == rows_out + rejected + skipped, step
+    return Result(steps, sinks, len(outcomes))
+
+
+def execution(number: int, run: RunRef = RUN) -> RunRef:
+    """Another execution of the same key."""
+    return replace(run, execution=number)
+
+
+async def database_pool(dsn: str) -> asyncpg.Pool:
+    """A pool on a migrated database."""
+    pool = await asyncpg.create_pool(dsn, min_size=0, max_size=20, server_settings={"timezone": "UTC"})
+    await ensure("warehouse", pool)
+    return pool
+
+
+def spec_of(**parts: Any) -> DataPipelineSpec:
+    """A spec with one CSV source `raw` (`*.csv`) and one Append sink `out` into public.out, changed by `parts`."""
+    source = {"name": "raw", "connection": "landing", "files": {"path": "*.csv", "format": {"csv": {}}}}
+    sink = {
+        "name": "out",
+        "input": "raw",
+        "connection": "warehouse",
+        "postgres": {"table": "public.out"},
+        "writeDisposition": "Append",
+    }
+    spec: dict[str, Any] = {
+        "workerPoolRef": {"name": "etl"},
+        "sources": [source | parts.pop("source", {})],
+        "sinks": [sink | parts.pop("sink", {})],
+    }
+    return DataPipelineSpec.model_validate(spec | parts)
+
+
+__all__ = ["RUN", "Letters", "Result", "StepCount", "World", "database_pool", "execution", "result", "spec_of"]
