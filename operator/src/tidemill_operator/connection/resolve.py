@@ -5,15 +5,24 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
 
 from tidemill_api.conditions import INVALID_SPEC, WAITING_FOR_CONNECTION, WAITING_FOR_SECRET
 from tidemill_api.v1alpha1 import TemporalConnectionSpec
-from tidemill_operator.clients import Kubernetes, Object, Store
+from tidemill_operator.clients import Object, Store
 from tidemill_operator.reading import read_spec
 from tidemill_operator.views import ConnectionPendingError, TemporalTarget
 
 
-def resolver(kubernetes: Kubernetes, store: Store) -> Callable[[tuple[str, str]], Awaitable[TemporalTarget]]:
+class Reader(Protocol):
+    """All of the API server that is needed here."""
+
+    async def get(self, kind: str, namespace: str, name: str) -> Object | None:
+        """The object as it is now, or None."""
+        ...
+
+
+def resolver(kubernetes: Reader, store: Store) -> Callable[[tuple[str, str]], Awaitable[TemporalTarget]]:
     """Where a TemporalConnection (namespace, name) leads; raises ConnectionPendingError while it leads nowhere."""
 
     async def resolve(connection: tuple[str, str]) -> TemporalTarget:
@@ -28,7 +37,7 @@ def resolver(kubernetes: Kubernetes, store: Store) -> Callable[[tuple[str, str]]
     return resolve
 
 
-async def resolve_manifest(manifest: Object, kubernetes: Kubernetes) -> TemporalTarget:
+async def resolve_manifest(manifest: Object, kubernetes: Reader) -> TemporalTarget:
     """As `resolver`, of a TemporalConnection at hand. Its Secrets are read anew."""
     spec = read_spec(TemporalConnectionSpec, manifest)
     if isinstance(spec, tuple):
@@ -58,7 +67,7 @@ async def resolve_manifest(manifest: Object, kubernetes: Kubernetes) -> Temporal
     )
 
 
-async def _secret(kubernetes: Kubernetes, namespace: str, name: str, field: str) -> dict[str, bytes]:
+async def _secret(kubernetes: Reader, namespace: str, name: str, field: str) -> dict[str, bytes]:
     secret = await kubernetes.get("Secret", namespace, name)
     if secret is None:
         raise ConnectionPendingError(WAITING_FOR_SECRET, f"{field}: the Secret {name} isn't in this namespace (yet)")
