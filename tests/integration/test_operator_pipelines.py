@@ -17,6 +17,7 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
+from tests.support.manifests import DELETE, changed
 from tests.support.operator_world import Manifest, World, pipeline, pool
 from tests.support.waiting import until_async
 from tests.unit.manifests_semantic import BY_ITSELF, POOL, Wrong, good_pipeline, pipeline_of, pool_of
@@ -237,7 +238,7 @@ async def test_deletion_removes_the_schedule(world: World, temporal: Client) -> 
 
 async def test_wrong_manifests_get_their_verdicts(world: World) -> None:
     """All that are wrong by themselves, on one pool; what isn't as the table says is listed."""
-    world.apply(pool_of(BY_ITSELF[0]), *(pipeline_of(wrong) for wrong in BY_ITSELF))
+    world.apply(_on_our_temporal(BY_ITSELF[0]), *(pipeline_of(wrong) for wrong in BY_ITSELF))
     world.until(lambda: {"judged": True} if len(_judged(world)) == len(BY_ITSELF) else {}, "all have a verdict")
     judged = _judged(world)
     assert [problem for wrong in BY_ITSELF for problem in _differs(wrong, judged[wrong.name])] == []
@@ -245,9 +246,14 @@ async def test_wrong_manifests_get_their_verdicts(world: World) -> None:
 
 @pytest.mark.parametrize("wrong", POOL, ids=str)
 async def test_a_pipeline_that_its_pool_refuses(world: World, wrong: Wrong) -> None:
-    world.apply(pool_of(wrong), pipeline_of(wrong))
+    world.apply(_on_our_temporal(wrong), pipeline_of(wrong))
     world.wait("DataPipeline", wrong.name, "False", wrong.reason)
     assert _differs(wrong, _judged(world)[wrong.name]) == []
+
+
+def _on_our_temporal(wrong: Wrong) -> Manifest:
+    """The case's pool, with the operator's own Temporal."""
+    return changed(pool_of(wrong), {"spec.temporal": DELETE})
 
 
 def _judged(world: World) -> dict[str, dict[str, Manifest]]:
@@ -275,7 +281,7 @@ def _differs(wrong: Wrong, seen: dict[str, Manifest]) -> list[str]:
 
 async def test_a_verdict_is_not_retried_and_is_lifted_when_mended(world: World) -> None:
     wrong = BY_ITSELF[0]
-    world.apply(pool_of(wrong), pipeline_of(wrong))
+    world.apply(_on_our_temporal(wrong), pipeline_of(wrong))
     world.wait("DataPipeline", wrong.name, "False", wrong.reason)
     version = world.get("DataPipeline", wrong.name)["metadata"]["resourceVersion"]
     failures = world.operator.figure("tidemill_reconciles_total", kind="DataPipeline", result="failed")
