@@ -167,7 +167,7 @@ def test_apply_to_rows(
             assert status["nextRuns"]
 
             letters = database.query(
-                "SELECT step, original, line FROM tidemill.dead_letters WHERE run_key = "
+                "SELECT step, row_text, line FROM tidemill.dead_letters WHERE run_key = "
                 "(SELECT min(run_key) FROM tidemill.dead_letters) ORDER BY line"
             )
             assert letters == [["valid", "AA,1141,13,2", "4"], ["raw", "B6,725,1,late", "5"]]
