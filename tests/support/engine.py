@@ -138,7 +138,7 @@ def execution(number: int, run: RunRef = RUN) -> RunRef:
 
 async def database_pool(dsn: str) -> asyncpg.Pool:
     """A pool on a migrated database."""
-    pool = await asyncpg.create_pool(dsn, min_size=0, max_size=20, server_settings={"timezone": "UTC"})
+    pool = await asyncpg.create_pool(dsn, min_size=0, max_size=20, server_settings={"timezone": "UTC", "search_path": "public"})
     await ensure("warehouse", pool)
     return pool
 

@@ -108,10 +108,8 @@ async def _target(sink: Sink, schema: pa.Schema, pool: asyncpg.Pool, run: RunRef
 
 def _outcome(sinks: tuple[Sink, ...], committed: Committed) -> ChunkOutcome:
     resumes = [entry.resume for _, entry in sorted(committed[sinks[0].name].items())]
-    names = {sink.name for sink in sinks}
-    counts = total(count for resume in resumes for count in resume.counts)
     return ChunkOutcome(
-        steps=tuple(count for count in counts if count.step not in names or count.rejected),
+        steps=total(count for resume in resumes for count in resume.counts),
         sinks=tuple(_sink_count(sink.name, committed[sink.name]) for sink in sinks),
         rows_read=sum(resume.rows_read for resume in resumes),
         bytes_read=sum(resume.bytes_read for resume in resumes),

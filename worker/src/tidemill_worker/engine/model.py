@@ -159,8 +159,8 @@ class ChunkOutcome:
     """What a chunk came to; the same however often it was tried."""
 
     steps: tuple[StepCount, ...]
-    """Of every reading and validating step: rows_in == rows_out + rejected + skipped. A sink stands here too, under its
-    name, if it rejected rows (no value in its primary key, or one that doesn't fit the table's type)."""
+    """Of every reading and validating step: rows_in == rows_out + rejected + skipped. A sink is one too, under its name,
+    if it checks rows: for a value in the primary key, or for values that fit the table's types."""
     sinks: tuple[SinkCount, ...]
     rows_read: int = 0
     """Rows of the driving source, bad ones included."""

@@ -108,7 +108,7 @@ class _Planner:
             raise SourceUnreadable(f"{heads[0].ref.label} is empty: it has no header, and no columns are declared")
         if not named:
             fields = tuple(PlannedColumn(c.name, c.type, c.required, index) for index, c in enumerate(wanted))
-            return (Part(heads[0].ref, Layout(len(fields), fields), 0, None, 1),)
+            return (Part(heads[0].ref, Layout(len(fields), fields), heads[0].start, None, 1),)
         filled = [head for head in named if head.sample] or named[:1]
         layouts = {head.ref: self._layout(head, wanted) for head in named}
         return tuple(Part(head.ref, layouts[head.ref], head.start, None, head.first_line) for head in filled)

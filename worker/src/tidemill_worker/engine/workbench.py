@@ -26,6 +26,7 @@ from tidemill_worker.engine.parse import Rows
 from tidemill_worker.engine.postgres.encode import Encoded, Encoder
 from tidemill_worker.engine.sandbox import Sandbox, Sandboxes
 from tidemill_worker.engine.stage import Stage, Worked, reader_of, rejected, steps_of
+from tidemill_worker.engine.steps import Validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Workbench:
     sandboxes: Sandboxes
     schemas: Mapping[str, pa.Schema]
     reported_counts: tuple[StepCount, ...]
-    """Of whole inputs that this chunk reports."""
+    """Of whole inputs that this chunk reports; and zeros of its own steps, for a file without rows."""
     reported_letters: tuple[pa.Table, ...]
     encoders: dict[str, Encoder] = field(default_factory=dict)
 
@@ -94,7 +95,8 @@ class Workbench:
                 encoded[sink] = encoder.encode(batch, self.chunk.index, piece.offset)
                 bad = encoded[sink].refused
                 rows = encoded[sink].rows
-                counts.append(StepCount(step=sink, rows_in=rows + len(bad), rows_out=rows, rejected=len(bad)))
+                if bad or encoder.target.checks:
+                    counts.append(StepCount(step=sink, rows_in=rows + len(bad), rows_out=rows, rejected=len(bad)))
                 if bad and not isinstance(piece, BrokenRow):
                     places = pa.array([place for place, _ in bad], pa.int64())
                     rows_of = Rows(piece, self.stage.reader.dialect)
@@ -131,6 +133,7 @@ async def workbench(
         with sandboxes.one() as sandbox:
             schemas = stage.check(chunk.part.layout, sandbox)
         counts, letters = _reported(nodes, chunk)
+        counted = [chunk.source, *(step.name for step in stage.steps if isinstance(step, Validate))]
         return Workbench(
             chunk=chunk,
             stage=stage,
@@ -139,7 +142,7 @@ async def workbench(
             block=min(BLOCK, parse_bytes(spec.execution.chunk.max_bytes)),
             sandboxes=sandboxes,
             schemas=schemas,
-            reported_counts=counts,
+            reported_counts=(*counts, *(StepCount(step=name) for name in counted)),
             reported_letters=letters,
         )
 

@@ -44,6 +44,8 @@ class Field:
     """Postgres type of the column when it is staged."""
     cast: str | None
     """Postgres type that it must be cast to on the way from staging to the table; None: it may go straight."""
+    fitted: bool = False
+    """Of another type than in the rows: a value may not fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,11 @@ class Target:
     def name(self) -> str:
         """The table, quoted."""
         return quoted_table(self.sink.postgres.table)
+
+    @property
+    def checks(self) -> bool:
+        """Whether the sink is itself a validating step: a row may lack its key, or not fit."""
+        return bool(self.sink.primary_key) or any(field.fitted for field in self.fields)
 
     @property
     def straight(self) -> bool:
@@ -143,7 +150,7 @@ async def _matched(
         column = columns[name]
         written = written_as(kind, column.base)
         if written is not None:
-            fields.append(Field(name, written, column_type(written), None))
+            fields.append(Field(name, written, column_type(written), None, written != kind))
             continue
         try:
             await connection.prepare(f"SELECT NULL::{column_type(kind)}::{column.type}")
