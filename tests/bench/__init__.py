@@ -1,0 +1,1 @@
+"""Measurements: each compares Tidemill with something known, side by side in one run."""

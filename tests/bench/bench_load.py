@@ -1,0 +1,94 @@
+"""Rows a second from a CSV file into Postgres: typed, six rules on, Append; against psql's `\\copy` and against dlt."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.loading import create_table, write_file
+from tests.bench.measurement import Measurement, compared, say
+from tidemill_cli.dev.components import postgres
+from tidemill_cli.dev.components.component import running
+
+ROWS = 2_000_000
+QUICK_ROWS = 1_000_000
+
+
+@dataclass(frozen=True)
+class _Bench:
+    server: postgres.PostgresServer
+    file: Path
+    rows: int
+
+    async def psql(self, *commands: str) -> None:
+        options = [option for command in commands for option in ("-c", command)]
+        await _output(str(self.server.psql), "--no-psqlrc", "-q", "-v", "ON_ERROR_STOP=1", self.server.dsn, *options)
+
+    async def fresh(self) -> None:
+        """An empty table, no ledger, and nothing left to be written by the round before."""
+        await self.psql(
+            "DROP TABLE IF EXISTS public.loaded, public.loaded_by_dlt",
+            "DROP SCHEMA IF EXISTS tidemill CASCADE",
+            create_table("public.loaded"),
+            "CHECKPOINT",
+        )
+
+    async def copy(self) -> float:
+        """Rows a second of `\\copy`."""
+        await self.fresh()
+        began = time.perf_counter()
+        await self.psql(f"\\copy public.loaded FROM '{self.file}' WITH (FORMAT csv, HEADER)")
+        return self.rows / (time.perf_counter() - began)
+
+    async def way(self, name: str) -> tuple[float, float]:
+        """Rows a second and peak MB of another way, in a process of its own."""
+        await self.fresh()
+        told = json.loads(await _output(sys.executable, "-m", "tests.bench.loading", name, self.server.dsn, str(self.file)))
+        table = "loaded_by_dlt" if name == "dlt" else "loaded"
+        counted = await _output(
+            str(self.server.psql), "--no-psqlrc", "-At", self.server.dsn, "-c", f"SELECT count(*) FROM public.{table}"
+        )
+        if int(counted) != self.rows:
+            raise RuntimeError(f"{name} loaded {counted.strip()} rows, not {self.rows}")
+        return self.rows / told["seconds"], told["megabytes"]
+
+
+async def measure(quick: bool) -> AsyncIterator[Measurement]:
+    """Interleaved rounds on one durable server, the ways and `\\copy` in turn."""
+    rows, rounds = (QUICK_ROWS, 3) if quick else (ROWS, 5)
+    with tempfile.TemporaryDirectory(prefix="tidemill-bench-") as folder:
+        os.chmod(folder, 0o755)
+        server = postgres.describe(Path(folder) / "postgres", durable=True)
+        file = Path(folder) / "rows" / "mixed.csv"
+        file.parent.mkdir()
+        await asyncio.to_thread(write_file, file, rows)
+        async with running(server.component):
+            bench = _Bench(server, file, rows)
+            copies, ours, bare, memory = [], [], [], []
+            for number in range(rounds):
+                copies.append(await bench.copy())
+                speed, megabytes = await bench.way("tidemill")
+                ours.append(speed)
+                memory.append(megabytes)
+                bare.append((await bench.way("tidemill-no-rules"))[0])
+                say(f"  round {number + 1} of {rounds}: {ours[-1] / copies[-1]:.2f} x copy, {bare[-1] / copies[-1]:.2f} without rules, {megabytes:.0f} MB")
+            yield compared("load_append_typed_rules", ours, "rows/s", "psql \\copy", copies)
+            yield compared("load_append_typed", bare, "rows/s", "psql \\copy", copies)
+            yield Measurement("load_peak_memory", max(memory), "MB", "", None, rounds)
+            theirs = [(await bench.way("dlt"))[0] for _ in range(1 if quick else 2)]
+            yield compared("load_append_typed_rules", ours[-len(theirs) :], "rows/s", "dlt, Arrow to CSV", theirs)
+
+
+async def _output(*command: str) -> str:
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+    out, err = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"{Path(command[0]).name} failed: {err.decode()[-2000:]}")
+    return out.decode()
