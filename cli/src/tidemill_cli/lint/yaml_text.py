@@ -106,7 +106,7 @@ class _Reader:
         value: Any = None
         start: Position | None = None
         try:
-            for event in (events := iter(YAML(pure=True).parse(text))):
+            for event in (events := iter(YAML(typ="safe", pure=True).parse(text))):
                 if isinstance(event, NodeEvent):
                     start = self._position(event)
                     value = self._value(event, events, ())
