@@ -195,7 +195,8 @@ def test_what_is_accepted_gives_the_same_rows_for_any_cut(
 
 
 @pytest.mark.slow
-@settings(max_examples=5000, deadline=None, suppress_health_check=SLOW)
+@pytest.mark.timeout(1200)
+@settings(max_examples=3000, deadline=None, suppress_health_check=SLOW)
 @given(query=queries(), cut=PARTS)
 def test_the_same_for_many_more_queries(connection: duckdb.DuckDBPyConnection, query: str, cut: list[int]) -> None:
     holds(connection, query, cut)

@@ -134,7 +134,6 @@ def parse_cron(line: str) -> CalendarTimes:
         raise CalendarError("", f"{line!r}: {error}") from None
 
 
-@lru_cache(maxsize=1024)
 def parse_calendar(calendar: Calendar) -> CalendarTimes:
     """The times of a calendar. Raises `CalendarError` with the field of the calendar."""
     if calendar.comment is not None and len(calendar.comment.encode()) > _COMMENT_BYTES:

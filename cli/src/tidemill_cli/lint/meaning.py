@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tidemill_api import conditions
 from tidemill_api.v1alpha1 import DataPipeline, DataPipelineRun, WorkerPool
+from tidemill_check.columns import check_columns
 from tidemill_check.parameters import check_parameters
 from tidemill_check.problem import Problem, suggestion
 from tidemill_check.verdict import check_against_pool, check_pipeline, check_pool
@@ -40,7 +41,7 @@ def _of(place: Place, problems: tuple[Problem, ...]) -> Iterator[Finding]:
 
 def _pipeline(pipeline: Manifest[DataPipeline], manifests: Manifests) -> Iterator[Finding]:
     spec, metadata, place = pipeline.object.spec, pipeline.object.metadata, pipeline.place
-    yield from _of(place, check_pipeline(spec))
+    yield from _of(place, check_pipeline(spec) or check_columns(spec))
     name = spec.worker_pool_ref.name
     pool = _pool(name, metadata.namespace, manifests)
     if pool is not None:

@@ -1,0 +1,177 @@
+"""Names and types of columns, where they are declared: queries and rules bound by DuckDB to empty tables.
+
+Only where every column that a step sees is known beforehand: sources without declared columns are left to the worker,
+which looks at the files. `tidemill lint` asks; the operator doesn't, because binding computes constants
+(`strptime(x, <anything>)`), and an author's SQL shall not spend the operator's time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from tidemill_api import conditions
+from tidemill_api.v1alpha1 import DataPipelineSpec
+from tidemill_api.v1alpha1.datapipeline import Source, Step
+from tidemill_check.duckdb_parser import LOCKED_DOWN
+from tidemill_check.graph import inputs_of, topological
+from tidemill_check.parameters import RUN_TIME, ParameterValue
+from tidemill_check.problem import Problem, listed, suggestion
+
+if TYPE_CHECKING:
+    import duckdb
+
+Columns = Mapping[str, str]
+"""DuckDB's type of each column, in order."""
+
+_TYPES: Final[Mapping[str, str]] = {
+    "boolean": "BOOLEAN",
+    "int16": "SMALLINT",
+    "int32": "INTEGER",
+    "int64": "BIGINT",
+    "float32": "FLOAT",
+    "float64": "DOUBLE",
+    "string": "VARCHAR",
+    "date": "DATE",
+    "timestamp": "TIMESTAMP",
+    "timestamptz": "TIMESTAMP WITH TIME ZONE",
+}
+_EXAMPLES: Final[Mapping[str, ParameterValue]] = {
+    "string": "",
+    "integer": 1,
+    "number": 0.5,
+    "boolean": True,
+    "date": date(2026, 1, 31),
+    "timestamp": datetime(2026, 1, 31, tzinfo=UTC),
+}
+_NO_TYPE: Final = '"NULL"'
+"""What DuckDB calls the type of a bare NULL."""
+
+
+def check_columns(spec: DataPipelineSpec) -> tuple[Problem, ...]:
+    """Columns that aren't there and types that don't fit, as far as columns are declared.
+
+    For pipelines in which `check_pipeline` found nothing; a step that has a problem is not followed further.
+    """
+    return _Columns(spec).problems()
+
+
+class _Columns:
+    """Follows the columns of one pipeline from its sources to its sinks."""
+
+    def __init__(self, spec: DataPipelineSpec) -> None:
+        self._spec = spec
+        self._known: dict[str, Columns] = {
+            source.name: found for source in spec.sources if (found := _declared(source))
+        }
+        self._values = {parameter.name: _EXAMPLES[parameter.type] for parameter in spec.parameters}
+        self._values[RUN_TIME] = _EXAMPLES["timestamp"]
+
+    def problems(self) -> tuple[Problem, ...]:
+        found: list[Problem] = []
+        places = {step.name: place for place, step in enumerate(self._spec.steps)}
+        for name in topological(inputs_of(self._spec)):
+            if name in places:
+                step = self._spec.steps[places[name]]
+                if all(needed in self._known for needed in step.inputs):
+                    found += [problem.below(f"spec.steps[{places[name]}]") for problem in self._step(step)]
+        return (*sorted(found, key=lambda problem: problem.field), *self._keys())
+
+    def _step(self, step: Step) -> Iterator[Problem]:
+        tables = {name: self._known[name] for name in step.inputs}
+        if step.validate_ is not None:
+            self._known[step.name] = self._known[step.inputs[0]]
+            for place, rule in enumerate(step.validate_.rules_):
+                why = self._rule(tables, rule.expression)
+                if why:
+                    yield _problem(f"validate.rules[{place}].expression", why)
+        elif step.sql is not None:
+            answer = _bind(tables, step.sql.query, self._values)
+            why = answer if isinstance(answer, str) else _unusable(answer, tables[step.inputs[0]])
+            if why:
+                yield _problem("sql.query", why)
+            elif not isinstance(answer, str) and all(kind != _NO_TYPE for _, kind in answer):
+                self._known[step.name] = dict(answer)
+
+    def _rule(self, tables: Mapping[str, Columns], expression: str) -> str:
+        (name,) = tables
+        answer = _bind(tables, f'SELECT (\n{expression}\n) FROM "{name}"', self._values)
+        if isinstance(answer, str):
+            return answer
+        kind = answer[0][1]
+        return "" if kind in ("BOOLEAN", _NO_TYPE) else f"a rule must be true or false; this one is {kind}"
+
+    def _keys(self) -> Iterator[Problem]:
+        for index, sink in enumerate(self._spec.sinks):
+            columns = self._known.get(sink.input)
+            for place, key in enumerate(sink.primary_key if columns else ()):
+                if columns and key not in columns:
+                    message = f"{sink.input} has no column {key}{suggestion(key, columns)}"
+                    yield Problem(f"spec.sinks[{index}].primaryKey[{place}]", conditions.INVALID_SPEC, message)
+
+
+def _declared(source: Source) -> Columns:
+    return {column.name: _TYPES.get(column.type, column.type.upper()) for column in source.columns}
+
+
+def _problem(field: str, message: str) -> Problem:
+    return Problem(field=field, reason=conditions.INVALID_SQL, message=message)
+
+
+def _unusable(answer: Sequence[tuple[str, str]], first: Columns) -> str:
+    names = [name for name, _ in answer]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        return (
+            f"two columns of the answer are called {listed(twice)}: name one otherwise (AS), or leave it out (EXCLUDE)"
+        )
+    if any(name.lower() == "rowid" for name in first):
+        return "the first input has a column rowid, which is DuckDB's own word: give it another name"
+    return ""
+
+
+def _bind(
+    tables: Mapping[str, Columns], query: str, values: Mapping[str, ParameterValue]
+) -> list[tuple[str, str]] | str:
+    """Names and types of the query's answer, or why it can't be bound. The query is a proved one."""
+    import duckdb
+
+    connection, lock = _connection()
+    with lock:
+        try:
+            for name, columns in tables.items():
+                fields = ", ".join(f"{_quoted(column)} {kind}" for column, kind in columns.items())
+                connection.execute(f"CREATE OR REPLACE TEMP TABLE {_quoted(name)} ({fields})")
+            wanted = connection.extract_statements(query)[0].named_parameters
+            answer = connection.sql(query, params={name: values[name] for name in wanted} or None)
+            return [(name, str(kind)) for name, kind in zip(answer.columns, answer.types, strict=True)]
+        except duckdb.Error as error:
+            return _sentence(str(error))
+        finally:
+            for name in tables:
+                connection.execute(f"DROP TABLE IF EXISTS {_quoted(name)}")
+
+
+@lru_cache(maxsize=1)
+def _connection() -> tuple[duckdb.DuckDBPyConnection, threading.Lock]:
+    """A connection that holds nothing between two questions."""
+    import duckdb
+
+    connection = duckdb.connect(":memory:", config=dict(LOCKED_DOWN))
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET lock_configuration = true")
+    return connection, threading.Lock()
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _sentence(text: str) -> str:
+    """DuckDB's words without its list of candidates and its picture of the line."""
+    for end in ("\n\nLINE ", "\n\tCandidate functions", "\nUse SET "):
+        text = text.partition(end)[0]
+    return " ".join(text.partition(": ")[2].split())
