@@ -79,7 +79,7 @@ def the_run(ended: Ended) -> dict[str, Any]:
 def test_the_example_gives_the_same_rows_however_often_it_runs(tmp_path: Path) -> None:
     state = tmp_path / "state"
     counts: dict[str, Any] = {"rowsRead": READ, "rowsLoaded": LOADED, "rowsRejected": REJECTED}
-    counts |= {"pipeline": "travel/flights", "result": "Succeeded", "error": None}
+    counts |= {"namespace": "travel", "pipeline": "flights", "result": "Succeeded", "error": None}
 
     for execution in (1, 2):
         ended = tidemill("dev", EXAMPLE, "--once", "--output", "json", "--data-dir", state)
@@ -165,11 +165,11 @@ def test_one_failing_pipeline_fails_the_session_and_not_the_others(tmp_path: Pat
 
     assert ended.code == 1
     results = {run["pipeline"]: run for run in ended.runs}
-    assert results["default/people"]["result"] == "Succeeded"
-    assert (results["default/people"]["rowsLoaded"], results["default/people"]["rowsRejected"]) == (2, 1)
-    assert results["default/missing"]["result"] == "Failed"
-    assert results["default/missing"]["error"]["type"] == "SourceMissing"
-    assert "missing.csv" in results["default/missing"]["error"]["message"]
+    assert results["people"]["result"] == "Succeeded"
+    assert (results["people"]["rowsLoaded"], results["people"]["rowsRejected"]) == (2, 1)
+    assert results["missing"]["result"] == "Failed"
+    assert results["missing"]["error"]["type"] == "SourceMissing"
+    assert "missing.csv" in results["missing"]["error"]["message"]
 
 
 def test_schedules_go_on_until_ctrl_c_and_nothing_is_left(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_schedules_go_on_until_ctrl_c_and_nothing_is_left(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("word", "name"),
-    [("tidemill_worker", "worker"), ("start-dev", "temporal"), ("postgres -D", "postgres"), ("valkey", "redis")],
+    [("tidemill_worker", "worker"), ("start-dev", "temporal"), ("postgres -D", "postgres")],
 )
 def test_a_part_that_dies_is_named_and_the_rest_is_stopped(tmp_path: Path, word: str, name: str) -> None:
     folder = project(tmp_path / "project", pipeline())

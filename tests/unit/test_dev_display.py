@@ -114,6 +114,7 @@ def test_json_holds_what_is_promised_and_the_whole_result() -> None:
         "durationSeconds",
         "error",
     ]
+    assert (line["namespace"], line["pipeline"]) == ("travel", "flights")
     assert line["error"]["type"] == "SourceMissing"
     assert json.loads(as_json(DONE))["error"] is None
     assert json.loads(as_json(DONE))["sinks"][0]["rows"] == 335_596

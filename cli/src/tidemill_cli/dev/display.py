@@ -54,6 +54,8 @@ class Lines:
         if phase == before and now - at < _LINE_SECONDS:
             return
         self._last[key] = (phase, now)
+        if view.result is not None:
+            del self._last[key]
         self.note(f"{view.pipeline}: {said(view)}")
 
 
@@ -94,7 +96,8 @@ def display() -> Iterator[Display]:
         yield Lines(console)
         return
     table = LiveTable(console)
-    with Live(table, console=console, refresh_per_second=8, redirect_stdout=False, redirect_stderr=False):
+    # What stays in the end is the summary.
+    with Live(table, console=console, refresh_per_second=8, transient=True, redirect_stdout=False):
         yield table
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Final
@@ -12,6 +13,7 @@ from typing import Final
 from rich.console import Console
 
 from tidemill_api.contract import RunResult
+from tidemill_api.errors import TidemillError
 from tidemill_cli.dev.components.component import ComponentError
 from tidemill_cli.dev.display import display
 from tidemill_cli.dev.folder import FolderInUseError, state_folder
@@ -22,22 +24,23 @@ from tidemill_cli.dev.summary import as_json, print_runs, where_to_look_later
 
 OK: Final = 0
 FAILED: Final = 1
+_SUMMARY_RUNS: Final = 50
 
 
 def run(layout: Layout, options: Options) -> int:
     """Run the layout; returns the exit code."""
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    results: list[RunResult] = []
+    results: deque[RunResult] = deque(maxlen=None if options.once else _SUMMARY_RUNS)
     try:
         with ExitStack() as stack:
             folder = stack.enter_context(state_folder(options.data_dir))
             shown = stack.enter_context(display())
             code = _run(Session(layout, folder, shown, _report(options, results)), options)
-    except (ComponentError, FolderInUseError, OSError) as error:
+    except (ComponentError, FolderInUseError, TidemillError, OSError) as error:
         errors.print(f"tidemill dev: {error}", markup=False)
         return FAILED
     if options.output == "text" and results:
-        print_runs(Console(highlight=False), results)
+        print_runs(Console(highlight=False), tuple(results))
     for line in where_to_look_later(layout, folder.path, folder.kept):
         errors.print(line, markup=False)
     return code
@@ -55,7 +58,7 @@ def _run(session: Session, options: Options) -> int:
     return OK
 
 
-def _report(options: Options, results: list[RunResult]) -> Callable[[RunResult], None]:
+def _report(options: Options, results: deque[RunResult]) -> Callable[[RunResult], None]:
     def report(result: RunResult) -> None:
         results.append(result)
         if options.output == "json":

@@ -37,6 +37,7 @@ from tidemill_operator.pipeline.wish import memo_of, run_input
 
 _LOOK_SECONDS: Final = 0.5
 _SWEEP_SECONDS: Final = 1.0
+_LAG: Final = timedelta(minutes=1)
 _QUERY_TIMEOUT: Final = timedelta(seconds=2)
 _CANCEL_SECONDS: Final = 15.0
 _ASKED_KEY: Final = "tidemill.dev/asked"
@@ -82,13 +83,17 @@ class Runs:
         )
         return await self.follow(workflow, datetime.now(UTC))
 
-    async def unfollowed(self, since: datetime) -> AsyncIterator[WorkflowExecution]:
-        """Runs that began since a moment and that nobody here follows yet, as they turn up, for ever."""
-        begun = f"WorkflowId STARTS_WITH '{INSTALLATION}/' AND StartTime >= '{since.isoformat()}'"
+    async def unfollowed(self) -> AsyncIterator[WorkflowExecution]:
+        """Runs that begin from now on and that nobody here follows yet, as they turn up, for ever."""
+        since = datetime.now(UTC)
         while True:
+            begun = f"WorkflowId STARTS_WITH '{INSTALLATION}/' AND StartTime >= '{since.isoformat()}'"
+            looked = datetime.now(UTC)
             async for seen in self._client.list_workflows(begun):
                 if seen.id not in self._followed:
                     yield seen
+            # Listings lag a little behind.
+            since = max(since, looked - _LAG)
             await asyncio.sleep(_SWEEP_SECONDS)
 
     async def follow(self, workflow: str, started: datetime) -> RunResult:

@@ -22,6 +22,7 @@ from tidemill_cli.dev.folder import StateFolder
 from tidemill_cli.dev.guard import while_all_run
 from tidemill_cli.dev.layout import Embedded, External, Layout, Pool
 from tidemill_cli.dev.summary import Addresses, where_to_look
+from tidemill_cli.dev.view import RunView
 
 if TYPE_CHECKING:
     from tidemill_cli.dev.runs import Runs
@@ -62,17 +63,11 @@ class Session:
         await parts.schedules.clear()
         name = f"dev-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
-        async def one(index: int) -> RunResult:
-            result = await parts.runs.run_once(self.layout.pipelines[index], name)
-            self.ended(result)
-            return result
-
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(index)) for index in range(len(self.layout.pipelines))]
+            tasks = [group.create_task(parts.runs.run_once(each, name)) for each in self.layout.pipelines]
         return tuple(task.result() for task in tasks)
 
     async def _first_then_scheduled(self, parts: _Parts) -> None:
-        since = datetime.now(UTC)
         for line in where_to_look(self.layout, parts.addresses):
             self.display.note(line)
         await self._first_runs(parts)
@@ -80,12 +75,14 @@ class Session:
             self.display.note(line)
         self.display.note("Ctrl-C stops everything.")
 
-        async def follow(workflow: str, started: datetime) -> None:
-            self.ended(await parts.runs.follow(workflow, started))
-
         async with asyncio.TaskGroup() as group:
-            async for run in parts.runs.unfollowed(since):
-                group.create_task(follow(run.id, run.start_time))
+            async for run in parts.runs.unfollowed():
+                group.create_task(parts.runs.follow(run.id, run.start_time))
+
+    def _show(self, view: RunView) -> None:
+        self.display.run(view)
+        if view.result is not None:
+            self.ended(view.result)
 
     @asynccontextmanager
     async def _parts(self, ui: bool) -> AsyncIterator[_Parts]:
@@ -100,7 +97,7 @@ class Session:
         with _stopping() as kill_list:
             async with running_all(*components) as servers:
                 kill_list.extend(servers)
-                await databases.make(self.layout.embedded, database_server.dsn_of)
+                await while_all_run(servers, databases.make(self.layout.embedded, database_server.dsn_of))
                 self.display.note("starting the workers" if len(self.layout.pools) > 1 else "starting the worker")
                 workers = [
                     worker.describe(
@@ -111,17 +108,12 @@ class Session:
                 ]
                 async with running_all(*workers) as started:
                     kill_list.extend(started)
-                    addresses = Addresses(
-                        temporal=time_server.address,
-                        temporal_ui=time_server.ui_url,
-                        redis=cache_server.url,
-                        databases={
-                            each.connection: database_server.dsn_of(each.database) for each in self.layout.embedded
-                        },
-                        psql=database_server.psql,
+                    running = (*servers, *started)
+                    connecting = (await clients).connect(time_server.address, self._show)
+                    runs, schedules = await while_all_run(running, connecting)
+                    yield _Parts(
+                        running, runs, schedules, _addresses(time_server, database_server, cache_server, self.layout)
                     )
-                    runs, schedules = await (await clients).connect(time_server.address, self.display.run)
-                    yield _Parts((*servers, *started), runs, schedules, addresses)
                     self.display.note("stopping")
 
 
@@ -133,6 +125,21 @@ class _Parts:
     runs: Runs
     schedules: Schedules
     addresses: Addresses
+
+
+def _addresses(
+    time_server: temporal.TemporalServer,
+    database_server: postgres.PostgresServer,
+    cache_server: redis.RedisServer,
+    layout: Layout,
+) -> Addresses:
+    return Addresses(
+        temporal=time_server.address,
+        temporal_ui=time_server.ui_url,
+        redis=cache_server.url,
+        databases={each.connection: database_server.dsn_of(each.database) for each in layout.embedded},
+        psql=database_server.psql,
+    )
 
 
 def _dsns(pool: Pool, server: postgres.PostgresServer) -> dict[str, str]:

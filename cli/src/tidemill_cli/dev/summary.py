@@ -36,8 +36,9 @@ class Addresses:
 def as_json(result: RunResult) -> str:
     """One line of JSON about a run."""
     whole: dict[str, Any] = result.model_dump(mode="json", by_alias=True)
+    namespace, _, whole["pipeline"] = result.pipeline.partition("/")
     first = ("pipeline", "result", "rowsRead", "rowsLoaded", "rowsRejected", "durationSeconds", "error")
-    return json.dumps({**{name: whole[name] for name in first}, **whole}, ensure_ascii=False)
+    return json.dumps({**{name: whole[name] for name in first}, "namespace": namespace, **whole}, ensure_ascii=False)
 
 
 def print_runs(console: Console, results: Sequence[RunResult]) -> None:

@@ -18,7 +18,7 @@ def describe(label: str, files: WorkerFiles) -> Component:
     """A worker that runs with these files; it serves when it polls Temporal."""
     port = ports.free()
     return Component(
-        name=f"worker {label}" if label else "worker",
+        name=f"worker-{label}" if label else "worker",
         command=(
             *(sys.executable, "-m", "tidemill_worker", "--config", str(files.config), "--secrets", str(files.secrets)),
             *("--health-address", f"{ports.LOOPBACK}:{port}"),
