@@ -27,8 +27,6 @@ from tidemill_operator.views import TemporalTarget
 
 log: Final = logging.getLogger(__name__)
 
-_LOOP_STUCK: Final = 20.0
-"""Seconds without a beat of an event loop after which the process is unhealthy."""
 _RETRY: Final = 5.0
 
 Event = tuple[str, str | None, Object]
@@ -110,7 +108,7 @@ class Program:
             await asyncio.sleep(_RETRY)
 
     async def _watched(self) -> None:
-        await self._watching(self._receive, lambda: self._beats.beat("watch", _LOOP_STUCK))
+        await self._watching(self._receive, lambda: self._beats.beat("watch", self._settings.intervals.stuck))
 
     def _receive(self, event: Event) -> None:
         """An event of a watch. What it told already (the echo of our own writes) stirs nothing."""
@@ -175,7 +173,7 @@ class Program:
 
     async def _keep_beating(self) -> None:
         while True:
-            self._beats.beat("event loop", _LOOP_STUCK)
+            self._beats.beat("event loop", self._settings.intervals.stuck)
             await asyncio.sleep(1)
 
     def _beat_of_sweep(self) -> None:

@@ -29,6 +29,8 @@ class Intervals:
     resync: float = 600.0
     lease: float = 15.0
     """How long a leader's lease holds without being renewed; it stops working at two thirds of it."""
+    stuck: float = 20.0
+    """An event loop not heard of for this long is stuck, and the process unhealthy."""
 
 
 @dataclass(frozen=True, slots=True)
