@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from temporalio.exceptions import ActivityError, ApplicationError, FailureError
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError, TimeoutType
 from temporalio.exceptions import TimeoutError as ActivityTimedOut
 
 from tidemill_api.contract import RunError
@@ -42,6 +42,11 @@ def application_error(error: BaseException | None) -> ApplicationError | None:
 def handed_back(error: ActivityError) -> bool:
     """Whether a stopping worker gave the chunk back and no attempt was left for another worker."""
     return isinstance(error.cause, ApplicationError) and error.cause.type == HANDED_BACK
+
+
+def worker_lost(error: ActivityError) -> bool:
+    """Whether the last attempt ended because its worker said nothing any more."""
+    return isinstance(error.cause, ActivityTimedOut) and error.cause.type == TimeoutType.HEARTBEAT
 
 
 def final(error: FailureError) -> bool:

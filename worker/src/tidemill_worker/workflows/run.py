@@ -29,7 +29,7 @@ with workflow.unsafe.imports_passed_through():
     from tidemill_api.names import WORKFLOW
     from tidemill_worker.tolerance import too_many, verdict
     from tidemill_worker.workflows import messages
-    from tidemill_worker.workflows.failures import final, handed_back, run_error
+    from tidemill_worker.workflows.failures import final, handed_back, run_error, worker_lost
     from tidemill_worker.workflows.messages import (
         Begun,
         Carried,
@@ -50,6 +50,8 @@ HEARTBEAT = timedelta(seconds=15)
 """A worker that says nothing for so long has died: its chunk goes to another."""
 FINISH_WITHIN = timedelta(hours=1)
 """So long an outage of the metastore may keep a run open that has nothing left to do but to record its end."""
+LOST_WORKERS = 3
+"""So many workers may die over a chunk, beyond `retry.maximumAttempts`; then the chunk may be what kills them."""
 LAST_WORDS = timedelta(minutes=1)
 """So long chunks may take to stop after the run's timeout."""
 LONGEST_PAUSE = 60.0
@@ -157,8 +159,8 @@ class DataPipelineRun:
 
     async def _within_timeout(self) -> None:
         limits, deadline = self._state.limits, self._state.deadline
-        assert limits is not None  # noqa: S101 - we have begun
-        assert deadline is not None  # noqa: S101
+        assert limits is not None
+        assert deadline is not None
         work = asyncio.create_task(self._work(limits))
         try:
             await workflow.wait([work], timeout=max(deadline - workflow.time(), 0.001))
@@ -202,15 +204,18 @@ class DataPipelineRun:
             )
 
     async def _chunk(self, run: RunTask, chunk: int, limits: Limits) -> Counts:
+        """One chunk, whatever happens to the workers it is given to: that isn't the chunk's fault, nor an attempt."""
         task = ChunkTask(**run.model_dump(), chunk=chunk)
+        lost = 0
         while True:
             try:
                 counts = await self._durable(messages.LOAD_CHUNK, task, limits, result_type=Counts, summary=str(chunk))
             except ActivityError as error:
-                if not handed_back(error):
+                lost += worker_lost(error)
+                if not handed_back(error) and not (worker_lost(error) and lost <= LOST_WORKERS):
                     raise
             else:
-                assert isinstance(counts, Counts)  # noqa: S101 - by result_type
+                assert isinstance(counts, Counts)
                 return counts
 
     def _count(self, counts: Counts, limits: Limits) -> None:

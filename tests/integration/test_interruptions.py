@@ -1,0 +1,181 @@
+"""Workers that die, stop or lose Postgres in the middle of a load: the rows are those of one clean load."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import WorkflowHandle
+
+from tests.support.fixtures import Database
+from tests.support.worker import Pool, Runs, WorkerProcess, eventually, runs_on
+from tidemill_api.contract import RunResult
+from tidemill_cli.dev.components import component, postgres
+from tidemill_cli.dev.components.temporal import TemporalServer
+
+ROWS = 60_000
+BAD = 60
+
+
+def spec(disposition: str, **execution: Any) -> dict[str, Any]:
+    """Some sixty chunks; one row in a thousand breaks a rule."""
+    sink = {
+        **{"name": "out", "input": "valid", "connection": "warehouse", "writeDisposition": disposition},
+        "postgres": {"table": "public.out", "createTable": "IfMissing"},
+    }
+    return {
+        "workerPoolRef": {"name": "etl"},
+        "sources": [
+            {
+                **{"name": "raw", "connection": "landing", "files": {"path": "*.csv", "format": {"csv": {}}}},
+                "columns": [{"name": "id", "type": "int64"}, {"name": "text", "type": "string"}],
+            }
+        ],
+        "steps": [
+            {
+                **{"name": "valid", "inputs": ["raw"]},
+                "validate": {"rules": [{"name": "thousand", "expression": "id % 1000 <> 7"}]},
+            }
+        ],
+        "sinks": [sink | ({"primaryKey": ["id"]} if disposition == "Merge" else {})],
+        "execution": {"chunk": {"maxBytes": "16k"}, "parallelism": 4, **execution},
+    }
+
+
+def write(pool: Pool) -> None:
+    rows = "".join(f"{n},row number {n}\n" for n in range(ROWS))
+    (pool.landing / "big.csv").write_text("id,text\n" + rows)
+
+
+async def until_half_way(pool: Pool) -> None:
+    """Some chunks are done, others aren't."""
+
+    async def half_way() -> bool:
+        done = await asyncio.to_thread(
+            pool.database.query, "SELECT count(*) FROM tidemill.chunks WHERE finished_at IS NOT NULL"
+        )
+        return int(done[0][0]) >= 8
+
+    await eventually(half_way)
+
+
+async def rows_are_exact(pool: Pool, runs: Runs, handle: WorkflowHandle[Any, RunResult]) -> None:
+    async with asyncio.timeout(120):
+        result = await runs.result(handle)
+    assert (result.result, result.error) == ("Succeeded", None)
+    assert (result.rows_read, result.rows_loaded, result.rows_rejected) == (ROWS, ROWS - BAD, BAD)
+    assert pool.database.query("SELECT count(*), count(DISTINCT id), sum(id) FROM public.out") == [
+        [str(ROWS - BAD), str(ROWS - BAD), str(sum(n for n in range(ROWS) if n % 1000 != 7))]
+    ]
+    assert pool.database.query("SELECT count(*) FROM tidemill.dead_letters") == [[str(BAD)]]
+
+
+@pytest.mark.parametrize("disposition", ["Append", "Merge"])
+@pytest.mark.parametrize("end", [WorkerProcess.stop, WorkerProcess.kill])
+async def test_another_worker_takes_over(
+    pool: Pool, runs: Runs, disposition: str, end: Callable[[WorkerProcess], Any]
+) -> None:
+    write(pool)
+    first = pool.start("--grace", "0")
+    handle = await runs.start(spec(disposition, retry={"maximumAttempts": 4}))
+    await until_half_way(pool)
+
+    code = await asyncio.to_thread(end, first)
+    assert code in {0, None}
+    assert (await handle.describe()).close_time is None
+    pool.start()
+
+    await rows_are_exact(pool, runs, handle)
+
+
+async def test_a_worker_that_has_time_ends_its_chunks(pool: Pool, runs: Runs) -> None:
+    write(pool)
+    first = pool.start("--grace", "30")
+    handle = await runs.start(spec("Append", retry={"maximumAttempts": 1}))
+    await until_half_way(pool)
+
+    assert await asyncio.to_thread(first.stop) == 0
+    assert "HandedBack" not in first.log.read_text()
+    pool.start()
+
+    await rows_are_exact(pool, runs, handle)
+
+
+class Restartable:
+    """A Postgres that can go away and come back."""
+
+    def __init__(self, folder: Path) -> None:
+        self.server = postgres.describe(folder, durable=True)
+        self.running: component.Running | None = None
+
+    def start(self) -> None:
+        self.running = component.start(self.server.component)
+        self.running.ready_blocking()
+
+    def stop(self) -> None:
+        if self.running is not None:
+            self.running.stop()
+            self.running = None
+
+
+@pytest.fixture
+def restartable(tmp_path: Path) -> Iterator[Restartable]:
+    made = Restartable(tmp_path / "postgres")
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.mark.parametrize("disposition", ["Append", "Merge"])
+async def test_postgres_goes_away_and_comes_back(
+    tmp_path: Path, restartable: Restartable, temporal_server: TemporalServer, installation_id: str, disposition: str
+) -> None:
+    database = Database(restartable.server, postgres.DATABASE)
+    pool = Pool(tmp_path, database, installation_id, temporal_server)
+    pool.write()
+    write(pool)
+    worker = pool.start()
+    try:
+        async with runs_on(pool) as runs:
+            handle = await runs.start(spec(disposition, retry={"initialInterval": "200ms", "maximumInterval": "1s"}))
+            await until_half_way(pool)
+            await asyncio.to_thread(restartable.stop)
+            await eventually(lambda: "PostgresUnavailable" in worker.log.read_text())
+            assert (await handle.describe()).close_time is None
+            await asyncio.to_thread(restartable.start)
+
+            await rows_are_exact(pool, runs, handle)
+        assert worker.stop() == 0
+    finally:
+        worker.kill()
+
+
+async def test_a_password_that_changes_is_taken_up(pool: Pool, runs: Runs) -> None:
+    write(pool)
+    role = pool.database.name
+    pool.database.query(
+        f"CREATE ROLE {role} LOGIN PASSWORD 'old'; GRANT ALL ON DATABASE {role} TO {role}; GRANT ALL ON SCHEMA public TO {role}"
+    )
+
+    def dsn(password: str) -> str:
+        return f"postgresql://{role}:{password}@127.0.0.1:{pool.database.server.port}/{pool.database.name}"
+
+    try:
+        pool.write()
+        pool.write_secret(dsn("old"))
+        worker = pool.start()
+        assert (await runs.run(spec("Merge"))).result == "Succeeded"
+
+        pool.database.query(
+            f"ALTER ROLE {role} PASSWORD 'new'; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"
+        )
+        pool.write_secret(dsn("new"))
+
+        assert (await runs.run(spec("Merge"))).result == "Succeeded"
+        assert "its Secret has changed" in worker.log.read_text()
+        assert worker.stop() == 0
+    finally:
+        pool.database.query(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
