@@ -1,0 +1,169 @@
+"""Recorded runs replay on today's workflow: runs that are open while a worker is replaced go on.
+
+`TIDEMILL_RECORD=1 pytest tests/integration/test_histories.py` records them anew, from real runs on a real server. Do that only
+for a change that open runs can't survive, and say so in the changelog; else keep the old ones, they are the promise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowHistory
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import Replayer, Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from tests.support.fixtures import unique
+from tests.support.scripted import LIMITS, Script, Stage
+from tidemill_api.contract import RunError, RunResult
+from tidemill_cli.dev.components.temporal import TemporalServer
+from tidemill_worker.workflows.messages import HANDED_BACK, SLOT_FREE, Begun, ChunkTask, Claimant, Counts, Planned
+from tidemill_worker.workflows.run import DataPipelineRun
+
+FOLDER = Path(__file__).parents[1] / "golden" / "histories"
+PASSED = SandboxRestrictions.default.with_passthrough_modules("tidemill_api", "tidemill_worker", "pydantic")
+
+
+def one_chunk() -> Script:
+    return Script(planned=Planned(chunks=1, bytes=10))
+
+
+def staged() -> Script:
+    return Script(planned=Planned(chunks=5, bytes=10, staged=("flights", "daily")))
+
+
+def retried() -> Script:
+    failed: set[int] = set()
+
+    async def chunk(task: ChunkTask) -> Counts:
+        if task.chunk not in failed:
+            failed.add(task.chunk)
+            raise ApplicationError("as the script says", type="PostgresUnavailable" if task.chunk else HANDED_BACK)
+        return Counts(chunks=1, rows_read=1, rows_loaded=1)
+
+    limits = LIMITS.model_copy(update={"initial_interval": 0.01, "maximum_attempts": 1})
+    return Script(limits=limits, planned=Planned(chunks=1, bytes=1), chunk=chunk)
+
+
+def failed() -> Script:
+    async def chunk(_task: ChunkTask) -> Counts:
+        raise ApplicationError("as the script says", type="ColumnMissing", non_retryable=True)
+
+    return Script(chunk=chunk)
+
+
+def durable_control() -> Script:
+    async def plan(_task: Any) -> Planned:
+        if len(script.called("plan")) < 2:
+            raise ApplicationError("not yet", type="PostgresUnavailable")
+        return Planned(chunks=1, bytes=1)
+
+    script = Script(plan=plan)
+    return script
+
+
+def waited() -> Script:
+    async def begin(_claimant: Claimant) -> Begun:
+        ready = len(script.called("begin")) > 2
+        return Begun(state="Began", execution=1, limits=LIMITS) if ready else Begun(state="Waiting")
+
+    script = Script(begin=begin)
+    return script
+
+
+def skipped() -> Script:
+    async def begin(_claimant: Claimant) -> Begun:
+        error = RunError(type="Overlap", message="another run is open")
+        return Begun(state="Skipped", result=RunResult(pipeline="p", run_key="k", result="Skipped", error=error))
+
+    return Script(begin=begin)
+
+
+def timed_out() -> Script:
+    async def chunk(_task: ChunkTask) -> Counts:
+        raise ApplicationError("never", type="PostgresUnavailable")
+
+    return Script(limits=LIMITS.model_copy(update={"timeout": 1.5}), chunk=chunk)
+
+
+def cancelled() -> Script:
+    async def chunk(_task: ChunkTask) -> Counts:
+        raise ApplicationError("never", type="PostgresUnavailable")
+
+    return Script(chunk=chunk)
+
+
+RUNS: list[Callable[[], Script]] = [
+    *(one_chunk, staged, retried, failed, durable_control, waited, skipped, timed_out, cancelled)
+]
+
+
+async def record(server: TemporalServer, make: Callable[[], Script]) -> None:
+    """Run the script on a real server and keep the run's history."""
+    client = await Client.connect(server.address, data_converter=pydantic_data_converter, identity="recorded")
+    script, queue = make(), unique("queue-")
+    async with Worker(
+        client,
+        task_queue=queue,
+        workflows=[DataPipelineRun],
+        activities=script.activities(),
+        workflow_runner=SandboxedWorkflowRunner(restrictions=PASSED),
+    ):
+        handle = await Stage(client, queue).start()
+        await _interfere(handle, script, make)
+        try:
+            await handle.result()
+        except WorkflowFailureError:
+            assert make in {failed, timed_out, cancelled}
+    history = await handle.fetch_history()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    told = _without_stacks(json.loads(history.to_json()))
+    (FOLDER / f"{make.__name__}.json").write_text(json.dumps(told, indent=1) + "\n")
+
+
+def _without_stacks(value: Any) -> Any:
+    """Stacks name the folders of whoever recorded."""
+    if isinstance(value, dict):
+        return {key: _without_stacks(held) for key, held in value.items() if key != "stackTrace"}
+    return [_without_stacks(held) for held in value] if isinstance(value, list) else value
+
+
+async def _interfere(handle: WorkflowHandle[Any, RunResult], script: Script, make: Callable[[], Script]) -> None:
+    async with asyncio.timeout(30):
+        if make is cancelled:
+            while len(script.called("load_chunk")) < 3:
+                await asyncio.sleep(0.01)
+            await handle.cancel()
+        if make is waited:
+            while len(script.called("begin")) < 2:
+                await asyncio.sleep(0.01)
+            await handle.signal(SLOT_FREE)
+
+
+@pytest.mark.parametrize("make", RUNS, ids=lambda make: make.__name__)
+async def test_a_recorded_run_replays(make: Callable[[], Script], request: pytest.FixtureRequest) -> None:
+    if os.environ.get("TIDEMILL_RECORD"):
+        await record(request.getfixturevalue("temporal_server"), make)
+    text = (FOLDER / f"{make.__name__}.json").read_text()
+    replayer = Replayer(
+        workflows=[DataPipelineRun],
+        data_converter=pydantic_data_converter,
+        workflow_runner=SandboxedWorkflowRunner(restrictions=PASSED),
+    )
+
+    replayed = await replayer.replay_workflow(
+        WorkflowHistory.from_json(f"history-{make.__name__}", text), raise_on_replay_failure=False
+    )
+
+    assert replayed.replay_failure is None
+
+
+def test_every_history_has_its_run() -> None:
+    assert {path.stem for path in FOLDER.glob("*.json")} == {make.__name__ for make in RUNS}
