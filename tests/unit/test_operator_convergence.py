@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -131,7 +131,7 @@ class PipelineLife(RuleBasedStateMachine):
         """From here, undisturbed: a few passes, then nothing is left to do, and everybody has what they asked for."""
         if not hasattr(self, "world"):
             return
-        kept = copy.deepcopy((self.world, self.manifest))
+        kept = copy.deepcopy((self.world, self.manifest, self.persons))
         was_there = self._place() is not None
         down, self.down = self.down, False
         for _ in range(3):
@@ -139,11 +139,12 @@ class PipelineLife(RuleBasedStateMachine):
         actions = self._plan()
         self._check(was_there)
         self.down = down
-        self.world, self.manifest = kept
+        self.world, self.manifest, self.persons = kept
         assert actions == ()
 
     def _check(self, was_there: bool) -> None:
-        found = self.world.schedules.get((self.connection, PIPELINE.schedule))
+        place = (self.connection, PIPELINE.schedule) if self.pool is not None else self._place()
+        found = self.world.schedules.get(place) if place is not None else None
         wished = self.manifest["spec"].get("schedule")
         valid = wished != WRONG
         if valid and wished is None and self.pool is not None:
@@ -154,7 +155,7 @@ class PipelineLife(RuleBasedStateMachine):
             assert found.made.startswith("made of ")
         elif not was_there:
             assert found is None
-        if found is not None and not (self.connection == THERE and self.pool is None):
+        if found is not None:
             self._check_pause(found.paused, found.note)
 
     def _check_pause(self, paused: bool, note: str) -> None:
@@ -172,10 +173,10 @@ class PipelineLife(RuleBasedStateMachine):
         trouble = UNREACHABLE if self.down else None
         made_at = (self.manifest.get("status") or {}).get("schedule")
         made = (("travel", made_at["connection"]) if made_at.get("connection") else None,) if made_at else ()
-        here = self.connection if self.pool is not None else made[0] if made else None
-        known = self.pool is not None or bool(made)
-        swept = [place[0] for place in self.world.schedules]
-        others = [each for each in dict.fromkeys((*made, *swept)) if not known or each != here]
+        places = tuple(dict.fromkeys((*made, *(place[0] for place in self.world.schedules))))
+        known = self.pool is not None or bool(places)
+        here = self.connection if self.pool is not None else places[0] if places else None
+        others = [each for each in places if each != here]
 
         def there(connection: ConnectionKey) -> There:
             found = self.world.schedules.get((connection, PIPELINE.schedule))
@@ -223,7 +224,10 @@ class PipelineLife(RuleBasedStateMachine):
             self.world.schedules[place] = replace(found, token=fingerprint.encode(), fingerprint=fingerprint, **changes)
 
 
-PipelineLife.TestCase.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+# Not shrunk: a failure shows at once instead of after minutes, and twenty steps can be read.
+PipelineLife.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=20, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate)
+)
 TestPipelineLife = PipelineLife.TestCase
 
 

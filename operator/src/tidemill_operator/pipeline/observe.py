@@ -33,7 +33,7 @@ class Observed:
     pool: Object | None
     """Its WorkerPool; None: there is none."""
     here: There | None
-    """The pool's Temporal; without a pool the one where the Schedule was made; None if there is neither."""
+    """The pool's Temporal; without a pool the one where the Schedule is; None if there is neither."""
     elsewhere: tuple[There, ...] = ()
     """Other Temporals in which a Schedule of this id was seen: the pool moved, or the pipeline to another pool."""
     entry: ScheduleEntry | None = None
@@ -52,11 +52,11 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
     pool = clients.store.get("WorkerPool", key.namespace, pool_name)
     pipeline = PipelineId(clients.settings.installation, key.namespace, key.name)
     made_at = _made_at(manifest)
-    here_key = connection_of_pool(pool) if pool is not None else made_at[0] if made_at else None
-    known = pool is not None or bool(made_at)
+    places = tuple(dict.fromkeys((*made_at, *clients.store.connections_with(pipeline.schedule))))
+    known = pool is not None or bool(places)
+    here_key = connection_of_pool(pool) if pool is not None else places[0] if places else None
     swept = clients.store.in_temporal(here_key, pipeline.schedule) if known else PipelineInTemporal()
     expected = bool(made_at) or manifest["spec"].get("schedule") is not None or swept.entry is not None
-    others = dict.fromkeys((*made_at, *clients.store.connections_with(pipeline.schedule)))
     return Observed(
         manifest=manifest,
         pool=pool,
@@ -64,8 +64,8 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
         elsewhere=tuple(
             [
                 await _look(other, pipeline, manifest, clients, expected=True)
-                for other in others
-                if not known or other != here_key
+                for other in places
+                if other != here_key
             ]
         ),
         entry=swept.entry,
