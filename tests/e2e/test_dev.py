@@ -199,6 +199,21 @@ def test_schedules_go_on_until_ctrl_c_and_nothing_is_left(tmp_path: Path) -> Non
         before = count
 
 
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
+def test_ctrl_c_while_parts_start_leaves_nothing(tmp_path: Path, times: int) -> None:
+    folder = project(tmp_path / "project", pipeline())
+
+    with session("dev", folder) as running:
+        running.wait_for("starting the worker")
+        tree = running.tree()
+        for _ in range(times):
+            running.child.send_signal(signal.SIGINT)
+
+        assert running.end() == 130
+    gone(tree)
+    assert "Traceback" not in "".join(running.stderr)
+
+
 @pytest.mark.parametrize(
     ("word", "name"),
     [("tidemill_worker", "worker"), ("start-dev", "temporal"), ("postgres -D", "postgres")],
