@@ -162,5 +162,57 @@ def test_any_change_of_a_good_manifest_gets_one_verdict(rest: Rest, data: st.Dat
     assert server.accepted == (not ours), f"{where}: server {server.message or 'accepts'}, models {ours or 'accept'}"
 
 
+@pytest.mark.parametrize("name", good())
+def test_null_at_any_place_gets_one_verdict(rest: Rest, name: str) -> None:
+    manifest = changed(good()[name], {"metadata.name": "nulls"})
+    differ: list[str] = []
+    for path in sorted(set(_paths(manifest["spec"], "spec"))):
+        wrong = changed(manifest, {path: None})
+        server, ours = rest.try_out(wrong), python_verdict(wrong)
+        if server.accepted == bool(ours):
+            differ.append(f"{path}: server {server.message or 'accepts'}, models {ours or 'accept'}")
+    assert differ == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("spec.schedule.startAt", "2026-02-30T00:00:00Z"),
+        ("spec.schedule.startAt", "2026-02-03T24:00:00Z"),
+        ("spec.schedule.startAt", "2026-02-03T23:59:60Z"),
+        ("spec.schedule.startAt", "2026-02-03T23:59:00+24:00"),
+        ("spec.schedule.startAt", "0000-02-03T23:59:00Z"),
+        ("spec.schedule.timeZone", "UTC\n"),
+        ("spec.execution.errorTolerance.maxRows", 2**63),
+        ("spec.execution.errorTolerance.maxRows", 2**70),
+        ("spec.parameters[1].default", 2**63),
+        ("spec.schedule.calendars[0].comment", "\N{GRINNING FACE}" * 257),
+    ],
+)
+def test_odd_values_are_refused_by_both(rest: Rest, path: str, value: object) -> None:
+    wrong = changed(load("pipeline")[0], {path: value, "spec.schedule.endAt": DELETE})
+    server = rest.try_out(wrong)
+    assert not server.accepted
+    assert server.names(path)
+    assert list(python_verdict(wrong)) == [path]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("spec.execution.parallelism", 5.0),
+        ("spec.execution.errorTolerance.maxPercent", 5),
+        ("spec.schedule.startAt", "2026-01-01T00:00:00.123456789+02:00"),
+        ("spec.schedule.calendars[0].comment", "\N{GRINNING FACE}" * 256),
+        ("spec.schedule.crons", ["0 0 * * *", "0 0 * * *"]),
+    ],
+)
+def test_odd_values_are_taken_by_both(rest: Rest, path: str, value: object) -> None:
+    odd = changed(load("pipeline")[0], {path: value})
+    server = rest.try_out(odd)
+    assert server.accepted, server.message
+    assert python_verdict(odd) == {}
+
+
 def test_each_kind_has_a_good_manifest() -> None:
     assert {manifest["kind"] for manifest in good().values()} == {kind.kind_name() for kind in KINDS}

@@ -58,11 +58,11 @@ class Model(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _as_the_api_server_reads(cls, data: Any) -> Any:
-        """A field's null means absent; a JSON array becomes a tuple, which strictness would refuse."""
+        """A field's null means absent, 5.0 is 5, a JSON array is a tuple: strictness would refuse them."""
         if not isinstance(data, dict):
             return data
         known = _names(cls)
-        return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if v is not None or k not in known}
+        return {name: _read(value) for name, value in data.items() if value is not None or name not in known}
 
     @model_validator(mode="after")
     def _rules_hold(self) -> Self:
@@ -87,6 +87,16 @@ class Model(BaseModel):
     def to_json(self) -> dict[str, Any]:
         """The object as Kubernetes keeps it: camelCase names, unset and null fields left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
+
+
+def _read(value: Any) -> Any:
+    match value:
+        case list():
+            return tuple(value)
+        case float() if value.is_integer():
+            return int(value)
+        case _:
+            return value
 
 
 @cache

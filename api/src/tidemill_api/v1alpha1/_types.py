@@ -6,7 +6,7 @@ import re
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError
 
@@ -103,6 +103,17 @@ Quantity = Annotated[
 """An amount of CPU or memory in Kubernetes' notation."""
 
 
+def null_is_absence(*known: str) -> BeforeValidator:
+    """For maps: the API server reads a key whose value is null as absent; of a map with known keys, those only."""
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {key: item for key, item in value.items() if item is not None or (known and key not in known)}
+
+    return BeforeValidator(read)
+
+
 def _moment_exists(text: str) -> str:
     try:
         parse_timestamp(text)
@@ -120,7 +131,8 @@ Timestamp = Annotated[
     str,
     Field(
         max_length=40,
-        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$",
+        pattern=r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
+        r"(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$",
         examples=["2026-01-01T00:00:00Z"],
         json_schema_extra={"format": "date-time"},
     ),

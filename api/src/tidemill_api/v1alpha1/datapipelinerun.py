@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tidemill_api.v1alpha1._base import Model, Rule
 from tidemill_api.v1alpha1._object import AGE, Conditions, Generation, PrinterColumn, Resource, Served, condition
-from tidemill_api.v1alpha1._types import LocalRef, ParameterName, Scalar
+from tidemill_api.v1alpha1._types import LocalRef, ParameterName, Scalar, null_is_absence
 
 
 class DataPipelineRunSpec(Model):
@@ -16,7 +16,9 @@ class DataPipelineRunSpec(Model):
 
     pipeline_ref: LocalRef
     """The pipeline to run, in this namespace."""
-    parameters: Annotated[dict[ParameterName, Scalar], Field(max_length=32)] = Field(default_factory=dict)
+    parameters: Annotated[dict[ParameterName, Scalar], Field(max_length=32), null_is_absence()] = Field(
+        default_factory=dict
+    )
     """Values for the pipeline's parameters: text or a whole number; booleans, fractions and dates as text (`"true"`,
     `"0.5"`). Those not given keep their defaults."""
 

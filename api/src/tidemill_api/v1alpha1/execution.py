@@ -62,7 +62,7 @@ class ErrorTolerance(Model):
 
     max_percent: Annotated[float, Field(ge=0, le=100)] | None = None
     """Most bad rows, in percent of the rows read."""
-    max_rows: Annotated[int, Field(ge=0)] | None = None
+    max_rows: Annotated[int, Field(ge=0, le=10**15)] | None = None
     """Most bad rows."""
 
     rules = (

@@ -8,12 +8,14 @@ from pydantic import Field
 
 from tidemill_api.v1alpha1._base import ListKey, Model, Rule
 from tidemill_api.v1alpha1._object import AGE, Conditions, Generation, PrinterColumn, Resource, Served, condition
-from tidemill_api.v1alpha1._types import Duration, LocalRef, PartName, Quantity, SecretValue, SQLName
+from tidemill_api.v1alpha1._types import Duration, LocalRef, PartName, Quantity, SecretValue, SQLName, null_is_absence
 
 _QUALIFIED = r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
 LabelKey = Annotated[str, Field(pattern=f"^{_QUALIFIED}$", max_length=253)]
 LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$", max_length=63)]
 ResourceName = Annotated[str, Field(pattern=f"^{_QUALIFIED}$", max_length=253)]
+
+Quantities = Annotated[dict[ResourceName, Quantity], Field(max_length=16), null_is_absence()]
 
 
 class TemporalRef(Model):
@@ -26,16 +28,18 @@ class TemporalRef(Model):
 class ServiceAccountSettings(Model):
     """The pool's ServiceAccount. Its pods get no API token."""
 
-    annotations: Annotated[dict[LabelKey, Annotated[str, Field(max_length=4096)]], Field(max_length=32)] = Field(
-        default_factory=dict
-    )
+    annotations: Annotated[
+        dict[LabelKey, Annotated[str, Field(max_length=4096)]], Field(max_length=32), null_is_absence()
+    ] = Field(default_factory=dict)
     """Annotations, for workload identity."""
 
 
 class LabelSelector(Model):
     """Chooses objects by their labels; empty chooses all."""
 
-    match_labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=32)] = Field(default_factory=dict)
+    match_labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=32), null_is_absence()] = Field(
+        default_factory=dict
+    )
     """Labels that must be there, with these values."""
 
 
@@ -126,7 +130,7 @@ class WorkerPoolSpec(Model):
     """Number of workers; `kubectl scale` and autoscalers write it through the scale subresource."""
     concurrency: Concurrency = Concurrency()
     """How much one worker does at once."""
-    resources: dict[Literal["requests", "limits"], Annotated[dict[ResourceName, Quantity], Field(max_length=16)]] = (
+    resources: Annotated[dict[Literal["requests", "limits"], Quantities], null_is_absence("requests", "limits")] = (
         Field(default={"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}})
     )
     """Requests and limits of a worker's container, as in a pod."""
