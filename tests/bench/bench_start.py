@@ -27,13 +27,18 @@ ONE_ROW: dict[str, Any] = {
     "workerPoolRef": {"name": "etl"},
     "sources": [
         {
-            **{"name": "raw", "connection": "landing", "files": {"path": "one.csv", "format": {"csv": {}}}},
+            "name": "raw",
+            "connection": "landing",
+            "files": {"path": "one.csv", "format": {"csv": {}}},
             "columns": [{"name": "id", "type": "int64"}, {"name": "name", "type": "string"}],
         }
     ],
     "sinks": [
         {
-            **{"name": "out", "input": "raw", "connection": "warehouse", "writeDisposition": "Append"},
+            "name": "out",
+            "input": "raw",
+            "connection": "warehouse",
+            "writeDisposition": "Append",
             "postgres": {"table": "public.out", "createTable": "IfMissing"},
         }
     ],
@@ -53,7 +58,9 @@ class _Bench:
     async def bare_start(self) -> float:
         """Seconds from process start to the end of a workflow that waits already."""
         queue = unique("bare-")
-        handle: WorkflowHandle[Any, Any] = await self.runs.client.start_workflow(Simplest.run, id=queue, task_queue=queue)
+        handle: WorkflowHandle[Any, Any] = await self.runs.client.start_workflow(
+            Simplest.run, id=queue, task_queue=queue
+        )
         began = time.perf_counter()
         worker = await self.bare(queue)
         await handle.result()

@@ -1,12 +1,11 @@
 """Recorded runs replay on today's workflow: runs that are open while a worker is replaced go on.
 
-`TIDEMILL_RECORD=1 pytest tests/integration/test_histories.py` records them anew, from real runs on a real server. Do that only
-for a change that open runs can't survive, and say so in the changelog; else keep the old ones, they are the promise.
+`TIDEMILL_RECORD=1 pytest tests/integration/test_histories.py` records them anew, from real runs on a real server. Do
+that only for a change that open runs can't survive, and say so in the changelog; else the old ones are the promise.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from tests.support.fixtures import unique
 from tests.support.scripted import LIMITS, Script, Stage
+from tests.support.worker import eventually
 from tidemill_api.contract import RunError, RunResult
 from tidemill_cli.dev.components.temporal import TemporalServer
 from tidemill_worker.workflows.messages import HANDED_BACK, SLOT_FREE, Begun, ChunkTask, Claimant, Counts, Planned
@@ -136,15 +136,12 @@ def _without_stacks(value: Any) -> Any:
 
 
 async def _interfere(handle: WorkflowHandle[Any, RunResult], script: Script, make: Callable[[], Script]) -> None:
-    async with asyncio.timeout(30):
-        if make is cancelled:
-            while len(script.called("load_chunk")) < 3:
-                await asyncio.sleep(0.01)
-            await handle.cancel()
-        if make is waited:
-            while len(script.called("begin")) < 2:
-                await asyncio.sleep(0.01)
-            await handle.signal(SLOT_FREE)
+    if make is cancelled:
+        await eventually(lambda: len(script.called("load_chunk")) >= 3)
+        await handle.cancel()
+    if make is waited:
+        await eventually(lambda: len(script.called("begin")) >= 2)
+        await handle.signal(SLOT_FREE)
 
 
 @pytest.mark.parametrize("make", RUNS, ids=lambda make: make.__name__)

@@ -23,20 +23,26 @@ BAD = 60
 def spec(disposition: str, **execution: Any) -> dict[str, Any]:
     """Some sixty chunks; one row in a thousand breaks a rule."""
     sink = {
-        **{"name": "out", "input": "valid", "connection": "warehouse", "writeDisposition": disposition},
+        "name": "out",
+        "input": "valid",
+        "connection": "warehouse",
+        "writeDisposition": disposition,
         "postgres": {"table": "public.out", "createTable": "IfMissing"},
     }
     return {
         "workerPoolRef": {"name": "etl"},
         "sources": [
             {
-                **{"name": "raw", "connection": "landing", "files": {"path": "*.csv", "format": {"csv": {}}}},
+                "name": "raw",
+                "connection": "landing",
+                "files": {"path": "*.csv", "format": {"csv": {}}},
                 "columns": [{"name": "id", "type": "int64"}, {"name": "text", "type": "string"}],
             }
         ],
         "steps": [
             {
-                **{"name": "valid", "inputs": ["raw"]},
+                "name": "valid",
+                "inputs": ["raw"],
                 "validate": {"rules": [{"name": "thousand", "expression": "id % 1000 <> 7"}]},
             }
         ],
@@ -157,7 +163,8 @@ async def test_a_password_that_changes_is_taken_up(pool: Pool, runs: Runs) -> No
     write(pool)
     role = pool.database.name
     pool.database.query(
-        f"CREATE ROLE {role} LOGIN PASSWORD 'old'; GRANT ALL ON DATABASE {role} TO {role}; GRANT ALL ON SCHEMA public TO {role}"
+        f"CREATE ROLE {role} LOGIN PASSWORD 'old'; GRANT ALL ON DATABASE {role} TO {role}; "
+        f"GRANT ALL ON SCHEMA public TO {role}"
     )
 
     def dsn(password: str) -> str:
@@ -170,7 +177,8 @@ async def test_a_password_that_changes_is_taken_up(pool: Pool, runs: Runs) -> No
         assert (await runs.run(spec("Merge"))).result == "Succeeded"
 
         pool.database.query(
-            f"ALTER ROLE {role} PASSWORD 'new'; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"
+            f"ALTER ROLE {role} PASSWORD 'new'; "
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"
         )
         pool.write_secret(dsn("new"))
 

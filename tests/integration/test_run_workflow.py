@@ -14,6 +14,7 @@ from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.testing import WorkflowEnvironment
 
 from tests.support.scripted import LIMITS, Script, performed
+from tests.support.worker import eventually
 from tidemill_api.contract import PROGRESS_QUERY, RESULT_MEMO_KEY, RunError, RunProgress, RunResult
 from tidemill_api.v1alpha1.execution import ErrorTolerance
 from tidemill_worker.workflows.messages import HANDED_BACK, Begun, ChunkTask, Claimant, Counts, Planned, PublishTask
@@ -191,9 +192,7 @@ async def test_cancelled_wherever_it_is(time_skipping: WorkflowEnvironment, wher
     async with performed(time_skipping, script) as stage:
         handle = await stage.start()
         with time_skipping.auto_time_skipping_disabled():
-            async with asyncio.timeout(30):
-                while not script.called({"waiting": "begin"}.get(where, where)):
-                    await asyncio.sleep(0.01)
+            await eventually(lambda: script.called({"waiting": "begin"}.get(where, where)))
             await handle.cancel()
             with pytest.raises(WorkflowFailureError) as caught:
                 await handle.result()
@@ -221,7 +220,7 @@ async def test_cancelled_while_it_finishes_it_still_finishes(time_skipping: Work
             result = await handle.result()
 
     assert result.result == "Succeeded"
-    assert [ending.ending for ending in script.called("finish")][0] == "Succeeded"
+    assert next(ending.ending for ending in script.called("finish")) == "Succeeded"
 
 
 async def test_a_waiting_run_looks_rarely_and_begins_when_told(time_skipping: WorkflowEnvironment) -> None:
@@ -249,9 +248,8 @@ async def test_the_signal_wakes_a_waiting_run(time_skipping: WorkflowEnvironment
     async with performed(time_skipping, script) as stage:
         with time_skipping.auto_time_skipping_disabled():
             handle = await stage.start()
-            async with asyncio.timeout(30):
-                while len(script.called("begin")) < 3:  # 3 s: from then on it looks every 4 s and more
-                    await asyncio.sleep(0.01)
+            # After 3 s: from then on it looks every 4 s and more.
+            await eventually(lambda: len(script.called("begin")) >= 3)
             free = True
             await handle.signal("slot-free")
             async with asyncio.timeout(3):

@@ -58,7 +58,10 @@ class Bench:
 
     def spec(self, *, disposition: str = "Append", **changes: Any) -> dict[str, Any]:
         sink = {
-            **{"name": "out", "input": "valid", "connection": "warehouse", "writeDisposition": disposition},
+            "name": "out",
+            "input": "valid",
+            "connection": "warehouse",
+            "writeDisposition": disposition,
             "postgres": {"table": f"public.{self.name}", "createTable": "IfMissing"},
         }
         if disposition == "Merge":
@@ -67,7 +70,8 @@ class Bench:
             "workerPoolRef": {"name": "etl"},
             "sources": [
                 {
-                    **{"name": "raw", "connection": "landing"},
+                    "name": "raw",
+                    "connection": "landing",
                     "files": {"path": f"{self.name}/*.csv", "format": {"csv": {}}},
                     "columns": [
                         {"name": "id", "type": "int64", "required": True},
@@ -78,7 +82,8 @@ class Bench:
             ],
             "steps": [
                 {
-                    **{"name": "valid", "inputs": ["raw"]},
+                    "name": "valid",
+                    "inputs": ["raw"],
                     "validate": {"rules": [{"name": "month-in-range", "expression": "month BETWEEN 1 AND 12"}]},
                 }
             ],

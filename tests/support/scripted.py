@@ -34,6 +34,8 @@ LIMITS = Limits(
     timeout=3600, parallelism=2, initial_interval=1, backoff_coefficient=2, maximum_interval=60, maximum_attempts=0
 )
 
+THREE_CHUNKS = Planned(chunks=3, bytes=30)
+
 
 async def _one_row(_task: ChunkTask) -> Counts:
     return Counts(chunks=1, rows_read=1, rows_loaded=1)
@@ -48,7 +50,7 @@ class Script:
     """What the activities answer, and what was asked of them."""
 
     limits: Limits = LIMITS
-    planned: Planned = Planned(chunks=3, bytes=30)
+    planned: Planned = THREE_CHUNKS
     begin: Callable[[Claimant], Awaitable[Begun]] | None = None
     plan: Callable[[RunTask], Awaitable[Planned]] | None = None
     chunk: Callable[[ChunkTask], Awaitable[Counts]] = _one_row
@@ -114,8 +116,13 @@ class Stage:
         """Start a run by hand."""
         run = RunInput.model_validate(
             {
-                **{"installation": "i", "namespace": "travel", "pipeline": "flights", "uid": "u", "spec": {}},
-                **{"run_key": "again", "trigger": "Manual"},
+                "installation": "i",
+                "namespace": "travel",
+                "pipeline": "flights",
+                "uid": "u",
+                "spec": {},
+                "run_key": "again",
+                "trigger": "Manual",
                 **order,
             }
         )

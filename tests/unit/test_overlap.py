@@ -40,7 +40,11 @@ def test_policy(policy: Policy, mine: Place | None, others: tuple[Place, ...], d
 
 @pytest.mark.parametrize(
     ("policy", "others", "names"),
-    [("Skip", (HOLDER,), ("holder",)), ("Skip", (FIRST,), ("first",)), ("BufferOne", (HOLDER, FIRST), ("holder", "first"))],
+    [
+        ("Skip", (HOLDER,), ("holder",)),
+        ("Skip", (FIRST,), ("first",)),
+        ("BufferOne", (HOLDER, FIRST), ("holder", "first")),
+    ],
 )
 def test_giving_up_says_who_is_in_the_way(policy: Policy, others: tuple[Place, ...], names: tuple[str, ...]) -> None:
     decision = decide(policy, None, others)

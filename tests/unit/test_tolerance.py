@@ -40,7 +40,9 @@ def test_verdict(tolerance: ErrorTolerance | None, read: int, rejected: int, loa
     assert error is None or (reason is not None and reason in str(error) and not error.retryable)
 
 
-@pytest.mark.parametrize(("tolerance", "rejected", "stops"), [(NONE, 99, 0), (PERCENT, 99, 0), (ROWS, 10, 0), (ROWS, 11, 1)])
+@pytest.mark.parametrize(
+    ("tolerance", "rejected", "stops"), [(NONE, 99, 0), (PERCENT, 99, 0), (ROWS, 10, 0), (ROWS, 11, 1)]
+)
 def test_a_run_stops_early_only_for_what_later_rows_cannot_mend(
     tolerance: ErrorTolerance | None, rejected: int, stops: int
 ) -> None:

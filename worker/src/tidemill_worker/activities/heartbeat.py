@@ -17,7 +17,7 @@ from tidemill_worker.workflows.messages import HANDED_BACK
 T = TypeVar("T")
 
 BEAT_SECONDS = 1.0
-STOP_SECONDS = 10.0
+STOP_SECONDS = 5.0
 """So long work may take to reach its next border once it was asked to stop; then it is broken off."""
 
 

@@ -46,9 +46,8 @@ class Plan:
 
         Raises SpecError for the first problem.
         """
-        from tidemill_check.verdict import check_against_pool, check_pipeline
-
         from tidemill_api import conditions
+        from tidemill_check.verdict import check_against_pool, check_pipeline
 
         config = self._resources.config
         pool = WorkerPoolSpec(connections=config.connections, metastore=config.metastore)

@@ -33,7 +33,9 @@ def translated() -> Iterator[None]:
         step = getattr(error, "step", None)
         details = (step,) if isinstance(step, str) else ()
         info = activity.info()
-        _log.warning("%s of %s, attempt %d: %s: %s", info.activity_type, info.workflow_id, info.attempt, error.type, error)
+        _log.warning(
+            "%s of %s, attempt %d: %s: %s", info.activity_type, info.workflow_id, info.attempt, error.type, error
+        )
         raise ApplicationError(str(error), *details, type=error.type, non_retryable=not error.retryable) from None
     except Exception as error:  # noqa: BLE001 - what isn't typed must not leave the worker as it is
         place = _place(error)

@@ -89,7 +89,7 @@ async def forget_old_chunks(connection: Connection, uid: str) -> None:
     """Drop plan and counts of single chunks of this pipeline's runs that ended long ago."""
     for table in ("chunks", "chunk_steps", "chunk_sinks"):
         await connection.execute(
-            f"DELETE FROM tidemill.{table} c USING tidemill.runs r "  # noqa: S608 - our own names
+            f"DELETE FROM tidemill.{table} c USING tidemill.runs r "
             "WHERE c.uid = $1 AND r.uid = c.uid AND r.run_key = c.run_key AND r.execution = c.execution "
             f"AND r.finished_at < now() - interval '{KEEP_CHUNKS}'",
             uid,
