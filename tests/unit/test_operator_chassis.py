@@ -251,7 +251,9 @@ LAST = {"key": "k", "result": "Failed", "workflowRunId": "1", "error": "BadRow: 
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ({}, _status("True", "Scheduled"), [("Normal", "Scheduled")]),
+        ({}, _status("True", "Scheduled"), []),
+        ({}, _status("False", "WaitingForPool"), [("Normal", "WaitingForPool")]),
+        (_status("False", "WaitingForPool"), _status("True", "Scheduled"), [("Normal", "Scheduled")]),
         (_status("True", "Scheduled"), _status("True", "Scheduled"), []),
         (_status("True", "Scheduled"), _status("False", "WaitingForPool"), [("Normal", "WaitingForPool")]),
         (
@@ -259,7 +261,7 @@ LAST = {"key": "k", "result": "Failed", "workflowRunId": "1", "error": "BadRow: 
             {"conditions": [*_status("False", "InvalidSQL")["conditions"], STALLED]},
             [("Warning", "InvalidSQL")],
         ),
-        ({}, _status("True", "Scheduled", lastRun=LAST), [("Normal", "Scheduled")]),
+        ({}, _status("True", "Scheduled", lastRun=LAST), []),
         (_status("True", "S"), _status("True", "S", lastRun=LAST), [("Warning", "RunFailed")]),
         (_status("True", "S", lastRun=LAST), _status("True", "S", lastRun={**LAST, "rowsRead": 1}), []),
         (
@@ -288,9 +290,9 @@ def test_only_transitions_make_events(
 
 
 def test_an_event_is_bounded() -> None:
-    note = transitions({}, {"conditions": [{"type": "Ready", "status": "True", "reason": "R", "message": "é" * 3000}]})[
-        0
-    ]
+    note = transitions(
+        {}, {"conditions": [{"type": "Ready", "status": "False", "reason": "R", "message": "é" * 3000}]}
+    )[0]
     regarding = {**pipeline("p" * 253), "apiVersion": "tidemill.dev/v1alpha1", "kind": "DataPipeline"}
     event = manifest(regarding, note, "i" * 300, NOON)
     assert len(event["note"].encode()) <= 1024

@@ -57,7 +57,7 @@ async def _run(settings: OperatorSettings) -> None:
         lambda store: temporals(settings, store, kubernetes, metrics.count_temporal),
         KINDS,
         metrics,
-        lambda receive, beat: Watch(kubernetes.credentials, settings.namespaces, receive, beat).run(),
+        lambda receive, beat: Watch(kubernetes.credentials, settings.namespaces, receive, beat, _loop_factory()).run(),
     )
     log.info("tidemill operator, installation %s, as %s", settings.decisions.installation, settings.identity)
     await until_stopped(program.run(), stop)

@@ -237,6 +237,10 @@ class Store(Protocol):
         """Forget a description, after a write or a conflict."""
         ...
 
+    def surely_absent(self, connection: ConnectionKey, schedule: str) -> bool:
+        """Whether a Schedule that we never made can be taken for absent without asking: making it would tell."""
+        ...
+
     def connections_with(self, schedule: str) -> tuple[ConnectionKey, ...]:
         """Every Temporal in which the last sweep saw a Schedule of this id (to find what was left behind)."""
         ...

@@ -45,6 +45,8 @@ def _readiness(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Note]
     before, now = _condition(old, READY), _condition(new, READY)
     if not now or "phase" in new or (before.get("status"), before.get("reason")) == (now["status"], now["reason"]):
         return
+    if not before and now["status"] == "True":
+        return  # well since it came: the condition says so, and a thousand pipelines need no thousand Events
     stalled = _condition(new, STALLED).get("status") == "True"
     yield Note("Warning" if stalled else "Normal", now["reason"], now.get("message", ""), "Reconcile")
 

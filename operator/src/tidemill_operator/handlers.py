@@ -40,12 +40,14 @@ class Watch:
         namespaces: tuple[str, ...],
         receive: Callable[[Event], None],
         beat: Callable[[], None],
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
     ) -> None:
         """`receive` is called in the loop that called `run`; `beat` in the watching thread, about every second."""
         self._credentials = credentials
         self._namespaces = namespaces
         self._receive = receive
         self._beat = beat
+        self._loop_factory = loop_factory
         self._stop = threading.Event()
         self._events: collections.deque[Event] = collections.deque()
 
@@ -57,7 +59,8 @@ class Watch:
 
         def watch() -> None:
             try:
-                asyncio.run(self._watch(loop))
+                with asyncio.Runner(loop_factory=self._loop_factory) as runner:
+                    runner.run(self._watch(loop))
             except BaseException as error:  # noqa: BLE001 - handed over to the other thread
                 failure.append(error)
             finally:

@@ -27,6 +27,8 @@ class TemporalView:
     runs: dict[str, RunSeen] = field(default_factory=dict)
     """Runs by hand, the newest execution by workflow id."""
     descriptions: dict[str, ScheduleSeen] = field(default_factory=dict)
+    doubted: set[str] = field(default_factory=set)
+    """Schedules that must be asked for, whatever the sweep shows."""
     swept: bool = False
 
 
@@ -142,11 +144,24 @@ class MemoryStore:
 
     def keep_description(self, connection: ConnectionKey, description: ScheduleSeen) -> None:
         """Keep what a describe call said."""
-        self.temporal(connection).descriptions[description.id] = description
+        view = self.temporal(connection)
+        view.descriptions[description.id] = description
+        view.doubted.discard(description.id)
 
     def drop_description(self, connection: ConnectionKey, schedule: str) -> None:
-        """Forget a description."""
-        self.temporal(connection).descriptions.pop(schedule, None)
+        """Forget a description: the next look asks the server."""
+        view = self.temporal(connection)
+        view.descriptions.pop(schedule, None)
+        view.doubted.add(schedule)
+
+    def surely_absent(self, connection: ConnectionKey, schedule: str) -> bool:
+        """Whether the sweep is reason enough to take a Schedule for absent: none is listed, and nothing speaks for one.
+
+        If there is one all the same (made a moment ago), making it is a conflict, and then it is asked for.
+        """
+        view = self.temporal(connection)
+        seen = view.pipelines.get(schedule, _NOTHING)
+        return view.swept and seen.entry is None and schedule not in view.doubted
 
     def connections_with(self, schedule: str) -> tuple[ConnectionKey, ...]:
         """Every Temporal in which the last sweep saw a Schedule of this id."""

@@ -56,7 +56,9 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
     known = pool is not None or bool(places)
     here_key = connection_of_pool(pool) if pool is not None else places[0] if places else None
     swept = clients.store.in_temporal(here_key, pipeline.schedule) if known else PipelineInTemporal()
-    expected = bool(made_at) or manifest["spec"].get("schedule") is not None or swept.entry is not None
+    wished = manifest["spec"].get("schedule") is not None
+    absent = clients.store.surely_absent(here_key, pipeline.schedule) and not is_going(manifest)
+    expected = bool(made_at) or swept.entry is not None or (wished and not absent)
     return Observed(
         manifest=manifest,
         pool=pool,
