@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -233,6 +234,26 @@ async def test_an_outage_is_told_as_one(
         await client.server_version()
     assert "ok" not in outcomes
     assert len(outcomes) == 2
+
+
+async def test_a_silent_server_keeps_only_the_first_caller_waiting(pipeline: PipelineId) -> None:
+    held: list[asyncio.StreamWriter] = []
+    listening = await asyncio.start_server(lambda _reader, writer: held.append(writer), "127.0.0.1")
+    host, port = listening.sockets[0].getsockname()
+    outcomes: list[str] = []
+    client = TemporalClient(
+        TemporalTarget(f"{host}:{port}"), "i", lambda _rpc, outcome: outcomes.append(outcome), timedelta(seconds=1)
+    )
+    with pytest.raises(TemporalUnavailable, match="no answer in time"):
+        await client.describe_schedule(pipeline.schedule)
+
+    with pytest.raises(TemporalUnavailable, match="didn't answer a moment ago"):
+        await client.describe_schedule(pipeline.schedule)
+
+    assert len(outcomes) == 1
+    listening.close()
+    for writer in held:
+        writer.close()
 
 
 async def test_the_server_says_its_version_and_requests_are_counted(

@@ -318,6 +318,7 @@ def test_a_pool_converges_in_one_pass(template: Object, replicas: int, before: s
 
     _pool_pass(world, manifest)
 
+    assert all(child["metadata"]["labels"] for child in world.children.values())
     assert _pool_plan(world, manifest) == ()
     _pool_pass(world, manifest)
     assert manifest["status"] == _pool_status(world, manifest)

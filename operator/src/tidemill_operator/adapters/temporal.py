@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
@@ -57,6 +58,10 @@ from tidemill_operator.views import (
 
 TIMEOUT: Final = timedelta(seconds=10)
 _PAGE: Final = 500
+_LONG: Final = 0.9
+"""Seconds of waiting for an outage to show, after which the next calls don't wait for the same."""
+_REST: Final = 5.0
+"""Seconds for which they don't."""
 _IDENTITY: Final = "tidemill-operator"
 _CONFLICTS: Final = (RPCStatusCode.ALREADY_EXISTS, RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.ABORTED)
 
@@ -77,6 +82,7 @@ class TemporalClient:
         self._timeout = timeout
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
+        self._rests_until = 0.0
 
     @property
     def target(self) -> TemporalTarget:
@@ -304,6 +310,18 @@ class TemporalClient:
 
     async def _call_or_none(self, rpc: str, send: Send[Answer]) -> Answer | None:
         """One request. None if what it speaks of isn't there."""
+        began = time.monotonic()
+        if began < self._rests_until:
+            raise TemporalUnavailable(f"Temporal at {self._target.address} didn't answer a moment ago")
+        try:
+            return await self._request(rpc, send)
+        except TemporalUnavailable:
+            # A server that keeps callers waiting would keep all of them, and what needs no Temporal with them.
+            if time.monotonic() - began > _LONG:
+                self._rests_until = time.monotonic() + _REST
+            raise
+
+    async def _request(self, rpc: str, send: Send[Answer]) -> Answer | None:
         try:
             # The rpc's own timeout doesn't cover connecting.
             async with asyncio.timeout(self._timeout.total_seconds() + 1):

@@ -35,6 +35,8 @@ class Reading:
 
 _READINGS: Final = Memory[Reading]()
 """A resync of unchanged pipelines reads none of them again."""
+_POOLS: Final = Memory[WorkerPoolSpec | tuple[Problem, ...]]()
+"""A pool with a thousand pipelines is read once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def _read(manifest: Object, pool: Object | None, installation: str) -> Reading:
 def _against_pool(spec: DataPipelineSpec, pool: Object | None, labels: dict[str, str]) -> tuple[Problem, ...]:
     if pool is None:
         return ()
-    pool_spec = read_spec(WorkerPoolSpec, pool)
+    pool_spec = _POOLS.get(pool["metadata"]["uid"], _version(pool), lambda: read_spec(WorkerPoolSpec, pool))
     if isinstance(pool_spec, tuple):
         faults = "; ".join(str(problem) for problem in pool_spec)
         name = spec.worker_pool_ref.name
