@@ -54,6 +54,8 @@ LOST_WORKERS = 3
 """So many workers may die over a chunk, beyond `retry.maximumAttempts`; then the chunk may be what kills them."""
 LAST_WORDS = timedelta(minutes=1)
 """So long chunks may take to stop after the run's timeout."""
+MOST_EVENTS = 2000
+"""A longer history continues as new: what a worker must replay to take over a run stays short."""
 LONGEST_PAUSE = 60.0
 """Seconds between two looks at the slot by a run that waits for it."""
 
@@ -303,7 +305,8 @@ def _retry(limits: Limits) -> RetryPolicy:
 
 
 def _history_is_long() -> bool:
-    return workflow.info().is_continue_as_new_suggested()
+    info = workflow.info()
+    return info.is_continue_as_new_suggested() or info.get_current_history_length() > MOST_EVENTS
 
 
 def _order(request: dict[str, Any]) -> RunInput:
