@@ -120,6 +120,42 @@ class Watch:
             self._receive(self._events.popleft())
 
 
+class _NoEssence(kopf.DiffBaseStorage):
+    """kopf would copy each object to compare it with an annotation that we don't keep: half of what an event costs."""
+
+    def build(self, *, body: Any, extra_fields: Any = None) -> Any:  # noqa: ARG002 - kopf calls it so
+        """Nothing of an object matters to kopf."""
+        return {}
+
+    def fetch(self, *, body: Any) -> Any:  # noqa: ARG002 - kopf calls it so
+        """Nothing is kept."""
+        return None
+
+    def store(self, *, body: Any, patch: Any, essence: Any) -> None:
+        """Nothing is kept."""
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """No handler of ours has a progress that kopf should keep: events are handed over and done."""
+
+    def fetch(self, *, key: Any, body: Any) -> Any:  # noqa: ARG002 - kopf calls it so
+        """Nothing is kept."""
+        return None
+
+    def store(self, *, key: Any, record: Any, body: Any, patch: Any) -> None:
+        """Nothing is kept."""
+
+    def purge(self, *, key: Any, body: Any, patch: Any) -> None:
+        """Nothing is kept."""
+
+    def touch(self, *, body: Any, patch: Any, value: Any) -> None:
+        """Nothing is kept."""
+
+    def clear(self, *, essence: Any) -> Any:
+        """There is nothing of ours in it."""
+        return essence
+
+
 def _connection(credentials: Credentials) -> kopf.ConnectionInfo:
     scheme, _, token = (credentials.authorization or "").partition(" ")
     return kopf.ConnectionInfo(
@@ -146,4 +182,6 @@ def _settings() -> kopf.OperatorSettings:
     settings.queueing.idle_timeout = 0.5  # an object's task and queue go soon: memory follows activity, not size
     settings.networking.connect_timeout = 10
     settings.execution.max_workers = 1
+    settings.persistence.diffbase_storage = _NoEssence()
+    settings.persistence.progress_storage = _NoProgress()
     return settings
