@@ -50,7 +50,9 @@ class _Bench:
     async def way(self, name: str) -> tuple[float, float]:
         """Rows a second and peak MB of another way, in a process of its own."""
         await self.fresh()
-        told = json.loads(await _output(sys.executable, "-m", "tests.bench.loading", name, self.server.dsn, str(self.file)))
+        told = json.loads(
+            await _output(sys.executable, "-m", "tests.bench.loading", name, self.server.dsn, str(self.file))
+        )
         table = "loaded_by_dlt" if name == "dlt" else "loaded"
         counted = await _output(
             str(self.server.psql), "--no-psqlrc", "-At", self.server.dsn, "-c", f"SELECT count(*) FROM public.{table}"
@@ -78,7 +80,9 @@ async def measure(quick: bool) -> AsyncIterator[Measurement]:
                 ours.append(speed)
                 memory.append(megabytes)
                 bare.append((await bench.way("tidemill-no-rules"))[0])
-                say(f"  round {number + 1} of {rounds}: {ours[-1] / copies[-1]:.2f} x copy, {bare[-1] / copies[-1]:.2f} without rules, {megabytes:.0f} MB")
+                say(
+                    f"  round {number + 1} of {rounds}: {ours[-1] / copies[-1]:.2f} x copy, {bare[-1] / copies[-1]:.2f} without rules, {megabytes:.0f} MB"
+                )
             yield compared("load_append_typed_rules", ours, "rows/s", "psql \\copy", copies)
             yield compared("load_append_typed", bare, "rows/s", "psql \\copy", copies)
             yield Measurement("load_peak_memory", max(memory), "MB", "", None, rounds)
@@ -87,7 +91,9 @@ async def measure(quick: bool) -> AsyncIterator[Measurement]:
 
 
 async def _output(*command: str) -> str:
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
     out, err = await process.communicate()
     if process.returncode:
         raise RuntimeError(f"{Path(command[0]).name} failed: {err.decode()[-2000:]}")

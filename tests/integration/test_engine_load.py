@@ -60,7 +60,10 @@ async def test_types_are_inferred_once_for_all_files(world: World) -> None:
         ("ratio", "double precision"),
         ("name", "text"),
     ]
-    assert await world.fetch("SELECT id, code, name, ratio FROM public.out ORDER BY id") == [(1, "007", "x", 1.0), (2, "012", "y", 0.5)]
+    assert await world.fetch("SELECT id, code, name, ratio FROM public.out ORDER BY id") == [
+        (1, "007", "x", 1.0),
+        (2, "012", "y", 0.5),
+    ]
 
 
 async def test_each_bad_row_is_a_letter_and_the_others_load(world: World) -> None:
@@ -125,18 +128,33 @@ async def test_a_file_without_rows_loads_none_and_empties_what_is_replaced(world
 
 REFUSED: dict[str, tuple[dict[str, str | bytes], dict[str, Any], type[TidemillError], str]] = {
     "no file": ({}, {}, SourceMissing, "no file matches"),
-    "not gzip": ({"a.csv.gz": "id\n1\n"}, {"source": {"files": {"path": "*.gz", "format": {"csv": {}}}}}, SourceUnreadable, "a.csv.gz"),
+    "not gzip": (
+        {"a.csv.gz": "id\n1\n"},
+        {"source": {"files": {"path": "*.gz", "format": {"csv": {}}}}},
+        SourceUnreadable,
+        "a.csv.gz",
+    ),
     "truncated gzip": (
         {"a.csv.gz": gzip.compress(b"id\n" + b"1\n" * 1000)[:-20]},
         {"source": {"files": {"path": "*.gz", "format": {"csv": {}}}}},
         SourceUnreadable,
         "truncated",
     ),
-    "not zip": ({"a.zip": "id\n"}, {"source": {"files": {"path": "*.zip", "format": {"csv": {}}}}}, SourceUnreadable, "a.zip"),
+    "not zip": (
+        {"a.zip": "id\n"},
+        {"source": {"files": {"path": "*.zip", "format": {"csv": {}}}}},
+        SourceUnreadable,
+        "a.zip",
+    ),
     "utf-16": ({"a.csv": "id\n1\n".encode("utf-16")}, {}, SourceUnreadable, "UTF-16"),
     "binary": ({"a.csv": b"\x7fELF\0\0\0\n"}, {}, SourceUnreadable, "no text file"),
     "empty and nothing declared": ({"a.csv": ""}, {}, SourceUnreadable, "empty"),
-    "missing column": ({"a.csv": "id\n1\n"}, {"source": {"columns": ID_NAME}}, ColumnMissing, "no column name; it has id"),
+    "missing column": (
+        {"a.csv": "id\n1\n"},
+        {"source": {"columns": ID_NAME}},
+        ColumnMissing,
+        "no column name; it has id",
+    ),
     "new column": (
         {"a.csv": "id,name,x\n1,a,b\n"},
         {"source": {"columns": ID_NAME, "contract": {"newColumns": "Fail"}}},
@@ -154,7 +172,13 @@ REFUSED: dict[str, tuple[dict[str, str | bytes], dict[str, Any], type[TidemillEr
         {"a.csv": "id,name\n1,x\n2,z\n"},
         {
             "source": {"columns": ID_NAME},
-            "steps": [{"name": "v", "inputs": ["raw"], "validate": {"rules": [{"name": "one", "expression": "id = 1"}], "onError": "Fail"}}],
+            "steps": [
+                {
+                    "name": "v",
+                    "inputs": ["raw"],
+                    "validate": {"rules": [{"name": "one", "expression": "id = 1"}], "onError": "Fail"},
+                }
+            ],
             "sink": {"input": "v"},
         },
         BadRow,
@@ -169,7 +193,9 @@ REFUSED: dict[str, tuple[dict[str, str | bytes], dict[str, Any], type[TidemillEr
     "unknown column in a rule": (
         {"a.csv": "id\n1\n"},
         {
-            "steps": [{"name": "v", "inputs": ["raw"], "validate": {"rules": [{"name": "r", "expression": "nope > 1"}]}}],
+            "steps": [
+                {"name": "v", "inputs": ["raw"], "validate": {"rules": [{"name": "r", "expression": "nope > 1"}]}}
+            ],
             "sink": {"input": "v"},
         },
         SQLError,
@@ -194,17 +220,45 @@ REFUSED: dict[str, tuple[dict[str, str | bytes], dict[str, Any], type[TidemillEr
         StepFailed,
         "byte 12 of a.csv",
     ),
-    "table missing": ({"a.csv": "id\n1\n"}, {"sink": {"postgres": {"table": "public.nope", "createTable": "Never"}}}, TableMissing, "public.nope"),
-    "column that the table has not": ({"a.csv": "id,extra\n1,2\n"}, {"sink": {"postgres": {"table": "public.there"}}}, TableMismatch, "extra"),
-    "column that the table needs": ({"a.csv": "id\n1\n"}, {"sink": {"postgres": {"table": "public.needy"}}}, TableMismatch, "must"),
-    "type that can't be cast": ({"a.csv": "day\n2026-01-01\n"}, {"sink": {"postgres": {"table": "public.odd"}}}, TableMismatch, "day is date"),
+    "table missing": (
+        {"a.csv": "id\n1\n"},
+        {"sink": {"postgres": {"table": "public.nope", "createTable": "Never"}}},
+        TableMissing,
+        "public.nope",
+    ),
+    "column that the table has not": (
+        {"a.csv": "id,extra\n1,2\n"},
+        {"sink": {"postgres": {"table": "public.there"}}},
+        TableMismatch,
+        "extra",
+    ),
+    "column that the table needs": (
+        {"a.csv": "id\n1\n"},
+        {"sink": {"postgres": {"table": "public.needy"}}},
+        TableMismatch,
+        "must",
+    ),
+    "type that can't be cast": (
+        {"a.csv": "day\n2026-01-01\n"},
+        {"sink": {"postgres": {"table": "public.odd"}}},
+        TableMismatch,
+        "day is date",
+    ),
     "struct": (
         {"a.csv": "id\n1\n"},
-        {"steps": [{"name": "q", "inputs": ["raw"], "sql": {"query": "SELECT {'a': id} AS s FROM raw"}}], "sink": {"input": "q"}},
+        {
+            "steps": [{"name": "q", "inputs": ["raw"], "sql": {"query": "SELECT {'a': id} AS s FROM raw"}}],
+            "sink": {"input": "q"},
+        },
         TableMismatch,
         "column s",
     ),
-    "constraint": ({"a.csv": "id\n-77\n"}, {"sink": {"postgres": {"table": "public.there"}}}, SinkRefused, "constraint positive"),
+    "constraint": (
+        {"a.csv": "id\n-77\n"},
+        {"sink": {"postgres": {"table": "public.there"}}},
+        SinkRefused,
+        "constraint positive",
+    ),
     "schema missing": ({"a.csv": "id\n1\n"}, {"sink": {"postgres": {"table": "nowhere.t"}}}, SinkRefused, "3F000"),
 }
 
@@ -278,7 +332,9 @@ async def test_replace_holds_exactly_the_rows_of_the_newest_run(world: World, si
 
 
 async def test_replace_of_a_table_that_others_refer_to(world: World) -> None:
-    await world.pool.execute("CREATE TABLE out (id int PRIMARY KEY, name text); CREATE TABLE refers (id int REFERENCES out)")
+    await world.pool.execute(
+        "CREATE TABLE out (id int PRIMARY KEY, name text); CREATE TABLE refers (id int REFERENCES out)"
+    )
     world.write("a.csv", "id,name\n1,a\n")
     spec = spec_of(source={"columns": ID_NAME}, sink={"writeDisposition": "Replace"})
     await world.run(spec)
@@ -301,14 +357,16 @@ async def test_columns_go_into_other_types_of_the_table(world: World) -> None:
 
 
 async def test_names_are_quoted_and_values_bound(world: World) -> None:
-    world.write("a.csv", "Select,\"a\"\"b\",naïve $1\n1,x,y\n")
+    world.write("a.csv", 'Select,"a""b",naïve $1\n1,x,y\n')
     spec = spec_of(
         steps=[{"name": "q", "inputs": ["raw"], "sql": {"query": "SELECT *, $who AS who FROM raw"}}],
         parameters=[{"name": "who", "type": "string", "default": "'; DROP TABLE x; --"}],
         sink={"input": "q", "postgres": {"table": "public.Select"}},
     )
     await world.run(spec)
-    assert await world.fetch('SELECT "Select", "a""b", "naïve $1", who FROM public."Select"') == [(1, "x", "y", "'; DROP TABLE x; --")]
+    assert await world.fetch('SELECT "Select", "a""b", "naïve $1", who FROM public."Select"') == [
+        (1, "x", "y", "'; DROP TABLE x; --")
+    ]
 
 
 async def test_rules_joins_and_skips_count_and_explain(world: World) -> None:
@@ -325,13 +383,30 @@ async def test_rules_joins_and_skips_count_and_explain(world: World) -> None:
             },
         ],
         steps=[
-            {"name": "titled", "inputs": ["airlines"], "validate": {"rules": [{"name": "title", "expression": "title IS NOT NULL"}]}},
-            {"name": "few", "inputs": ["raw"], "validate": {"rules": [{"name": "low", "expression": "id < $high"}], "onError": "Skip"}},
-            {"name": "named", "inputs": ["few", "titled"], "sql": {"query": "SELECT id, t.title FROM few LEFT JOIN titled t ON t.code = few.name"}},
+            {
+                "name": "titled",
+                "inputs": ["airlines"],
+                "validate": {"rules": [{"name": "title", "expression": "title IS NOT NULL"}]},
+            },
+            {
+                "name": "few",
+                "inputs": ["raw"],
+                "validate": {"rules": [{"name": "low", "expression": "id < $high"}], "onError": "Skip"},
+            },
+            {
+                "name": "named",
+                "inputs": ["few", "titled"],
+                "sql": {"query": "SELECT id, t.title FROM few LEFT JOIN titled t ON t.code = few.name"},
+            },
             {
                 "name": "known",
                 "inputs": ["named"],
-                "validate": {"rules": [{"name": "has-title", "expression": "title IS NOT NULL"}, {"name": "no-again", "expression": "title NOT LIKE '%again'"}]},
+                "validate": {
+                    "rules": [
+                        {"name": "has-title", "expression": "title IS NOT NULL"},
+                        {"name": "no-again", "expression": "title NOT LIKE '%again'"},
+                    ]
+                },
             },
         ],
         parameters=[{"name": "high", "type": "integer", "default": 5}],
@@ -355,7 +430,9 @@ async def test_rules_joins_and_skips_count_and_explain(world: World) -> None:
         ("4,UA", '{"id":4,"title":"United again"}', ["no-again"]),
     ]
     assert [each["line"] for each in known] == [2, 4, 5]
-    assert [(each["source"], each["line"]) for each in world.letters.all() if each["step"] in ("airlines", "titled")] == [
+    assert [
+        (each["source"], each["line"]) for each in world.letters.all() if each["step"] in ("airlines", "titled")
+    ] == [
         ("airlines", 6),
         ("airlines", 5),
     ]
@@ -365,7 +442,13 @@ async def test_a_rule_that_cannot_be_computed_is_broken(world: World) -> None:
     world.write("a.csv", "id,name\n1,5\n2,x\n")
     spec = spec_of(
         source={"columns": ID_NAME},
-        steps=[{"name": "v", "inputs": ["raw"], "validate": {"rules": [{"name": "number", "expression": "name::INTEGER > 1"}]}}],
+        steps=[
+            {
+                "name": "v",
+                "inputs": ["raw"],
+                "validate": {"rules": [{"name": "number", "expression": "name::INTEGER > 1"}]},
+            }
+        ],
         sink={"input": "v"},
     )
     done = await world.run(spec)
@@ -387,7 +470,9 @@ async def test_a_file_that_changed_since_planning_is_not_loaded(world: World) ->
     assert await world.fetch("SELECT count(*) FROM out") == [(0,)]
 
 
-async def test_links_that_leave_the_folder_are_not_followed(world: World, tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_links_that_leave_the_folder_are_not_followed(
+    world: World, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     outside = tmp_path_factory.mktemp("outside") / "secret.csv"
     outside.write_text("id\n1\n")
     (world.root / "link.csv").symlink_to(outside)
@@ -416,7 +501,9 @@ async def test_compressed_files_commit_parts_and_go_on_after_them(world: World) 
     assert 0 < committed < 3000
     outcome = await world.load(spec, chunks[0], chunks)
     assert result([outcome]).steps == {"raw": (3000, 3000, 0, 0)}
-    assert await world.fetch("SELECT count(*), count(DISTINCT id), sum(id) FROM out") == [(3000, 3000, 3000 * 2999 // 2)]
+    assert await world.fetch("SELECT count(*), count(DISTINCT id), sum(id) FROM out") == [
+        (3000, 3000, 3000 * 2999 // 2)
+    ]
     assert await world.load(spec, chunks[0], chunks) == outcome
 
 
@@ -436,7 +523,9 @@ async def test_appended_rows_are_not_appended_again_by_another_execution(world: 
 
 async def test_max_rows_cuts_chunks_exactly(world: World) -> None:
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows([["id", "name"], *[[index, "a\nb" if index % 3 else "c"] for index in range(25)]])
+    csv.writer(buffer, lineterminator="\n").writerows(
+        [["id", "name"], *[[index, "a\nb" if index % 3 else "c"] for index in range(25)]]
+    )
     world.write("a.csv", buffer.getvalue())
     spec = spec_of(source={"columns": ID_NAME}, execution={"chunk": {"maxRows": 10}})
     chunks = await world.plan(spec)

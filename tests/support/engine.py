@@ -30,7 +30,12 @@ class Letters:
     async def write(self, run: RunRef, letters: pa.Table) -> None:
         """Keep what isn't there yet."""
         for row in letters.to_pylist():
-            key = (run.uid, run.run_key, run.execution, *(row[name] for name in ("step", "source", "chunk", "position", "part")))
+            key = (
+                run.uid,
+                run.run_key,
+                run.execution,
+                *(row[name] for name in ("step", "source", "chunk", "position", "part")),
+            )
             self.rows.setdefault(key, row)
 
     def all(self) -> list[dict[str, Any]]:
@@ -67,7 +72,9 @@ class World:
         """Rows of a query."""
         return [tuple(row) for row in await self.pool.fetch(sql)]
 
-    async def plan(self, spec: DataPipelineSpec, run: RunRef = RUN, parameters: Mapping[str, Any] | None = None) -> tuple[Chunk, ...]:
+    async def plan(
+        self, spec: DataPipelineSpec, run: RunRef = RUN, parameters: Mapping[str, Any] | None = None
+    ) -> tuple[Chunk, ...]:
         """Claim and plan; the chunks go through JSON, as they do in the metastore."""
         await engine.claim(spec, run, self)
         chunks = await engine.plan(spec, parameters or {}, run, self)
@@ -138,7 +145,9 @@ def execution(number: int, run: RunRef = RUN) -> RunRef:
 
 async def database_pool(dsn: str) -> asyncpg.Pool:
     """A pool on a migrated database."""
-    pool = await asyncpg.create_pool(dsn, min_size=0, max_size=20, server_settings={"timezone": "UTC", "search_path": "public"})
+    pool = await asyncpg.create_pool(
+        dsn, min_size=0, max_size=20, server_settings={"timezone": "UTC", "search_path": "public"}
+    )
     await ensure("warehouse", pool)
     return pool
 

@@ -103,7 +103,9 @@ def _broken(data: bytes, offset: int, dialect: Dialect, read: Read) -> tuple[Bro
     line = data.find(b"\n", unclosed[0]) + 1 if unclosed else 0
     if line:
         row = data[:line]
-        return BrokenRow(offset, row[:SHOWN], line, _lines(row), f"a quoted value isn't closed within {limit}"), data[line:]
+        return BrokenRow(offset, row[:SHOWN], line, _lines(row), f"a quoted value isn't closed within {limit}"), data[
+            line:
+        ]
     length = len(data)
     while more := read(BLOCK):
         line = more.find(b"\n") + 1

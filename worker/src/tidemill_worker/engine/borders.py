@@ -34,7 +34,9 @@ def _quoted(delimiter: bytes, quote: bytes, quoted_newlines: bool) -> re.Pattern
     """Pattern of a quoted value; group 1 is empty if it isn't closed (in its line, or before the end)."""
     d, q = re.escape(delimiter), re.escape(quote)
     inside, end = (rb"[^" + q + rb"]", rb"\Z") if quoted_newlines else (rb"[^" + q + rb"\r\n]", rb"(?=[\r\n])|\Z")
-    return re.compile(rb"(?:\A|(?<=[" + d + rb"\r\n]))" + q + rb"(?:" + inside + rb"++|" + q + q + rb")*+(" + q + rb"|" + end + rb")")
+    return re.compile(
+        rb"(?:\A|(?<=[" + d + rb"\r\n]))" + q + rb"(?:" + inside + rb"++|" + q + q + rb")*+(" + q + rb"|" + end + rb")"
+    )
 
 
 def whole_rows(data: bytes, length: int, dialect: Dialect) -> bool:
@@ -119,7 +121,7 @@ def _outside(ends: list[int], spans: list[tuple[int, int]]) -> list[int]:
     for end in ends:
         while place < len(spans) and spans[place][1] < end:
             place += 1
-        inside = place < len(spans) and spans[place][0] < end and (end <= spans[place][1])
+        inside = place < len(spans) and (spans[place][0] < end <= spans[place][1])
         if not inside:
             kept.append(end)
     return kept

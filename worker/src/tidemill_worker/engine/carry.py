@@ -62,7 +62,9 @@ def _carry(node: Tree, outer: dict[str, Tree], field: str) -> None:
     name = table["alias"] or table["table_name"]
     if column == ROW:
         _hide(node["select_list"], name)
-    node["select_list"].append({"class": "COLUMN_REF", "type": "COLUMN_REF", "alias": ROW, "column_names": [name, column]})
+    node["select_list"].append(
+        {"class": "COLUMN_REF", "type": "COLUMN_REF", "alias": ROW, "column_names": [name, column]}
+    )
 
 
 def _body(clause: Tree) -> Tree:

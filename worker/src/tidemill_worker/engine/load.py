@@ -15,8 +15,6 @@ from tidemill_api.errors import ReprocessRefused, SourceChanged
 from tidemill_api.v1alpha1 import DataPipelineSpec, parse_bytes
 from tidemill_api.v1alpha1.datapipeline import Sink
 from tidemill_check.stages import stages
-from tidemill_worker.engine import files
-from tidemill_worker.engine.workbench import Finished, Workbench, workbench
 from tidemill_worker.engine.counts import total
 from tidemill_worker.engine.feed import Feed, in_thread
 from tidemill_worker.engine.model import (
@@ -36,6 +34,7 @@ from tidemill_worker.engine.postgres.errors import typed
 from tidemill_worker.engine.postgres.reprocess import content_of
 from tidemill_worker.engine.postgres.writer import Writer
 from tidemill_worker.engine.whole import publishes_itself
+from tidemill_worker.engine.workbench import Finished, Workbench, workbench
 
 LETTERS_HELD: Final = 10_000
 """Dead letters that are gathered before they are written."""
@@ -71,7 +70,9 @@ async def load_chunk(
             target = await _target(sink, bench.schemas[sink.input], pools[sink.name], run, direct=direct)
             staged = not target.straight
             bench.encoders[sink.name] = Encoder(target, staged)
-        loading = _Loading(spec, run, chunk, bench, pools, committed, content, dead_letters, progress, asked_to_stop, direct)
+        loading = _Loading(
+            spec, run, chunk, bench, pools, committed, content, dead_letters, progress, asked_to_stop, direct
+        )
         await loading.all_parts()
     finally:
         bench.close()

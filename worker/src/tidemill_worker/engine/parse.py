@@ -148,7 +148,9 @@ def _utf8(data: bytes, dialect: Dialect) -> bytes:
     return data if dialect.encoding == "utf-8" or data.isascii() else data.decode(dialect.encoding).encode()
 
 
-def _read(data: bytes, layout: Layout, dialect: Dialect, *, typed: bool, skipped: list[csv.InvalidRow] | None = None) -> pa.Table:
+def _read(
+    data: bytes, layout: Layout, dialect: Dialect, *, typed: bool, skipped: list[csv.InvalidRow] | None = None
+) -> pa.Table:
     """The layout's columns, typed or as text."""
     wanted = {str(c.field): arrow_type(c.type) if typed else pa.string() for c in layout.columns}
 
@@ -162,7 +164,10 @@ def _read(data: bytes, layout: Layout, dialect: Dialect, *, typed: bool, skipped
     # By position: two columns of the manifest may read the same field.
     arrays = [table.column(str(c.field)) for c in layout.columns]
     if typed:
-        arrays = [a if a.type == arrow_type(c.type) else a.cast(arrow_type(c.type)) for a, c in zip(arrays, layout.columns, strict=True)]
+        arrays = [
+            a if a.type == arrow_type(c.type) else a.cast(arrow_type(c.type))
+            for a, c in zip(arrays, layout.columns, strict=True)
+        ]
     return pa.table(arrays, names=[c.name for c in layout.columns])
 
 
@@ -202,7 +207,9 @@ def _carefully(block: Block, layout: Layout, dialect: Dialect) -> Parsed:
     skipped: list[csv.InvalidRow] = []
     texts = _read(_utf8(data, dialect), layout, dialect, typed=False, skipped=skipped)
     for bad in skipped:
-        faults[left[bad.number - 1]] = Fault("BadRow", f"the row has {bad.actual_columns} fields, not {bad.expected_columns}")
+        faults[left[bad.number - 1]] = Fault(
+            "BadRow", f"the row has {bad.actual_columns} fields, not {bad.expected_columns}"
+        )
     if skipped:
         left = [index for index in left if index not in faults]
     if len(left) != texts.num_rows:
@@ -262,7 +269,9 @@ def _typed(texts: pa.Table, layout: Layout, left: list[int], faults: dict[int, F
         if bad is not None:
             for index in pc.indices_nonzero(bad).to_pylist():
                 shown = text[index].as_py()
-                faults.setdefault(left[index], Fault("BadValue", f"{column.name}: {_short(shown)} is not of type {column.type}"))
+                faults.setdefault(
+                    left[index], Fault("BadValue", f"{column.name}: {_short(shown)} is not of type {column.type}")
+                )
         if column.required and text.null_count:
             for index in pc.indices_nonzero(pc.is_null(text)).to_pylist():
                 faults.setdefault(left[index], Fault("BadValue", f"{column.name} is required and has no value"))

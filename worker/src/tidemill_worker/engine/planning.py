@@ -135,7 +135,9 @@ class _Planner:
         try:
             text = row.decode(self._dialect.encoding)
         except UnicodeDecodeError:
-            raise SourceUnreadable(f"the header of {ref.label} is not {self._dialect.encoding}: set files.format.csv.encoding") from None
+            raise SourceUnreadable(
+                f"the header of {ref.label} is not {self._dialect.encoding}: set files.format.csv.encoding"
+            ) from None
         delimiter, quote = self._dialect.delimiter.decode(), self._dialect.quote.decode()
         names = next(csv.reader([text], delimiter=delimiter, quotechar=quote))
         return tuple(name or f"column_{index + 1}" for index, name in enumerate(names))
@@ -156,7 +158,9 @@ class _Planner:
         names, label = head.names, head.ref.label
         missing = [column.header for column in wanted if column.header not in names]
         if missing:
-            raise ColumnMissing(f"source {self.source.name}: {label} has no column {', '.join(missing)}; it has {', '.join(names[:50])}")
+            raise ColumnMissing(
+                f"source {self.source.name}: {label} has no column {', '.join(missing)}; it has {', '.join(names[:50])}"
+            )
         twice = sorted({c.header for c in wanted if names.count(c.header) > 1 and self.source.files.format.csv.header})
         if twice:
             raise SourceUnreadable(f"source {self.source.name}: {label} has more than one column {', '.join(twice)}")
@@ -168,10 +172,14 @@ class _Planner:
             )
         new = [name for name in names if name not in {column.header for column in wanted}]
         if new and self.source.contract.new_columns == "Fail" and self.source.files.format.csv.header:
-            raise NewColumn(f"source {self.source.name}: {label} has columns that aren't declared: {', '.join(new[:50])}; newColumns is Fail")
+            raise NewColumn(
+                f"source {self.source.name}: {label} has columns that aren't declared: {', '.join(new[:50])}; newColumns is Fail"
+            )
         if not self.source.files.format.csv.header:
             return Layout(len(names), tuple(PlannedColumn(c.name, c.type, c.required, i) for i, c in enumerate(wanted)))
-        return Layout(len(names), tuple(PlannedColumn(c.name, c.type, c.required, names.index(c.header)) for c in wanted))
+        return Layout(
+            len(names), tuple(PlannedColumn(c.name, c.type, c.required, names.index(c.header)) for c in wanted)
+        )
 
 
 def _blank(data: bytes) -> int:
@@ -193,7 +201,9 @@ def _chunked(spec: DataPipelineSpec, parts: tuple[Part, ...], name: str, folders
             yield whole
             continue
         with files.opened(folders[name], part.file, source.files, part.start, part.file.size) as read:
-            cuts = list(cuts_of(pieces(read, dialect, part.start, min(BLOCK, most_bytes)), dialect, part, most_bytes, most_rows))
+            cuts = list(
+                cuts_of(pieces(read, dialect, part.start, min(BLOCK, most_bytes)), dialect, part, most_bytes, most_rows)
+            )
         for (start, line), (end, _) in zip(cuts, [*cuts[1:], (part.file.size, 0)], strict=True):
             yield replace(part, start=start, end=end, first_line=line)
 
@@ -221,7 +231,8 @@ def cuts_of(
         if piece.offset > start and piece.end - start > most_bytes:
             start, rows = piece.offset, 0
             yield start, line
-        if rows + piece.lines > most_rows and isinstance(piece, Block):
+        lines = piece.lines  # counted once: it goes through all bytes
+        if rows + lines > most_rows and isinstance(piece, Block):
             ends = scan(piece.data, dialect).ends
             counted = line
             for index, end in enumerate(ends[:-1]):
@@ -232,5 +243,5 @@ def cuts_of(
                     yield start, counted
             rows += 1
         else:
-            rows += piece.lines
-        line += piece.lines
+            rows += lines
+        line += lines

@@ -46,6 +46,7 @@ class Sandbox:
         self._connection.execute("SET lock_configuration = true")
         self._parameters = parameters
         self._whole: dict[str, pa.Table] = {}
+        self._prepared: dict[str, str] = {}
 
     def over(self, name: str, rows: pa.Table, query: str) -> pa.Table:
         """The answer of a query over `rows`, which it knows as `name`. Raises duckdb.Error."""
@@ -53,6 +54,26 @@ class Sandbox:
         self._connection.register(name, rows)
         try:
             return self._ask(query)
+        finally:
+            self._connection.unregister(name)
+
+    def holds(self, name: str, rows: pa.Table, query: str) -> bool:
+        """Whether a query over `rows` whose answer is one boolean says so. Raises duckdb.Error.
+
+        It is asked for every block, and planning costs more than a block's rules: so the query is prepared once.
+        DuckDB binds it anew to the rows that stand behind the name.
+        """
+        self._forget(name)
+        self._connection.register(name, rows)
+        try:
+            statement = self._connection.extract_statements(query)[0] if query not in self._prepared else None
+            if statement is not None and statement.named_parameters:
+                values = {key: self._parameters[key] for key in statement.named_parameters}
+                return bool(self._connection.execute(statement, values).fetchall()[0][0])
+            if statement is not None:
+                self._connection.execute(f"PREPARE tidemill_{len(self._prepared)} AS {query}")
+                self._prepared[query] = f"EXECUTE tidemill_{len(self._prepared)}"
+            return bool(self._connection.execute(self._prepared[query]).fetchall()[0][0])
         finally:
             self._connection.unregister(name)
 

@@ -75,7 +75,9 @@ class Reader:
 
     def _refuse(self, origin: Origin, offset: int, why: str) -> None:
         if self.source.contract.bad_values == "Fail":
-            raise BadRow(f"source {self.source.name}: the row at byte {offset} of {origin.file} is bad ({why}); badValues is Fail")
+            raise BadRow(
+                f"source {self.source.name}: the row at byte {offset} of {origin.file} is bad ({why}); badValues is Fail"
+            )
 
 
 def reader_of(spec: DataPipelineSpec, name: str) -> Reader:
@@ -102,7 +104,9 @@ def first_input(step: Step) -> str:
     return step.input if isinstance(step, Validate) else step.inputs[0]
 
 
-def apply(step: Step, batch: Batch, piece: Piece, origin: Origin, reader: Reader, whole: Whole, sandbox: Sandbox) -> Done:
+def apply(
+    step: Step, batch: Batch, piece: Piece, origin: Origin, reader: Reader, whole: Whole, sandbox: Sandbox
+) -> Done:
     """One step over one batch of a piece. Raises BadRow, StepFailed."""
     match step:
         case Validate():
@@ -111,13 +115,17 @@ def apply(step: Step, batch: Batch, piece: Piece, origin: Origin, reader: Reader
             return _queried(step, batch, piece, origin, reader, whole, sandbox)
 
 
-def _queried(step: Query, batch: Batch, piece: Piece, origin: Origin, reader: Reader, whole: Whole, sandbox: Sandbox) -> Done:
+def _queried(
+    step: Query, batch: Batch, piece: Piece, origin: Origin, reader: Reader, whole: Whole, sandbox: Sandbox
+) -> Done:
     if isinstance(piece, BrokenRow):
         return Done(step.run(sandbox, batch, whole))
     try:
         return Done(step.run(sandbox, batch, whole))
     except duckdb.OutOfMemoryException as error:
-        raise StepFailed(f"step {step.name}: the query needs more memory than a step may have ({type(error).__name__})") from error
+        raise StepFailed(
+            f"step {step.name}: the query needs more memory than a step may have ({type(error).__name__})"
+        ) from error
     except duckdb.Error as error:
         kind = type(error).__name__.removesuffix("Exception")  # DuckDB's own words may quote values
         row = step.failing_row(sandbox, batch, whole)
@@ -145,12 +153,18 @@ def _validated(step: Validate, batch: Batch, piece: Piece, origin: Origin, reade
     if step.on_error == "Fail":
         row = batch.rows_of_block(places.slice(0, 1))[0].as_py()
         rules = ", ".join(broken[places[0].as_py()].as_py())
-        raise BadRow(f"step {step.name}: the row at byte {piece.offset + rows.begin(row)} of {origin.file} breaks {rules}; onError is Fail")
+        raise BadRow(
+            f"step {step.name}: the row at byte {piece.offset + rows.begin(row)} of {origin.file} breaks {rules}; onError is Fail"
+        )
     if step.on_error == "Skip":
         return Done(good, StepCount(step=step.name, rows_in=total, rows_out=good.table.num_rows, skipped=len(places)))
     names = [list(rules) for rules in broken.take(places).to_pylist()]
-    found = rejected(step.name, batch, places, rows, origin, sandbox, [("RuleBroken", f"breaks {', '.join(n)}", n) for n in names])
-    return Done(good, StepCount(step=step.name, rows_in=total, rows_out=good.table.num_rows, rejected=len(places)), found)
+    found = rejected(
+        step.name, batch, places, rows, origin, sandbox, [("RuleBroken", f"breaks {', '.join(n)}", n) for n in names]
+    )
+    return Done(
+        good, StepCount(step=step.name, rows_in=total, rows_out=good.table.num_rows, rejected=len(places)), found
+    )
 
 
 def rejected(

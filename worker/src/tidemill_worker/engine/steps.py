@@ -83,7 +83,7 @@ class Validate:
         if not rows.num_rows:
             return None
         try:
-            if sandbox.over(self.input, rows, self._all).column(0)[0].as_py():
+            if sandbox.holds(self.input, rows, self._all):
                 return None
             found = sandbox.over(self.input, rows, self._broken("{}"))
         except duckdb.Error:
@@ -109,14 +109,18 @@ class Query:
         """The columns of the answer. Raises SQLError."""
         field = f"{self.field}.sql.query"
         if any(name.lower() == "rowid" for name in schema.names):
-            raise SpecError(field, "the first input has a column rowid, which is DuckDB's own word: give it another name")
+            raise SpecError(
+                field, "the first input has a column rowid, which is DuckDB's own word: give it another name"
+            )
         try:
             answer = self.run(sandbox, Batch(schema.empty_table()), whole).table.schema
         except duckdb.Error as error:
             raise SQLError(field, str(error)) from error
         if len(set(answer.names)) < len(answer.names):
             twice = sorted({name for name in answer.names if answer.names.count(name) > 1})
-            raise SQLError(field, f"two columns of the answer are called {', '.join(twice)}: give one another name (AS)")
+            raise SQLError(
+                field, f"two columns of the answer are called {', '.join(twice)}: give one another name (AS)"
+            )
         return answer
 
     def run(self, sandbox: Sandbox, batch: Batch, whole: Mapping[str, pa.Table]) -> Batch:

@@ -100,7 +100,9 @@ class Workbench:
                 if bad and not isinstance(piece, BrokenRow):
                     places = pa.array([place for place, _ in bad], pa.int64())
                     rows_of = Rows(piece, self.stage.reader.dialect)
-                    refused.append(rejected(sink, batch, places, rows_of, self._origin, sandbox, [why for _, why in bad]))
+                    refused.append(
+                        rejected(sink, batch, places, rows_of, self._origin, sandbox, [why for _, why in bad])
+                    )
         return Finished(piece.end, piece.lines, worked, encoded, tuple(refused), tuple(counts))
 
     def with_lines(self, piece: Finished, line: int) -> list[pa.Table]:
@@ -128,7 +130,9 @@ async def workbench(
 
     def make() -> Workbench:
         nodes = _broadcasts().nodes(spec, cut.broadcast, chunk, folders, lambda: Sandbox(values), values)
-        stage = Stage(reader_of(spec, chunk.source), steps_of(spec, cut.steps), {name: node.table for name, node in nodes.items()})
+        stage = Stage(
+            reader_of(spec, chunk.source), steps_of(spec, cut.steps), {name: node.table for name, node in nodes.items()}
+        )
         sandboxes = Sandboxes(lambda: Sandbox(values))
         with sandboxes.one() as sandbox:
             schemas = stage.check(chunk.part.layout, sandbox)

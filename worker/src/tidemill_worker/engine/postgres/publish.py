@@ -17,7 +17,15 @@ from tidemill_worker.engine.model import Chunk, Connections, RunRef
 from tidemill_worker.engine.postgres import fence
 from tidemill_worker.engine.postgres.errors import typed
 from tidemill_worker.engine.postgres.fence import Connection
-from tidemill_worker.engine.postgres.tables import MAKING, ORDER, PUBLISHING, Target, columns_of, quoted_table, staging_columns
+from tidemill_worker.engine.postgres.tables import (
+    MAKING,
+    ORDER,
+    PUBLISHING,
+    Target,
+    columns_of,
+    quoted_table,
+    staging_columns,
+)
 from tidemill_worker.engine.sandbox import literal, quoted
 
 
@@ -91,7 +99,11 @@ async def published(connection: Connection, run: RunRef, sink: str) -> SinkCount
         run.run_key,
         run.execution,
     )
-    return None if row is None else SinkCount(sink=sink, rows=row["rows"], inserted=row["inserted"], updated=row["updated"])
+    return (
+        None
+        if row is None
+        else SinkCount(sink=sink, rows=row["rows"], inserted=row["inserted"], updated=row["updated"])
+    )
 
 
 async def _whole(connection: Connection, run: RunRef, sink: Sink, chunks: set[int]) -> None:
@@ -105,7 +117,9 @@ async def _whole(connection: Connection, run: RunRef, sink: Sink, chunks: set[in
     )
     missing = sorted(chunks - {row["chunk"] for row in rows})
     if missing:
-        raise SinkRefused(f"sink {sink.name}: chunks {', '.join(map(str, missing[:20]))} have not been staged, so the run can't be published")
+        raise SinkRefused(
+            f"sink {sink.name}: chunks {', '.join(map(str, missing[:20]))} have not been staged, so the run can't be published"
+        )
     if await connection.fetchval("SELECT to_regclass($1)", staging_table(run, sink.name)) is None:
         raise SinkRefused(f"sink {sink.name}: the staging table of this run is gone, so the run can't be published")
 
@@ -166,7 +180,9 @@ async def _replace(connection: Connection, sink: Sink, staging: str, columns: Co
 
 async def _append(connection: Connection, sink: Sink, staging: str, columns: Columns) -> int:
     table = quoted_table(sink.postgres.table)
-    return _rows(await connection.execute(f"INSERT INTO {table} ({columns.names}) SELECT {columns.values('s')} FROM {staging} s"))
+    return _rows(
+        await connection.execute(f"INSERT INTO {table} ({columns.names}) SELECT {columns.values('s')} FROM {staging} s")
+    )
 
 
 async def _merge(connection: Connection, sink: Sink, staging: str, columns: Columns) -> tuple[int, int]:

@@ -87,7 +87,9 @@ async def prepare(connection: Connection, sink: Sink, schema: pa.Schema) -> Targ
                 f"sink {sink.name}: column {field.name} is of type {field.type}, which can't be written to Postgres: cast it (to_json(...), ::VARCHAR)"
             )
         if len(field.name.encode()) > 63 or not field.name:
-            raise TableMismatch(f"sink {sink.name}: column {field.name[:80]!r}: Postgres keeps names of 1 to 63 bytes; give it another one")
+            raise TableMismatch(
+                f"sink {sink.name}: column {field.name[:80]!r}: Postgres keeps names of 1 to 63 bytes; give it another one"
+            )
         plains[field.name] = kind
     missing = [column for column in sink.primary_key if column not in plains]
     if missing:
@@ -138,10 +140,14 @@ async def _matched(
     table = sink.postgres.table
     unknown = [name for name in plains if name not in columns]
     if unknown:
-        raise TableMismatch(f"sink {sink.name}: the rows have {', '.join(unknown)}, which {table} has not: add the column, or leave it out by a sql step")
+        raise TableMismatch(
+            f"sink {sink.name}: the rows have {', '.join(unknown)}, which {table} has not: add the column, or leave it out by a sql step"
+        )
     generated = [name for name in plains if columns[name].generated]
     if generated:
-        raise TableMismatch(f"sink {sink.name}: {table} makes {', '.join(generated)} itself: leave it out by a sql step")
+        raise TableMismatch(
+            f"sink {sink.name}: {table} makes {', '.join(generated)} itself: leave it out by a sql step"
+        )
     needed = [column.name for column in columns.values() if column.required and column.name not in plains]
     if needed:
         raise TableMismatch(f"sink {sink.name}: {table} needs {', '.join(needed)}, which the rows don't have")
