@@ -99,15 +99,6 @@ def test_the_example_gives_the_same_rows_however_often_it_runs(tmp_path: Path) -
     assert rows(state, "warehouse", first)[0][0].startswith("2013,1,1,")
 
 
-def test_a_parameter_reaches_the_run(tmp_path: Path) -> None:
-    ended = tidemill(
-        "dev", EXAMPLE, "--once", "--output", "json", "--data-dir", tmp_path / "state", "--param", "carrier=HA"
-    )
-
-    assert ended.code == 0, ended.stderr
-    assert (the_run(ended)["rowsRead"], the_run(ended)["rowsLoaded"]) == (READ, 342)
-
-
 def test_broken_manifests_are_refused_before_anything_starts(tmp_path: Path) -> None:
     wrong = pipeline(execution={"parallelism": 0}, suspended=True)
     folder = project(tmp_path / "project", wrong)

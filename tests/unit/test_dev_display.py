@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -49,13 +50,17 @@ def view(progress: RunProgress | None = None, result: RunResult | None = None) -
     [
         (view(), "waiting"),
         (view(LOADING), "loading, chunk 1 of 4, 20,000 read, 19,000 loaded, 7 rejected"),
+        (
+            replace(view(LOADING), trouble="attempt 3: PostgresUnavailable: refused"),
+            "loading, chunk 1 of 4, 20,000 read, 19,000 loaded, 7 rejected, attempt 3: PostgresUnavailable: refused",
+        ),
         (view(result=DONE), "succeeded after 2.2 s, 336,776 read, 335,596 loaded, 1,180 rejected"),
         (
             view(result=BROKEN),
             "failed after 0.5 s, 0 read, 0 loaded, 0 rejected: SourceMissing: no file matches [a-z].csv\nin landing",
         ),
     ],
-    ids=["waiting", "loading", "succeeded", "failed"],
+    ids=["waiting", "loading", "trouble", "succeeded", "failed"],
 )
 def test_a_run_in_a_line(seen: RunView, text: str) -> None:
     assert said(seen) == text
@@ -81,9 +86,13 @@ def test_lines_say_each_phase_once() -> None:
 
     for _ in range(3):
         lines.run(view(LOADING))
+    for attempt in (2, 3):
+        lines.run(replace(view(LOADING), trouble=f"attempt {attempt}: refused"))
     lines.run(view(result=BROKEN))
 
-    assert written.getvalue().count("loading, chunk 1 of 4, 20,000 read, 19,000 loaded, 7 rejected") == 1
+    assert written.getvalue().count("refused") == 1
+    assert "attempt 2: refused" in written.getvalue()
+    assert written.getvalue().count("loading, chunk 1 of 4, 20,000 read, 19,000 loaded, 7 rejected\n") == 1
     assert "no file matches [a-z].csv" in written.getvalue(), "what looks like markup is text"
 
 
@@ -93,11 +102,13 @@ def test_the_live_table_keeps_the_newest_runs() -> None:
     for number in range(20):
         table.run(RunView(f"travel/p{number}", "dev-1", START, RunProgress(phase="Done"), BROKEN))
     table.run(view(LOADING))
+    table.run(RunView("travel/late", "dev-1", START, LOADING, trouble="attempt 2: refused [x]"))
 
     Console(file=written, width=120).print(table)
 
     shown = written.getvalue()
     assert "20,000" in shown
+    assert "attempt 2: refused [x]" in shown
     assert "travel/p19" in shown
     assert "travel/p0 " not in shown
 

@@ -48,7 +48,9 @@ class Lines:
     def run(self, view: RunView) -> None:
         """A line, if it says something new."""
         key = f"{view.pipeline}/{view.run}"
-        phase = view.result.result if view.result is not None else view.progress.phase
+        # The attempt's number alone is no news.
+        trouble = view.trouble.partition(": ")[2]
+        phase = view.result.result if view.result is not None else f"{view.progress.phase} {trouble}"
         before, at = self._last.get(key, ("", 0.0))
         now = time.monotonic()
         if phase == before and now - at < _LINE_SECONDS:
@@ -110,7 +112,8 @@ def said(view: RunView) -> str:
     now = view.progress
     counts = f", {now.rows_read:,} read, {now.rows_loaded:,} loaded, {now.rows_rejected:,} rejected"
     chunks = f", chunk {now.chunks_done} of {now.chunks_total}" if now.chunks_total else ""
-    return f"{now.phase.lower()}{chunks}{counts if now.rows_read else ''}"
+    trouble = f", {view.trouble}" if view.trouble else ""
+    return f"{now.phase.lower()}{chunks}{counts if now.rows_read else ''}{trouble}"
 
 
 def _cells(view: RunView) -> tuple[Text | ProgressBar | str, ...]:
@@ -123,6 +126,8 @@ def _cells(view: RunView) -> tuple[Text | ProgressBar | str, ...]:
         now = view.progress
         state = Text(now.phase)
         bar = ProgressBar(total=1.0, completed=share(view), width=24)
+        if view.trouble:
+            bar = Text(_shortened(view.trouble), style="yellow")
         rows = (now.rows_read, now.rows_loaded, now.rows_rejected)
         seconds = (datetime.now(UTC) - view.started).total_seconds()
     return (view.pipeline, state, bar, *(f"{count:,}" for count in rows), f"{seconds:.1f} s")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -107,14 +108,15 @@ class Runs:
             result = await _result(handle, view)
         finally:
             looking.cancel()
-        self._show(RunView(view.pipeline, view.run, view.started, RunProgress(phase="Done"), result))
+        self._show(replace(view, progress=RunProgress(phase="Done"), result=result))
         return result
 
     async def _look(self, handle: WorkflowHandle[Any, Any], view: RunView) -> None:
         while True:
-            progress = await _progress(handle)
-            if progress is not None:
-                self._show(RunView(view.pipeline, view.run, view.started, progress))
+            seen = await _progress(handle)
+            if seen is not None:
+                progress, trouble = seen
+                self._show(replace(view, progress=progress, trouble=trouble))
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _cancel(self, run: WorkflowExecution) -> None:
@@ -128,25 +130,35 @@ class Runs:
                 await handle.terminate("the manifest has changed since, and the run did not stop when asked to")
 
 
-async def _progress(handle: WorkflowHandle[Any, Any]) -> RunProgress | None:
-    """How far a run is: what its workflow knows, and what the chunks in work say. None if nobody can tell now."""
+async def _progress(handle: WorkflowHandle[Any, Any]) -> tuple[RunProgress, str] | None:
+    """How far a run is, and its trouble: what its workflow knows, and what the activities in work say.
+
+    None if nobody can tell now.
+    """
     try:
         answer = await handle.query(PROGRESS_QUERY, rpc_timeout=_QUERY_TIMEOUT)
         described = await handle.describe(rpc_timeout=_QUERY_TIMEOUT)
         whole = RunProgress.model_validate(answer)
-        chunks = [_chunk(pending) for pending in described.raw_description.pending_activities]
+        pending = described.raw_description.pending_activities
+        chunks = [_chunk(each) for each in pending]
     except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError, ValidationError):
         return None  # no worker yet, or the run has just ended: the next look may see more
     counts = ("rows_read", "rows_loaded", "rows_rejected", "bytes_read")
-    return whole.model_copy(
-        update={name: getattr(whole, name) + sum(getattr(chunk, name) for chunk in chunks) for name in counts}
-    )
+    sums = {name: getattr(whole, name) + sum(getattr(chunk, name) for chunk in chunks) for name in counts}
+    return whole.model_copy(update=sums), next((_trouble(each) for each in pending if each.attempt > 1), "")
 
 
 def _chunk(pending: PendingActivityInfo) -> RunProgress:
     """What an activity's last heartbeat says; nothing if it carries none."""
     payloads = pending.heartbeat_details.payloads
     return RunProgress.model_validate_json(payloads[0].data) if payloads else RunProgress()
+
+
+def _trouble(pending: PendingActivityInfo) -> str:
+    """Why an activity is tried again."""
+    failure = pending.last_failure
+    kind = failure.application_failure_info.type
+    return f"attempt {pending.attempt}: {f'{kind}: ' if kind else ''}{failure.message}"
 
 
 async def _result(handle: WorkflowHandle[Any, Any], view: RunView) -> RunResult:

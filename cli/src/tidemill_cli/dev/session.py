@@ -52,6 +52,8 @@ class Session:
     async def once(self) -> tuple[RunResult, ...]:
         """One run of each pipeline, then stop. Raises ComponentError if a part can't start or ends by itself."""
         async with self._parts(ui=False) as parts:
+            if self.folder.kept:
+                self._say_where(parts)
             return await while_all_run(parts.running, self._first_runs(parts))
 
     async def forever(self) -> None:
@@ -68,8 +70,7 @@ class Session:
         return tuple(task.result() for task in tasks)
 
     async def _first_then_scheduled(self, parts: _Parts) -> None:
-        for line in where_to_look(self.layout, parts.addresses):
-            self.display.note(line)
+        self._say_where(parts)
         await self._first_runs(parts)
         for line in await parts.schedules.apply(self.layout):
             self.display.note(line)
@@ -78,6 +79,10 @@ class Session:
         async with asyncio.TaskGroup() as group:
             async for run in parts.runs.unfollowed():
                 group.create_task(parts.runs.follow(run.id, run.start_time))
+
+    def _say_where(self, parts: _Parts) -> None:
+        for line in where_to_look(self.layout, parts.addresses):
+            self.display.note(line)
 
     def _show(self, view: RunView) -> None:
         self.display.run(view)

@@ -86,7 +86,7 @@ def where_to_look_later(layout: Layout, folder: Path, kept: bool) -> list[str]:
         ]
     shown = shlex.quote(str(folder))
     return [
-        f"The data is kept in {folder}. Query it:",
+        f"The data is kept in {folder}. Query it (while a session runs, any psql can):",
         *(f"  tidemill psql --data-dir {shown} {each.connection}" for each in layout.embedded),
         *(
             f"  tidemill psql --data-dir {shown} {pool.keeps.connection} -c {shlex.quote(DEAD_LETTERS)}"

@@ -18,6 +18,8 @@ class RunView:
     started: datetime
     progress: RunProgress = field(default_factory=lambda: RunProgress(phase="Waiting"))
     result: RunResult | None = None
+    trouble: str = ""
+    """What made a part of it fail, while it is tried again."""
 
 
 Show = Callable[[RunView], None]
