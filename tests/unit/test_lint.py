@@ -145,6 +145,15 @@ CASES = (
         ],
     ),
     (
+        pipeline(schedule='schedule: {crons: ["0 0 13 * 5", "0 0 * * 5"]}'),
+        [
+            (
+                "0.yaml:7:22: warning: spec.schedule.crons[0]: '0 0 13 * 5' runs when both day of month and day of "
+                "week match; Unix' cron runs when either does"
+            ),
+        ],
+    ),
+    (
         pipeline(suspend="suspend: true\nsuspend: false"),
         ["0.yaml:8:3: spec.suspend: suspend stands here for the second time, first in line 7: keep one"],
     ),

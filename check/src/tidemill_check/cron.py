@@ -56,6 +56,14 @@ class CalendarTimes:
             _numbers(getattr(self, name), part) <= _numbers(getattr(other, name), part) for name, part in _PARTS.items()
         )
 
+    def days_meet(self) -> bool:
+        """Whether both day of month and day of week narrow the days: then both must match, unlike in Unix' cron."""
+        narrowed = (
+            len(_numbers(self.day_of_month, _PARTS["day_of_month"])) < 31,
+            len(_numbers(self.day_of_week, _PARTS["day_of_week"])) < 7,
+        )
+        return all(narrowed)
+
     def ever(self) -> bool:
         """Whether any day of the calendar exists; February has 29 days here, whatever the years are."""
         months = _numbers(self.month, _PARTS["month"])

@@ -8,6 +8,7 @@ from pathlib import Path
 from tidemill_api import conditions
 from tidemill_api.v1alpha1 import DataPipeline, DataPipelineRun, WorkerPool
 from tidemill_check.columns import check_columns
+from tidemill_check.cron import CalendarError, parse_cron
 from tidemill_check.parameters import check_parameters
 from tidemill_check.problem import Problem, suggestion
 from tidemill_check.verdict import check_against_pool, check_pipeline, check_pool
@@ -42,6 +43,7 @@ def _of(place: Place, problems: tuple[Problem, ...]) -> Iterator[Finding]:
 def _pipeline(pipeline: Manifest[DataPipeline], manifests: Manifests) -> Iterator[Finding]:
     spec, metadata, place = pipeline.object.spec, pipeline.object.metadata, pipeline.place
     yield from _of(place, check_pipeline(spec) or check_columns(spec))
+    yield from _traps(pipeline)
     name = spec.worker_pool_ref.name
     pool = _pool(name, metadata.namespace, manifests)
     if pool is not None:
@@ -58,6 +60,19 @@ def _pipeline(pipeline: Manifest[DataPipeline], manifests: Manifests) -> Iterato
             f"no WorkerPool {name} of the namespace {metadata.namespace} is here{hint}; connections were not checked"
         )
         yield place.finding("spec.workerPoolRef.name", message, "note", conditions.WAITING_FOR_POOL)
+
+
+def _traps(pipeline: Manifest[DataPipeline]) -> Iterator[Finding]:
+    """What is right and may still not be meant."""
+    schedule = pipeline.object.spec.schedule
+    for index, cron in enumerate(schedule.crons if schedule else ()):
+        try:
+            both = parse_cron(cron).days_meet()
+        except CalendarError:
+            continue  # said already
+        if both:
+            message = f"{cron!r} runs when both day of month and day of week match; Unix' cron runs when either does"
+            yield pipeline.place.finding(f"spec.schedule.crons[{index}]", message, "warning")
 
 
 def _run(run: Manifest[DataPipelineRun], manifests: Manifests) -> Iterator[Finding]:
