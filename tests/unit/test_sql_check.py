@@ -271,6 +271,8 @@ def test_good_expression(expression: str) -> None:
         ("d < current_date", "use $run_time"),
         ("COLUMNS(*) > 1", "stands for several columns"),
         ("unnest(l)", "makes several rows of one"),
+        ("generate_subscripts(l, 1) > 0", "makes several rows of one"),
+        ("regexp_split_to_table(a, ',') = 'x'", "makes several rows of one"),
         ("a = $nothing", "there is no parameter $nothing"),
         ("a = ?", "is a parameter by position"),
         ("rowid > 5", "depends on how the data is cut"),

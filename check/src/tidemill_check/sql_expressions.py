@@ -19,6 +19,7 @@ from tidemill_check.sql_functions import (
     OUTSIDE_COLUMNS,
     by_name_refusal,
     is_aggregate,
+    multiplies,
     refusal,
 )
 
@@ -187,7 +188,7 @@ class Expressions:
             self._aggregate(node, name, place)
         else:
             why = refusal(name, len(arguments)) or by_name_refusal(name, arguments)
-            if name.lower() == "unnest" and not place.unnest:
+            if not place.unnest and multiplies(name):
                 why = "makes several rows of one, which can't be done here"
             if why is not None:
                 self.refuse(node, f"{name} {why}")

@@ -94,6 +94,14 @@ def is_aggregate(name: str) -> bool:
 
 
 @lru_cache(maxsize=2048)
+def multiplies(name: str) -> bool:
+    """Whether the function makes several rows of one."""
+    name = name.lower()
+    known = name in parser().functions
+    return name == "unnest" or (known and any(multiplies(inner) for inner in _inner(name)))
+
+
+@lru_cache(maxsize=2048)
 def refusal(name: str, arguments: int) -> str | None:
     """Why a scalar function can't be called, or None when it can. Aggregates are the caller's business."""
     name = name.lower()
