@@ -13,6 +13,13 @@ from typing import Any, Final
 _QUANTITIES: Final = frozenset({"requests", "limits", "sizeLimit", "divisor", "overhead"})
 """Fields below which strings are quantities, which the server rewrites (1000m is 1)."""
 _KEYS: Final = ("name", "mountPath", "containerPort", "uid")
+_OMITTED: Final = frozenset(
+    {
+        *("hostNetwork", "hostPID", "hostIPC", "stdin", "stdinOnce", "tty", "readOnly", "paused"),
+        *("initialDelaySeconds", "minReadySeconds", "hostPort"),
+    }
+)
+"""Fields whose zero the server leaves out. Of all others a zero is kept, and one that is missing was taken away."""
 _UNITS: Final[Mapping[str, Decimal]] = {
     **{unit: Decimal(1000) ** power for power, unit in enumerate(("n", "u", "m"), start=-3)},
     **{unit: Decimal(1000) ** power for power, unit in enumerate(("", "k", "M", "G", "T", "P", "E"))},
@@ -23,15 +30,22 @@ _UNITS: Final[Mapping[str, Decimal]] = {
 def holds(found: Any, wished: Any, *, quantity: bool = False) -> bool:
     """Whether `found` has all that `wished` has."""
     if isinstance(wished, Mapping):
-        return (isinstance(found, Mapping) or (found is None and not wished)) and all(
-            holds((found or {}).get(name), value, quantity=quantity or name in _QUANTITIES)
-            for name, value in wished.items()
+        if found is None and not wished:
+            return True
+        return isinstance(found, Mapping) and all(
+            _field_holds(found, name, value, quantity=quantity or name in _QUANTITIES) for name, value in wished.items()
         )
     if isinstance(wished, Sequence) and not isinstance(wished, str):
         return (isinstance(found, list) or (found is None and not wished)) and _all_there(found or [], wished)
     if quantity and found != wished:
         return amount(found) is not None and amount(found) == amount(wished)
     return bool(found == wished)
+
+
+def _field_holds(found: Mapping[str, Any], name: str, wished: Any, *, quantity: bool) -> bool:
+    if name not in found and (wished == "" or (not wished and name in _OMITTED)):
+        return True
+    return holds(found.get(name), wished, quantity=quantity)
 
 
 def amount(text: object) -> Decimal | None:
