@@ -47,6 +47,7 @@ class Model(BaseModel):
     model_config = ConfigDict(
         frozen=True,
         strict=True,
+        defer_build=True,  # a process pays at its start for the models that it uses, not for all
         extra="forbid",
         alias_generator=to_camel,
         populate_by_name=True,
