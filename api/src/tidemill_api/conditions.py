@@ -53,7 +53,7 @@ REFUSED: Final = "Refused"
 # Reasons of Ready=False that may pass (Reconciling=True with the same reason).
 WAITING_FOR_POOL: Final = "WaitingForPool"
 """The pool isn't there yet."""
-WAITING_FOR_SECRET: Final = "WaitingForSecret"
+WAITING_FOR_SECRET: Final = "WaitingForSecret"  # noqa: S105 - a word, no password
 """A Secret, or a key of it, isn't there yet."""
 WAITING_FOR_CONNECTION: Final = "WaitingForConnection"
 """The TemporalConnection isn't there or isn't ready yet."""
