@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import http.client
 import json
 import os
@@ -176,7 +177,7 @@ def _resync(api: Api, address: str, folder: Path, count: int, kopf: Cost) -> Ite
         arguments = ("--sweep-interval=3", f"--resync-interval={seconds}", "--log-level=info")
         with running_operator(folder, api.server.kubeconfig, "bench", *arguments, temporal=address) as operator:
             until(operator.leads, "it leads", timeout=60)
-            until(lambda op=operator: op.figure("tidemill_reconciles_total") > count, "all were looked at", timeout=120)
+            until(functools.partial(_looked_at, operator, count), "all were looked at", timeout=120)
             _wait(5)
             cpu, began = _cpu(operator.process.pid), time.monotonic()
             listed = operator.figure("tidemill_resync_seconds_sum"), operator.figure("tidemill_resync_seconds_count")
@@ -190,6 +191,10 @@ def _resync(api: Api, address: str, folder: Path, count: int, kopf: Cost) -> Ite
     yield Measurement(
         "operator/resync_cpu", cost, "s, with a description of each Schedule", "kopf's defaults", cost / kopf.cpu, count
     )
+
+
+def _looked_at(operator: OperatorProcess, count: int) -> bool:
+    return operator.figure("tidemill_reconciles_total") > count
 
 
 def _kopf(api: Api, folder: Path, count: int) -> Cost:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 
 import pytest
 from temporalio.client import (
@@ -56,7 +57,7 @@ async def test_a_pipeline_becomes_a_schedule(world: World, temporal: Client) -> 
     assert seen.schedule.spec.time_zone_name == "America/New_York"
     assert [each.minute[0].start for each in seen.schedule.spec.calendars] == [15]
     assert seen.schedule.policy.overlap.name == "BUFFER_ONE"
-    assert seen.schedule.policy.catchup_window.total_seconds() == 1200
+    assert seen.schedule.policy.catchup_window == timedelta(minutes=20)
     assert seen.schedule.policy.pause_on_failure
     action = await action_of(temporal, world.schedule_id("flights"))
     assert (action.workflow, action.task_queue) == (

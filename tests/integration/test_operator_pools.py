@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -111,7 +112,7 @@ async def test_a_deleted_child_comes_back(world: World) -> None:
     for kind in CHILDREN:
         world.kubectl("delete", kind, "etl-worker")
     for kind in CHILDREN:
-        world.until(lambda kind=kind: world.get(kind, "etl-worker"), f"the {kind} is back")
+        world.until(partial(world.get, kind, "etl-worker"), f"the {kind} is back")
 
 
 async def test_a_strangers_object_is_never_overwritten(world: World) -> None:

@@ -64,15 +64,25 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
         pool=pool,
         here=await _look(here_key, pipeline, manifest, clients, expected=expected) if known else None,
         elsewhere=tuple(
-            [
-                await _look(other, pipeline, manifest, clients, expected=True)
-                for other in places
-                if other != here_key
-            ]
+            [await _look(other, pipeline, manifest, clients, expected=True) for other in places if other != here_key]
         ),
         entry=swept.entry,
-        last_closed=swept.last_closed,
+        last_closed=await _explained(here_key, swept.last_closed, manifest, clients),
     )
+
+
+async def _explained(
+    connection: ConnectionKey, run: RunSeen | None, manifest: Object, clients: Clients
+) -> RunSeen | None:
+    """A run that ended without a result of its own, with what its last event says: asked once, then status has it."""
+    told = (status_of(manifest).get("lastRun") or {}).get("workflowRunId")
+    if run is None or run.state != "Failed" or run.result is not None or run.run_id == told:
+        return run
+    try:
+        temporal = await clients.temporals.get(connection)
+        return await temporal.describe_run(run.workflow_id, run.run_id) or run
+    except (TemporalUnavailable, ConnectionPendingError):
+        return run
 
 
 def _made_at(manifest: Object) -> tuple[ConnectionKey, ...]:
