@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -427,6 +428,24 @@ def test_a_run_that_temporal_has_forgotten_stays_told() -> None:
     assert told(observed(manifest, schedule()))["lastRun"] == manifest["status"]["lastRun"]
     older = seen_run("j", result="Failed", closed=NOW - timedelta(days=1))
     assert told(observed(manifest, schedule(), last_closed=older))["lastRun"] == manifest["status"]["lastRun"]
+
+
+def test_a_run_of_a_former_pipeline_of_this_name_isnt_ours() -> None:
+    former = seen_run("k", result="Failed", pipeline=OTHERS)
+
+    assert "lastRun" not in told(observed(settled(), schedule(), last_closed=former))
+    adopting = settled(annotations={"tidemill.dev/adopt-uid": "uid-former"})
+    assert told(observed(adopting, schedule(), last_closed=former))["lastRun"]["key"] == "k"
+
+
+def test_why_a_run_failed_stays_told_though_listings_dont_say_it() -> None:
+    manifest = settled()
+    explained = seen_run("k", state="Failed", closed=NOW, error="SinkRefused: disk full")
+    manifest["status"]["lastRun"] = told(observed(manifest, schedule(), last_closed=explained))["lastRun"]
+
+    status = told(observed(manifest, schedule(), last_closed=replace(explained, error="Failed: no result")))
+
+    assert status["lastRun"]["error"] == "SinkRefused: disk full"
 
 
 def test_open_runs_show_with_their_keys() -> None:

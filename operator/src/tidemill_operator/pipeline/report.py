@@ -27,7 +27,7 @@ from tidemill_operator.standing import (
     waits,
 )
 from tidemill_operator.trouble import standing_of
-from tidemill_operator.views import ScheduleSeen
+from tidemill_operator.views import RunSeen, ScheduleSeen
 
 _NEXT_RUNS: Final = 5
 
@@ -39,7 +39,7 @@ def report(desired: Desired, observed: Observed, outcomes: Sequence[Outcome], no
     before = status_of(observed.manifest)
     generation = observed.manifest["metadata"].get("generation", 0)
     schedule = _schedule_now(desired, observed, outcomes)
-    last = last_run(observed.last_closed, before.get("lastRun"), desired.pipeline)
+    last = last_run(_own(observed.last_closed, desired, observed), before.get("lastRun"), desired.pipeline)
     paused = _paused(observed, schedule)
     claimed = (
         *claims(_obstacle(desired, observed, outcomes) or _settled(desired, observed, now)),
@@ -58,6 +58,13 @@ def report(desired: Desired, observed: Observed, outcomes: Sequence[Outcome], no
         "paused": paused,
     }
     return {name: value for name, value in status.items() if value not in (None, [], {})}
+
+
+def _own(run: RunSeen | None, desired: Desired, observed: Observed) -> RunSeen | None:
+    """The run, unless it was one of a former pipeline of this name."""
+    if run is None or run.pipeline is None or is_ours(desired, run.pipeline, observed.manifest["metadata"]["uid"]):
+        return run
+    return None
 
 
 def _schedule_now(desired: Desired, observed: Observed, outcomes: Sequence[Outcome]) -> ScheduleSeen | None:

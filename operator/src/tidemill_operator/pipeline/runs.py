@@ -65,10 +65,9 @@ def last_run(seen: RunSeen | None, before: Mapping[str, Any] | None, pipeline: P
         return before
     if before is not None and before.get("finishedAt", "") > rfc3339(seen.closed):
         return before
-    told = run_summary(seen, pipeline)
-    # A listing doesn't say why a run failed that left no result; what was once found out is kept.
-    same = before is not None and before.get("workflowRunId") == seen.run_id
-    return {**before, **told} if same and before is not None else told
+    if before is not None and before.get("workflowRunId") == seen.run_id and seen.result is None:
+        return before  # a listing doesn't say why a run failed that left no result; that was asked for once
+    return run_summary(seen, pipeline)
 
 
 def succeeding(run: Mapping[str, Any] | None, before: Mapping[str, Any]) -> Claim:
