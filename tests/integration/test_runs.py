@@ -138,7 +138,7 @@ async def test_rows_counts_and_dead_letters(here: Bench, disposition: str, files
 
     assert (result.result, result.error, result.execution, result.chunks) == ("Succeeded", None, 1, files)
     assert (result.rows_read, result.rows_loaded, result.rows_rejected) == (102 * files, 100 * files, 2 * files)
-    assert result.steps == (
+    assert result.steps[:2] == (  # a Merge counts what its sink has checked, too
         StepCount(step="raw", rows_in=102 * files, rows_out=101 * files, rejected=files),
         StepCount(step="valid", rows_in=101 * files, rows_out=100 * files, rejected=files),
     )

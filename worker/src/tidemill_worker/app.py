@@ -30,6 +30,8 @@ T = TypeVar("T")
 LONGEST_WAIT = 10.0
 """Seconds between two attempts to reach what isn't there yet."""
 
+WARM_AFTER = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -89,14 +91,14 @@ class App:
         following = asyncio.create_task(
             follow_credentials(worker, config.temporal, secrets, runtime, credentials_of(config.temporal, secrets))
         )
+        warming = asyncio.create_task(_warm_when_idle())
         try:
             self.waits_for = None
             _log.info("ready: task queue %s, pool %s", config.task_queue, config.pool)
-            warm = asyncio.create_task(asyncio.to_thread(_warm))
             await asyncio.shield(polling)
-            await warm
         finally:
             following.cancel()
+            warming.cancel()
             if not polling.done():
                 _log.info("stopping: open chunks have %g s to end", self.options.grace)
                 await worker.shutdown()
@@ -165,8 +167,14 @@ def _worker(client: Client, options: Options, resources: Resources) -> Worker:
     )
 
 
+async def _warm_when_idle() -> None:
+    """Import what the first chunk needs, but not while the first tasks begin: they import what they need."""
+    await asyncio.sleep(WARM_AFTER)
+    await asyncio.to_thread(_warm)
+
+
 def _warm() -> None:
-    """Import what the first chunk needs, while nothing waits for it yet."""
+    """The columnar libraries."""
     started = time.monotonic()
     import duckdb
     import pgpq

@@ -68,9 +68,8 @@ class Feed(Generic[T]):
         """Drop what is in flight and close the file. Never raises."""
         self._ended = True
         pending = list(self._ahead)
-        for future in pending:
-            future.cancel()
         if pending:
+            # A thread can't be stopped, and must not be left with a sandbox that somebody closes.
             await asyncio.wait(pending)
         for future in pending:
             if not future.cancelled():

@@ -35,6 +35,7 @@ from tidemill_worker.engine.postgres.reprocess import content_of
 from tidemill_worker.engine.postgres.writer import Writer
 from tidemill_worker.engine.whole import publishes_itself
 from tidemill_worker.engine.workbench import Finished, Workbench, workbench
+from tidemill_worker.tolerance import verdict
 
 LETTERS_HELD: Final = 10_000
 """Dead letters that are gathered before they are written."""
@@ -44,7 +45,7 @@ Committed = dict[str, dict[int, ledger.Entry]]
 """What each sink has of a chunk: its parts by their number."""
 
 
-async def load_chunk(
+async def load_chunk(  # noqa: PLR0913, PLR0917 - see there
     spec: DataPipelineSpec,
     parameters: Parameters,
     run: RunRef,
@@ -90,7 +91,8 @@ async def _committed(
         if sink.write_disposition == "Append":
             if any(entry.content != content for entry in found.values()):
                 raise ReprocessRefused(
-                    f"sink {sink.name}: an earlier execution of run {run.run_key} has appended other rows for chunk {chunk.index}"
+                    f"sink {sink.name}: an earlier execution of run {run.run_key} has appended other rows for "
+                    f"chunk {chunk.index}"
                 )
         else:
             found = {part: entry for part, entry in found.items() if entry.execution == run.execution}
@@ -235,6 +237,8 @@ class _Loading:
         if part.number == 0:
             counts = [*self.bench.reported_counts, *counts]
         resume = ledger.Resume(part.offset, part.line, part.rows, part.bytes, total(counts))
+        if self.direct:
+            self._tolerable(part, resume)
         for parts in self.committed.values():
             if part.number in parts and parts[part.number].resume.end != part.offset:
                 raise SourceChanged(f"{self.chunk.file}: part {part.number} ended elsewhere when it was read before")
@@ -245,6 +249,17 @@ class _Loading:
                 found = await ledger.entries(self.pools[name], self.run, name, self.chunk.index)
                 entry = found[part.number]
             self.committed[name][part.number] = entry
+
+    def _tolerable(self, part: _Part, resume: ledger.Resume) -> None:
+        """What publishes itself is judged before it commits: a file of bad rows must not empty a table."""
+        refused = verdict(
+            self.spec.execution.error_tolerance,
+            read=part.rows,
+            rejected=sum(count.rejected for count in resume.counts),
+            loaded=sum(rows for piece in part.pieces for rows in piece.loaded.values()),
+        )
+        if refused is not None:
+            raise refused
 
     def _report(self, part: _Part) -> None:
         now = time.monotonic()

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 import asyncpg
+from asyncpg.transaction import Transaction
 
 from tidemill_api.contract import SinkCount
 from tidemill_worker.engine.model import RunRef
@@ -24,7 +25,9 @@ _ABORT_SECONDS: Final = 5.0
 
 
 class Writer:
-    """Where rows go depends on the sink: straight into its table, into the run's staging table, or into a temporary
+    """A transaction with a COPY.
+
+    Where rows go depends on the sink: straight into its table, into the run's staging table, or into a temporary
     table from which they move on in the same transaction (`direct` Merge and Replace, and columns that need a cast).
     """
 
@@ -35,8 +38,8 @@ class Writer:
         self._chunk = chunk
         self._pool = pool
         self._temporary = not target.straight and (direct or target.sink.write_disposition == "Append")
-        self._connection: Connection | None = None
-        self._transaction: asyncpg.transaction.Transaction | None = None
+        self._connection: asyncpg.pool.PoolConnectionProxy | None = None
+        self._transaction: Transaction | None = None
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(_WAITING)
         self._copying: asyncio.Task[str] | None = None
 
@@ -113,7 +116,8 @@ class Writer:
                 if self._transaction is not None and not connection.is_closed():
                     await self._transaction.rollback()
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-            connection.terminate()
+            with contextlib.suppress(asyncpg.InterfaceError):  # the pool may have taken it back, since it is lost
+                connection.terminate()
         with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             await self._pool.release(connection, timeout=_ABORT_SECONDS)
 
@@ -151,7 +155,8 @@ class Writer:
 
     async def _release(self) -> None:
         connection, self._connection = self._connection, None
-        await self._pool.release(connection)
+        if connection is not None:
+            await self._pool.release(connection)
 
     def _typed(self) -> contextlib.AbstractContextManager[None]:
         return typed(self.target.sink.name, self.target.sink.connection)
