@@ -31,7 +31,7 @@ async def run(chosen: list[str], quick: bool) -> bool:
         try:
             async for measurement in importlib.import_module(f"tests.bench.bench_{name}").measure(quick):
                 print(measurement.to_json(), flush=True)
-        except Exception:  # one benchmark that fails must not take the others' results away
+        except Exception:  # noqa: BLE001 - one benchmark that fails must not take the others' results away
             traceback.print_exc()
             good = False
         say(f"bench {name}: {time.monotonic() - began:.0f} s")

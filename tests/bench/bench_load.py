@@ -1,10 +1,9 @@
-"""Rows a second from a CSV file into Postgres: typed, six rules on, Append; against psql's `\\copy` and against dlt."""
+r"""Rows a second from a CSV file into Postgres: typed, six rules on, Append; against psql's `\copy` and against dlt."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 import tempfile
 import time
@@ -41,7 +40,7 @@ class _Bench:
         )
 
     async def copy(self) -> float:
-        """Rows a second of `\\copy`."""
+        r"""Rows a second of `\copy`."""
         await self.fresh()
         began = time.perf_counter()
         await self.psql(f"\\copy public.loaded FROM '{self.file}' WITH (FORMAT csv, HEADER)")
@@ -63,10 +62,10 @@ class _Bench:
 
 
 async def measure(quick: bool) -> AsyncIterator[Measurement]:
-    """Interleaved rounds on one durable server, the ways and `\\copy` in turn."""
+    r"""Interleaved rounds on one durable server, the ways and `\copy` in turn."""
     rows, rounds = (QUICK_ROWS, 3) if quick else (ROWS, 5)
     with tempfile.TemporaryDirectory(prefix="tidemill-bench-") as folder:
-        os.chmod(folder, 0o755)
+        Path(folder).chmod(0o755)
         server = postgres.describe(Path(folder) / "postgres", durable=True)
         file = Path(folder) / "rows" / "mixed.csv"
         file.parent.mkdir()
@@ -81,7 +80,8 @@ async def measure(quick: bool) -> AsyncIterator[Measurement]:
                 memory.append(megabytes)
                 bare.append((await bench.way("tidemill-no-rules"))[0])
                 say(
-                    f"  round {number + 1} of {rounds}: {ours[-1] / copies[-1]:.2f} x copy, {bare[-1] / copies[-1]:.2f} without rules, {megabytes:.0f} MB"
+                    f"  round {number + 1} of {rounds}: {ours[-1] / copies[-1]:.2f} x copy, "
+                    f"{bare[-1] / copies[-1]:.2f} without rules, {megabytes:.0f} MB"
                 )
             yield compared("load_append_typed_rules", ours, "rows/s", "psql \\copy", copies)
             yield compared("load_append_typed", bare, "rows/s", "psql \\copy", copies)

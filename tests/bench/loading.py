@@ -84,8 +84,10 @@ def spec(file: str, rules: bool) -> dict[str, Any]:
 
 
 async def tidemill(dsn: str, file: Path, *, rules: bool, at_once: int) -> float:
-    """The engine as a worker drives it: chunk by chunk, `at_once` of them at a time. Returns seconds from the plan's
-    begin to the last commit: a worker has imported its libraries and migrated the database long before.
+    """The engine as a worker drives it: chunk by chunk, `at_once` of them at a time.
+
+    Returns seconds from the plan's begin to the last commit: a worker has imported its libraries and migrated the
+    database long before.
     """
     import tidemill_worker.engine.load
     import tidemill_worker.engine.planning  # noqa: F401 - what a worker has warmed

@@ -6,7 +6,7 @@ import csv
 import gzip
 import io
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,8 @@ async def test_types_are_inferred_once_for_all_files(world: World) -> None:
     world.write("b.csv", "name,id,code,day,at,ok,ratio\ny,2,012,2026-01-02,2026-01-02T11:00:00,false,0.5\n")
     await world.run(spec_of())
     types = await world.fetch(
-        "SELECT attname, atttypid::regtype::text FROM pg_attribute WHERE attrelid = 'public.out'::regclass AND attnum > 0 ORDER BY attnum"
+        "SELECT attname, atttypid::regtype::text FROM pg_attribute WHERE attrelid = 'public.out'::regclass AND "
+        "attnum > 0 ORDER BY attnum"
     )
     assert types == [
         ("id", "bigint"),
@@ -85,7 +86,7 @@ async def test_each_bad_row_is_a_letter_and_the_others_load(world: World) -> Non
         assert text == each["row_text"]
 
 
-FILES = {
+FILES: dict[str, Callable[[bytes], tuple[str, bytes]]] = {
     "plain": lambda text: ("a.csv", text),
     "gz": lambda text: ("a.csv.gz", gzip.compress(text)),
     "zip": lambda text: ("a.zip", _zipped({"one.csv": text})),
@@ -344,7 +345,8 @@ async def test_replace_of_a_table_that_others_refer_to(world: World) -> None:
 
 async def test_columns_go_into_other_types_of_the_table(world: World) -> None:
     await world.pool.execute(
-        "CREATE TABLE out (small int2, num numeric(10,2), dbl float8, doc jsonb, u uuid, code varchar(3), made int GENERATED ALWAYS AS (small + 1) STORED)"
+        "CREATE TABLE out (small int2, num numeric(10,2), dbl float8, doc jsonb, u uuid, code varchar(3), made "
+        "int GENERATED ALWAYS AS (small + 1) STORED)"
     )
     uuid = "6d1d7f0e-58a0-4b5c-8a53-0d8d1d2f3a4b"
     world.write("a.csv", f'small,num,dbl,doc,u,code\n1,5,7,"{{""a"": 1}}",{uuid},abc\n70000,5,7,{{}},{uuid},abc\n')
@@ -514,7 +516,8 @@ async def test_appended_rows_are_not_appended_again_by_another_execution(world: 
     first = await world.load(spec, chunks[0], chunks)
     again = execution(2)
     replanned = await world.plan(spec, again)
-    assert [await world.load(spec, chunk, replanned, again) for chunk in replanned][0] == first
+    outcomes = [await world.load(spec, chunk, replanned, again) for chunk in replanned]
+    assert outcomes[0] == first
     assert await world.fetch("SELECT id FROM out ORDER BY id") == [(1,), (2,), (3,)]
     world.write("a.csv", "id,name\n1,x\n2,y\n3,other\n")
     with pytest.raises(ReprocessRefused, match="double or mix"):

@@ -1,6 +1,7 @@
 """The engine: reads, checks, transforms and loads rows, as columns. It knows nothing of Temporal.
 
-    claim -> plan -> load_chunk (one a chunk, any order, any number of times) -> publish (a sink that `to_publish` names) -> clean
+    claim -> plan -> load_chunk (one a chunk, any order, any number of times) -> publish (a sink that `to_publish`
+    names) -> clean
 
 The columnar libraries are imported by the call that needs them first, so that a worker starts fast.
 """
@@ -58,7 +59,8 @@ async def plan(
 ) -> tuple[Chunk, ...]:
     """Look at the files once and cut them into chunks. Another call may see other files: keep the result.
 
-    Raises SourceMissing, SourceUnreadable, ColumnMissing, NewColumn, SpecError, ReprocessRefused (an earlier execution has
+    Raises SourceMissing, SourceUnreadable, ColumnMissing, NewColumn, SpecError, ReprocessRefused (an earlier
+    execution has
     appended rows that this plan wouldn't), PostgresUnavailable.
     """
     from tidemill_worker.engine import planning
@@ -66,7 +68,7 @@ async def plan(
     return await planning.plan(spec, parameters, run, connections)
 
 
-async def load_chunk(
+async def load_chunk(  # noqa: PLR0913, PLR0917 - all that a chunk needs, each of another owner
     spec: DataPipelineSpec,
     parameters: Parameters,
     run: RunRef,
@@ -90,7 +92,10 @@ async def load_chunk(
 
 
 def to_publish(spec: DataPipelineSpec, chunks: Sequence[Chunk]) -> tuple[str, ...]:
-    """Names of the sinks that need `publish` after all chunks: Merge and Replace, unless the run is one chunk (that publishes itself)."""
+    """Names of the sinks that need `publish` after all chunks.
+
+    Merge and Replace, unless the run is one chunk (that publishes itself).
+    """
     if len(chunks) == 1 and publishes_itself(spec, chunks[0], len(chunks)):
         return ()
     return tuple(sink.name for sink in spec.sinks if sink.write_disposition != "Append")
@@ -99,7 +104,7 @@ def to_publish(spec: DataPipelineSpec, chunks: Sequence[Chunk]) -> tuple[str, ..
 async def publish(
     spec: DataPipelineSpec, run: RunRef, sink: str, chunks: Sequence[Chunk], connections: Connections
 ) -> SinkCount:
-    """Move a sink's staged rows into its table, in one transaction; a second time does nothing and returns the same count.
+    """Move a sink's staged rows into its table, in one transaction; a second time only returns the same count.
 
     Raises Fenced, OlderThanPublished, SinkRefused, TableMismatch, PostgresUnavailable.
     """

@@ -97,7 +97,10 @@ def _last(data: bytes, offset: int, dialect: Dialect) -> Iterator[Piece]:
 
 
 def _broken(data: bytes, offset: int, dialect: Dialect, read: Read) -> tuple[BrokenRow, bytes]:
-    """`data` begins with a row that has no end within MAX_ROW bytes: end it at a line break, and return what follows."""
+    """`data` begins with a row that has no end within MAX_ROW bytes.
+
+    End it at a line break, and return what follows.
+    """
     limit = f"{MAX_ROW >> 20} MiB"
     unclosed = scan(data, dialect).unclosed if dialect.quoted_newlines else []
     line = data.find(b"\n", unclosed[0]) + 1 if unclosed else 0

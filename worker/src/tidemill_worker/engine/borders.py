@@ -1,7 +1,8 @@
 """Where rows end in raw bytes.
 
 A quote opens a quoted value only at the start of a field; within it, line breaks and delimiters are text and a doubled
-quote is a quote. What follows a closing quote belongs to the value as it stands. So does Arrow read, and Python's `csv`.
+quote is a quote. What follows a closing quote belongs to the value as it stands. So does Arrow read, and Python's
+`csv`.
 Nothing here looks at a byte from Python when a block is well formed: a regular expression without backtracking (RE2)
 proves that a block ends where a row ends; only a block that isn't well formed is looked through field by field.
 """
@@ -80,7 +81,8 @@ class Scan:
     complete: bool
     """The last row has its line break."""
     unclosed: list[int]
-    """Offsets of quotes that open a value that isn't closed, ascending. With quoted newlines, at most one, and no row ends after it."""
+    """Offsets of quotes that open a value that isn't closed, ascending. With quoted newlines, at most one, and
+    no row ends after it."""
 
 
 def scan(data: bytes, dialect: Dialect) -> Scan:
@@ -102,14 +104,14 @@ def scan(data: bytes, dialect: Dialect) -> Scan:
 
 
 def _line_ends(data: bytes) -> list[int]:
-    """Offsets after each line break: \\r\\n, \\n, or \\r alone."""
+    """Offsets after each line break: CR LF, LF, or CR alone."""
     if data.count(b"\r") == data.count(b"\r\n"):
         return list(pc.add(newlines(data), 1).to_pylist())
     return [match.end() for match in re.finditer(rb"\r\n|\n|\r", data)]
 
 
 def newlines(data: bytes) -> pa.Int64Array:
-    """Offsets of all \\n, ascending."""
+    """Offsets of all LF, ascending."""
     values = pa.Array.from_buffers(pa.uint8(), len(data), [None, pa.py_buffer(data)])
     return pc.indices_nonzero(pc.equal(values, pa.scalar(10, pa.uint8()))).cast(pa.int64())
 

@@ -1,6 +1,7 @@
 """Let a query say which row of its first input each row of its answer came from.
 
-DuckDB may give the rows of a join in any order, and a query may leave out or multiply rows. "The last one wins" and dead
+DuckDB may give the rows of a join in any order, and a query may leave out or multiply rows. "The last one wins" and
+dead
 letters need to know where a row came from, so the query is given one more column: the `rowid` of its first input,
 handed up through the subqueries and WITH clauses that the rows flow through.
 """
@@ -23,7 +24,10 @@ Tree = dict[str, Any]
 
 @lru_cache(maxsize=256)
 def carrying(query: str, field: str) -> str:
-    """The query with the column ROW added. It must have been proved row-wise. Raises SpecError for `field` otherwise."""
+    """The query with the column ROW added. It must have been proved row-wise.
+
+    Raises SpecError for `field` otherwise.
+    """
     with duckdb.connect(":memory:", config={"threads": 1}) as parser:
         tree = json.loads(_one(parser, "SELECT json_serialize_sql($1)", query))
         if tree["error"] or len(tree["statements"]) != 1:

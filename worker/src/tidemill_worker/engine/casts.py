@@ -1,7 +1,8 @@
 """Turning a column of text into its type value by value: what can't be is told, not raised.
 
 The verdict on a value is always Arrow's own cast, the one that its CSV reader uses for a whole block; so it doesn't
-depend on which other values a block happens to hold. Patterns only sort out quickly what will surely be refused together.
+depend on which other values a block happens to hold. Patterns only sort out quickly what will surely be refused
+together.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ def try_cast(texts: pa.StringArray, target: pa.DataType) -> tuple[pa.Array, pa.A
     usual = pc.fill_null(pc.match_substring_regex(trimmed, pattern), True)
     good = _cast(pc.if_else(usual, trimmed, None), target)
     doubtful = pc.invert(usual) if good is not None else pa.scalar(True)
-    return _one_by_one(trimmed, target, good, doubtful)
+    return _one_by_one(trimmed, target, doubtful)
 
 
 def _one_by_one(
-    texts: pa.StringArray, target: pa.DataType, good: pa.Array | None, doubtful: pa.Array | pa.Scalar
+    texts: pa.StringArray, target: pa.DataType, doubtful: pa.Array | pa.Scalar
 ) -> tuple[pa.Array, pa.Array | None]:
     """Cast the doubtful values, each different one once, by halving until what fails is alone."""
     unsure = pc.if_else(doubtful, texts, None).dictionary_encode()

@@ -1,4 +1,7 @@
-"""Files of a connection's folder, as streams of uncompressed bytes. A file that isn't what planning saw is `SourceChanged`."""
+"""Files of a connection's folder, as streams of uncompressed bytes.
+
+A file that isn't what planning saw is `SourceChanged`.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ def find(root: Path, source: FileSource) -> tuple[FileRef, ...]:
 
     Symbolic links are followed only if they stay below `root`. Raises SourceMissing, SourceUnreadable.
     """
-    found = []
+    found: list[FileRef] = []
     for path in sorted(root.glob(source.path), key=lambda p: p.relative_to(root).as_posix()):
         if path.is_file() and path.resolve().is_relative_to(root.resolve()):
             found.extend(_refs(root, path, source))
@@ -55,7 +58,8 @@ def _refs(root: Path, path: Path, source: FileSource) -> Iterator[FileRef]:
 def opened(root: Path, ref: FileRef, source: FileSource, start: int = 0, end: int | None = None) -> Iterator[Read]:
     """Read a file's uncompressed bytes from `start` to `end` (None: all). Raises SourceChanged, SourceUnreadable.
 
-    Looked at when it is opened and again when it is closed, so that a file that changes meanwhile isn't taken for whole.
+    Looked at when it is opened and again when it is closed, so that a file that changes meanwhile isn't taken for
+    whole.
     """
     with ExitStack() as stack:
         with _readable(ref.label):
@@ -73,7 +77,7 @@ def opened(root: Path, ref: FileRef, source: FileSource, start: int = 0, end: in
 def unchanged(root: Path, ref: FileRef) -> None:
     """Raises SourceChanged if the file isn't what planning saw, or is gone."""
     try:
-        _same(os.stat(root / ref.path), ref)
+        _same((root / ref.path).stat(), ref)
     except FileNotFoundError:
         raise SourceChanged(f"{ref.path} was there when the run was planned and is gone") from None
 

@@ -13,7 +13,8 @@ from tidemill_worker.engine.blocks import SHOWN, BrokenRow
 from tidemill_worker.engine.parse import Rows
 
 Reason = Literal["BadValue", "BadRow", "RuleBroken", "BadKey"]
-"""BadValue: a value of the wrong type, or a required one that is missing. BadRow: fields, quoting, encoding, NUL bytes, length.
+"""BadValue: a value of the wrong type, or a required one that is missing.
+BadRow: fields, quoting, encoding, NUL bytes, length.
 RuleBroken: rules of a validate step. BadKey: a sink can't take the row (no value in its primary key)."""
 
 SCHEMA: Final = pa.schema(

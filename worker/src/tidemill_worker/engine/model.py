@@ -113,7 +113,8 @@ class Chunk:
     broadcast: tuple[tuple[str, tuple[Part, ...]], ...] = ()
     """Sources that joins need whole, and their files: the same for all chunks of the run."""
     reports: tuple[str, ...] = ()
-    """Broadcast sources and steps whose counts and dead letters this chunk reports, so that each is counted once a run."""
+    """Broadcast sources and steps whose counts and dead letters this chunk reports, so that each is counted
+    once a run."""
 
     @property
     def file(self) -> str:
@@ -159,8 +160,8 @@ class ChunkOutcome:
     """What a chunk came to; the same however often it was tried."""
 
     steps: tuple[StepCount, ...]
-    """Of every reading and validating step: rows_in == rows_out + rejected + skipped. A sink is one too, under its name,
-    if it checks rows: for a value in the primary key, or for values that fit the table's types."""
+    """Of every reading and validating step: rows_in == rows_out + rejected + skipped. A sink is one too, under its
+    name, if it checks rows: for a value in the primary key, or for values that fit the table's types."""
     sinks: tuple[SinkCount, ...]
     rows_read: int = 0
     """Rows of the driving source, bad ones included."""
@@ -182,7 +183,8 @@ class Connections(Protocol):
 class DeadLetters(Protocol):
     """Keeps rejected rows. `write` returns when they are committed, and does nothing for a key that it already has.
 
-    The table has the schema `letters.SCHEMA`; its key is (run's uid, run key, execution, step, source, chunk, position, part).
+    The table has the schema `letters.SCHEMA`; its key is (run's uid, run key, execution, step, source, chunk,
+    position, part).
     It is called several times a chunk, always before the load of those rows commits.
     """
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -76,7 +77,7 @@ class Rows:
 class Fault:
     """Why a row is bad."""
 
-    reason: str
+    reason: Literal["BadValue", "BadRow"]
     error: str
 
 

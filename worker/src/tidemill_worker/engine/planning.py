@@ -168,12 +168,14 @@ class _Planner:
         alike = sorted({column.name for column in wanted if folded.count(column.name.lower()) > 1})
         if alike:
             raise SourceUnreadable(
-                f"source {self.source.name}: columns {', '.join(alike)} of {label} differ only in case; declare them with names of their own (from)"
+                f"source {self.source.name}: columns {', '.join(alike)} of {label} differ only in case; declare "
+                f"them with names of their own (from)"
             )
         new = [name for name in names if name not in {column.header for column in wanted}]
         if new and self.source.contract.new_columns == "Fail" and self.source.files.format.csv.header:
             raise NewColumn(
-                f"source {self.source.name}: {label} has columns that aren't declared: {', '.join(new[:50])}; newColumns is Fail"
+                f"source {self.source.name}: {label} has columns that aren't declared: {', '.join(new[:50])}; "
+                f"newColumns is Fail"
             )
         if not self.source.files.format.csv.header:
             return Layout(len(names), tuple(PlannedColumn(c.name, c.type, c.required, i) for i, c in enumerate(wanted)))
@@ -197,7 +199,7 @@ def _chunked(spec: DataPipelineSpec, parts: tuple[Part, ...], name: str, folders
             yield part
             continue
         whole = replace(part, end=max(part.file.size, part.start))
-        if _small(folders[name], whole, source, dialect, most_bytes, most_rows):
+        if _small(folders[name], whole, source, most_bytes, most_rows):
             yield whole
             continue
         with files.opened(folders[name], part.file, source.files, part.start, part.file.size) as read:
@@ -208,7 +210,7 @@ def _chunked(spec: DataPipelineSpec, parts: tuple[Part, ...], name: str, folders
             yield replace(part, start=start, end=end, first_line=line)
 
 
-def _small(folder: Path, part: Part, source: Source, dialect: Dialect, most_bytes: int, most_rows: int) -> bool:
+def _small(folder: Path, part: Part, source: Source, most_bytes: int, most_rows: int) -> bool:
     """Whether the part is surely one chunk, so that it needn't be looked through for borders."""
     size = (part.end or 0) - part.start
     if size > most_bytes:

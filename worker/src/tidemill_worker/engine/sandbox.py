@@ -1,4 +1,7 @@
-"""A DuckDB of its own in which authors' SQL sees its inputs and nothing else: no file, network, setting or other table."""
+"""A DuckDB of its own in which authors' SQL sees its inputs and nothing else.
+
+No file, network, setting or other table.
+"""
 
 from __future__ import annotations
 

@@ -76,7 +76,8 @@ class Reader:
     def _refuse(self, origin: Origin, offset: int, why: str) -> None:
         if self.source.contract.bad_values == "Fail":
             raise BadRow(
-                f"source {self.source.name}: the row at byte {offset} of {origin.file} is bad ({why}); badValues is Fail"
+                f"source {self.source.name}: the row at byte {offset} of {origin.file} is bad ({why}); "
+                f"badValues is Fail"
             )
 
 
@@ -131,7 +132,8 @@ def _queried(
         row = step.failing_row(sandbox, batch, whole)
         where = "" if row is None else f" on the row at byte {_offset(batch, row, piece, reader)} of {origin.file}"
         raise StepFailed(
-            f"step {step.name}: the query fails ({kind} error){where}; use TRY_CAST or TRY, or reject such rows in a validate step before it"
+            f"step {step.name}: the query fails ({kind} error){where}; use TRY_CAST or TRY, or reject such rows "
+            f"in a validate step before it"
         ) from error
 
 
@@ -154,7 +156,8 @@ def _validated(step: Validate, batch: Batch, piece: Piece, origin: Origin, reade
         row = batch.rows_of_block(places.slice(0, 1))[0].as_py()
         rules = ", ".join(broken[places[0].as_py()].as_py())
         raise BadRow(
-            f"step {step.name}: the row at byte {piece.offset + rows.begin(row)} of {origin.file} breaks {rules}; onError is Fail"
+            f"step {step.name}: the row at byte {piece.offset + rows.begin(row)} of {origin.file} breaks "
+            f"{rules}; onError is Fail"
         )
     if step.on_error == "Skip":
         return Done(good, StepCount(step=step.name, rows_in=total, rows_out=good.table.num_rows, skipped=len(places)))
@@ -178,7 +181,8 @@ def rejected(
 ) -> pa.Table:
     """Letters for the rows of a batch at these places (ascending), each with its reason, error and rules."""
     of_block = batch.rows_of_block(places).to_pylist()
-    parts, columns = [0] * len(of_block), [None] * len(of_block)
+    parts = [0] * len(of_block)
+    columns: Sequence[str | None] = [None] * len(of_block)
     if batch.changed and batch.origin is not None:
         all_rows = batch.origin.to_pylist()
         parts = [place - bisect_left(all_rows, row) for place, row in zip(places.to_pylist(), of_block, strict=True)]

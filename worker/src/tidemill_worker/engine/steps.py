@@ -61,7 +61,8 @@ class Validate:
             f"CASE WHEN {wrap.format(condition)} IS TRUE THEN NULL ELSE {literal(rule.name)} END"
             for rule, condition in zip(self.rules, self._conditions, strict=True)
         )
-        return f"SELECT list_filter([{', '.join(cases)}], lambda name: name IS NOT NULL) AS rules FROM {quoted(self.input)}"
+        names = f"list_filter([{', '.join(cases)}], lambda name: name IS NOT NULL)"
+        return f"SELECT {names} AS rules FROM {quoted(self.input)}"
 
     def check(self, sandbox: Sandbox, schema: pa.Schema) -> None:
         """That each rule is a condition over these columns. Raises SQLError."""

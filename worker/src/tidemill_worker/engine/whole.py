@@ -7,5 +7,8 @@ from tidemill_worker.engine.model import Chunk
 
 
 def publishes_itself(spec: DataPipelineSpec, chunk: Chunk, chunks_in_run: int) -> bool:
-    """One chunk that isn't large: then it is one transaction. A large compressed file commits parts, so it is staged."""
+    """One chunk that isn't large: then it is one transaction.
+
+    A large compressed file commits parts, so it is staged.
+    """
     return chunks_in_run == 1 and chunk.bytes <= parse_bytes(spec.execution.chunk.max_bytes)

@@ -123,7 +123,10 @@ def _broadcasts() -> Broadcasts:
 async def workbench(
     spec: DataPipelineSpec, parameters: Parameters, run: RunRef, chunk: Chunk, connections: Connections
 ) -> Workbench:
-    """Make it, reading whole inputs if the worker doesn't hold them. Raises what `engine.load_chunk` raises of reading and SQL."""
+    """Make it, reading whole inputs if the worker doesn't hold them.
+
+    Raises what `engine.load_chunk` raises of reading and SQL.
+    """
     values = bind_parameters(spec, parameters, run.run_time)
     cut = stages(spec)[chunk.stage]
     folders = {source.name: connections.folder(source.connection) for source in spec.sources}

@@ -94,7 +94,7 @@ def _fits(array: pa.Array, index: int, kind: pa.DataType) -> bool:
 
 
 def _without_nul(texts: pa.StringArray, name: str, bad: dict[int, Refused]) -> pa.StringArray:
-    """The reader refuses NUL bytes, but a query can make NUL characters (chr(0)), which no text of Postgres can hold."""
+    """The reader refuses NUL bytes, but a query can make NUL characters, which no text of Postgres can hold."""
     if not pc.any(pc.match_substring(texts, "\0")).as_py():
         return texts
     holds = pc.fill_null(pc.match_substring(texts, "\0"), False)

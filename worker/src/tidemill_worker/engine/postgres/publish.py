@@ -93,7 +93,8 @@ def _chunks_of(spec: DataPipelineSpec, sink: str, chunks: Sequence[Chunk]) -> se
 async def published(connection: Connection, run: RunRef, sink: str) -> SinkCount | None:
     """What this execution has published, if it has."""
     row = await connection.fetchrow(
-        "SELECT rows, inserted, updated FROM tidemill.published WHERE uid = $1 AND sink = $2 AND run_key = $3 AND execution = $4",
+        "SELECT rows, inserted, updated FROM tidemill.published WHERE uid = $1 AND sink = $2 AND run_key = $3 "
+        "AND execution = $4",
         run.uid,
         sink,
         run.run_key,
@@ -118,7 +119,8 @@ async def _whole(connection: Connection, run: RunRef, sink: Sink, chunks: set[in
     missing = sorted(chunks - {row["chunk"] for row in rows})
     if missing:
         raise SinkRefused(
-            f"sink {sink.name}: chunks {', '.join(map(str, missing[:20]))} have not been staged, so the run can't be published"
+            f"sink {sink.name}: chunks {', '.join(map(str, missing[:20]))} have not been staged, so the run "
+            f"can't be published"
         )
     if await connection.fetchval("SELECT to_regclass($1)", staging_table(run, sink.name)) is None:
         raise SinkRefused(f"sink {sink.name}: the staging table of this run is gone, so the run can't be published")
@@ -157,14 +159,16 @@ async def move(connection: Connection, run: RunRef, sink: Sink, staging: str, co
 
 async def _refuse_older(connection: Connection, run: RunRef, sink: Sink) -> None:
     newer = await connection.fetchrow(
-        "SELECT run_key FROM tidemill.published WHERE uid = $1 AND sink = $2 AND run_time > $3 ORDER BY run_time DESC LIMIT 1",
+        "SELECT run_key FROM tidemill.published WHERE uid = $1 AND sink = $2 AND run_time > $3 ORDER BY "
+        "run_time DESC LIMIT 1",
         run.uid,
         sink.name,
         run.run_time,
     )
     if newer is not None:
         raise OlderThanPublished(
-            f"sink {sink.name}: {sink.postgres.table} holds run {newer['run_key']}, which is newer than {run.run_key}: Replace would bring back old rows"
+            f"sink {sink.name}: {sink.postgres.table} holds run {newer['run_key']}, which is newer than "
+            f"{run.run_key}: Replace would bring back old rows"
         )
 
 
@@ -229,7 +233,8 @@ async def _has_unique_index(connection: Connection, sink: Sink) -> bool:
             AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
             AND (
                 SELECT array_agg(a.attname::text ORDER BY a.attname::text COLLATE "C")
-                FROM unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) AS k JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k
+                FROM unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) AS k JOIN pg_attribute a ON a.attrelid =
+                i.indrelid AND a.attnum = k
             ) = $2::text[]
         )
         """,

@@ -28,7 +28,8 @@ async def refuse_other_rows(
         pool = await connections.postgres(sink.connection)
         with typed(sink.name, sink.connection):
             rows = await pool.fetch(
-                "SELECT DISTINCT chunk, content FROM tidemill.ledger WHERE uid = $1 AND run_key = $2 AND sink = $3 AND execution < $4",
+                "SELECT DISTINCT chunk, content FROM tidemill.ledger WHERE uid = $1 AND run_key = $2 AND sink = "
+                "$3 AND execution < $4",
                 run.uid,
                 run.run_key,
                 sink.name,
@@ -36,7 +37,8 @@ async def refuse_other_rows(
             )
         if any(planned.get(row["chunk"]) != row["content"] for row in rows):
             raise ReprocessRefused(
-                f"sink {sink.name}: an earlier execution of run {run.run_key} has appended rows to {sink.postgres.table}, and the "
+                f"sink {sink.name}: an earlier execution of run {run.run_key} has appended rows to "
+                f"{sink.postgres.table}, and the "
                 "files, the parameters or the pipeline have changed since: loading again would double or mix rows. "
                 "Remove that run's rows and start a run of its own"
             )

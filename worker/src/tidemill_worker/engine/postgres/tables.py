@@ -78,17 +78,22 @@ def quoted_table(table: str) -> str:
 
 
 async def prepare(connection: Connection, sink: Sink, schema: pa.Schema) -> Target:
-    """Make the sink's table if it may be made, and match it. Raises TableMissing, TableMismatch, asyncpg.PostgresError."""
+    """Make the sink's table if it may be made, and match it.
+
+    Raises TableMissing, TableMismatch, asyncpg.PostgresError.
+    """
     plains = {}
     for field in schema:
         kind = plain(field.type)
         if kind is None:
             raise TableMismatch(
-                f"sink {sink.name}: column {field.name} is of type {field.type}, which can't be written to Postgres: cast it (to_json(...), ::VARCHAR)"
+                f"sink {sink.name}: column {field.name} is of type {field.type}, which can't be written to "
+                f"Postgres: cast it (to_json(...), ::VARCHAR)"
             )
         if len(field.name.encode()) > 63 or not field.name:
             raise TableMismatch(
-                f"sink {sink.name}: column {field.name[:80]!r}: Postgres keeps names of 1 to 63 bytes; give it another one"
+                f"sink {sink.name}: column {field.name[:80]!r}: Postgres keeps names of 1 to 63 bytes; give it "
+                f"another one"
             )
         plains[field.name] = kind
     missing = [column for column in sink.primary_key if column not in plains]
@@ -141,7 +146,8 @@ async def _matched(
     unknown = [name for name in plains if name not in columns]
     if unknown:
         raise TableMismatch(
-            f"sink {sink.name}: the rows have {', '.join(unknown)}, which {table} has not: add the column, or leave it out by a sql step"
+            f"sink {sink.name}: the rows have {', '.join(unknown)}, which {table} has not: add the column, or "
+            f"leave it out by a sql step"
         )
     generated = [name for name in plains if columns[name].generated]
     if generated:
@@ -162,7 +168,8 @@ async def _matched(
             await connection.prepare(f"SELECT NULL::{column_type(kind)}::{column.type}")
         except (asyncpg.CannotCoerceError, asyncpg.UndefinedFunctionError):
             raise TableMismatch(
-                f"sink {sink.name}: column {name} is {column_type(kind)} in the rows and {column.type} in {table}: cast it by a sql step"
+                f"sink {sink.name}: column {name} is {column_type(kind)} in the rows and {column.type} in "
+                f"{table}: cast it by a sql step"
             ) from None
         fields.append(Field(name, kind, column_type(kind), column.type))
     return tuple(fields)

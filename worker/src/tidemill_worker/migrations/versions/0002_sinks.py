@@ -1,4 +1,7 @@
-"""What makes loads happen once: the fence, the ledger, and what each sink has published. It lives where the rows live."""
+"""What makes loads happen once: the fence, the ledger, and what each sink has published.
+
+It lives where the rows live.
+"""
 
 from alembic import op
 
