@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pty
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +16,7 @@ from rich.console import Console
 
 from tidemill_api.contract import RunError, RunProgress, RunResult, SinkCount
 from tidemill_api.v1alpha1.workerpool import Concurrency, Metastore
-from tidemill_cli.dev.display import Lines, LiveTable, said, share
+from tidemill_cli.dev.display import Lines, LiveTable, display, said, share
 from tidemill_cli.dev.layout import Embedded, External, Layout, Pool
 from tidemill_cli.dev.summary import Addresses, as_json, print_runs, where_to_look, where_to_look_later
 from tidemill_cli.dev.view import RunView
@@ -172,3 +175,29 @@ def test_where_to_look_afterwards(kept: bool, said_: str) -> None:
     lines = where_to_look_later(layout(Embedded("warehouse", ("public",))), Path("/state"), kept)
 
     assert any(said_ in line for line in lines)
+
+
+def test_a_terminal_gets_the_live_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, terminals = pty.openpty()
+    monkeypatch.setenv("TERM", "xterm-256color")
+    with os.fdopen(terminals, "w", encoding="utf-8") as terminal, os.fdopen(ours, "rb", buffering=0) as screen:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with display() as shown:
+            assert isinstance(shown, LiveTable)
+            shown.run(view(LOADING))
+            shown.note("starting [something]")
+        terminal.flush()
+        seen = screen.read(65536).decode()
+
+    assert "20,000" in seen
+    assert "starting [something]" in seen
+
+
+def test_what_is_no_terminal_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+
+    with display() as shown:
+        shown.note("starting [something]")
+
+    assert written.getvalue() == "starting [something]\n"
