@@ -154,6 +154,47 @@ CASES = (
         ],
     ),
     (
+        pipeline(metadata="metadata: {name: My_Flights, namespace: a.b}"),
+        [
+            (
+                "0.yaml:4:18: metadata.name: 'My_Flights' can't name an object: "
+                "use lower-case letters, digits, '-' and '.', such as flights"
+            ),
+            (
+                "0.yaml:4:41: metadata.namespace: 'a.b' can't name a namespace: "
+                "use lower-case letters, digits and '-', such as travel"
+            ),
+            (
+                "0.yaml:6:25: note: spec.workerPoolRef.name: no WorkerPool etl of the namespace a.b is here; "
+                "there is one in the namespace travel; connections were not checked"
+            ),
+        ],
+    ),
+    (
+        pipeline(sources="sources: []\nsauces:", files="files: {path: '', format: {csv: {nullValues: {}}}}"),
+        [
+            "0.yaml:7:12: spec.sources: needs at least 1 item",
+            "0.yaml:8:3: spec.sauces: there is no field sauces; did you mean sources?",
+        ],
+    ),
+    (
+        pipeline(files="files: {path: '', format: {csv: {nullValues: {}, delimiter: ab, quote: 5}}}"),
+        [
+            "0.yaml:10:21: spec.sources[0].files.path: must not be empty",
+            "0.yaml:10:52: spec.sources[0].files.format.csv.nullValues: must be a list, not a mapping",
+            "0.yaml:10:67: spec.sources[0].files.format.csv.delimiter: must have at most 1 character",
+            "0.yaml:10:78: spec.sources[0].files.format.csv.quote: must be a text: put it in quotes, not 5",
+        ],
+    ),
+    (
+        pipeline(execution="execution: {parallelism: 1001, retry: {maximumAttempts: -1}, errorTolerance: {}}"),
+        [
+            "0.yaml:7:28: spec.execution.parallelism: must be at most 1000, not 1001",
+            "0.yaml:7:59: spec.execution.retry.maximumAttempts: must be at least 0, not -1",
+            "0.yaml:7:80: spec.execution.errorTolerance: errorTolerance needs maxPercent, maxRows or both",
+        ],
+    ),
+    (
         pipeline(suspend="suspend: true\nsuspend: false"),
         ["0.yaml:8:3: spec.suspend: suspend stands here for the second time, first in line 7: keep one"],
     ),

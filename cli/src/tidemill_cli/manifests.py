@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ AnyKind = TypeVar("AnyKind", bound=Resource)
 
 _MODELS: Final[dict[str, type[Resource]]] = {model.__name__: model for model in KINDS}
 _API_VERSION: Final = f"{GROUP}/{VERSION}"
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _ENDINGS: Final = {".yaml", ".yml", ".json"}
 
 
@@ -190,6 +192,7 @@ class _Reader:
         found, misfits = fit(_MODELS[kind], raw)
         self._findings.extend(place.finding(one.path, one.message, at_key=one.at_key) for one in misfits)
         metadata = raw.get("metadata")
+        self._findings.extend(_names(place, metadata if isinstance(metadata, dict) else {}))
         if found is not None:
             self._objects.append(Manifest(found, place))
             key = (kind, found.metadata.namespace, found.metadata.name)
@@ -214,6 +217,17 @@ def _objects(place: Place) -> Iterator[tuple[Place, dict[str, Any]]]:
                 yield Place(place.file, place.document, ("items", index)), item
     elif isinstance(value, dict):
         yield place, value
+
+
+def _names(place: Place, metadata: dict[str, Any]) -> Iterator[Finding]:
+    """Names that Kubernetes refuses."""
+    name, namespace = metadata.get("name"), metadata.get("namespace")
+    if isinstance(name, str) and (len(name) > 253 or not _NAME.fullmatch(name)):
+        message = f"{name!r} can't name an object: use lower-case letters, digits, '-' and '.', such as flights"
+        yield place.finding("metadata.name", message)
+    if isinstance(namespace, str) and (len(namespace) > 63 or "." in namespace or not _NAME.fullmatch(namespace)):
+        message = f"{namespace!r} can't name a namespace: use lower-case letters, digits and '-', such as travel"
+        yield place.finding("metadata.namespace", message)
 
 
 def _is_ours(raw: dict[str, Any]) -> bool:

@@ -200,7 +200,7 @@ def _bounds(detail: ErrorDetails) -> Iterator[str]:
                 else f"must have at least {context['min_length']} characters"
             )
         case "string_too_long":
-            yield f"must have at most {context['max_length']} characters"
+            yield f"must have at most {context['max_length']} character{'s' if context['max_length'] > 1 else ''}"
         case "too_short":
             yield f"needs at least {context['min_length']} item{'s' if context['min_length'] > 1 else ''}"
         case "too_long":
