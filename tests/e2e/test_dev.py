@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.fixtures import Database
 from tests.support.kubernetes import ROOT
 from tests.support.sessions import Ended, gone, session, tidemill
 
@@ -188,6 +189,25 @@ def test_schedules_go_on_until_ctrl_c_and_nothing_is_left(tmp_path: Path) -> Non
         count = int(rows(state, "warehouse", "SELECT count(*) FROM people")[0][0])
         assert count >= before + 6
         before = count
+
+
+def test_rows_go_to_a_postgres_that_runs_elsewhere(tmp_path: Path, database: Database) -> None:
+    folder = project(tmp_path / "project", pipeline(parameters=[{"name": "least", "type": "integer", "default": 0}]))
+    settings = "connections: {landing: {files: ./data}, warehouse: {postgres: {dsnEnv: WAREHOUSE_DSN}}}"
+    (folder / "tidemill.dev.yaml").write_text(settings, encoding="utf-8")
+    state = tmp_path / "state"
+    command = ("dev", folder, "--once", "--data-dir", state, "--param", "least=2")
+
+    ended = tidemill(*command, environment={"WAREHOUSE_DSN": database.dsn})
+
+    assert ended.code == 0, ended.stderr
+    assert database.query("SELECT id, name FROM people ORDER BY id") == [["1", "Ada"], ["3", "Cem"]]
+    letters = "SELECT source, line, row_text FROM tidemill.dead_letters"
+    assert rows(state, "tidemill-metastore", letters) == [["raw", "3", "two,Bob"]]
+    assert rows(state, "tidemill-metastore", "SELECT parameters FROM tidemill.runs") == [['{"least": "2"}']]
+    assert database.dsn not in ended.stdout + ended.stderr
+    logs = "".join(file.read_text(encoding="utf-8", errors="replace") for file in state.rglob("*.log"))
+    assert database.server.password not in logs
 
 
 @pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
