@@ -116,6 +116,7 @@ def schedule(**changes: Any) -> ScheduleSeen:
         next_runs=(NOW - timedelta(hours=1), NOW + timedelta(hours=1), NOW + timedelta(hours=2)),
         missed=0,
         fingerprint="fingerprint-1",
+        created="2026-04-01T00:00:00.000000001Z",
     )
     return replace(seen, **changes)
 
@@ -210,6 +211,7 @@ class World:
             note=action.note,
             token=f"token {self.writes}".encode(),
             fingerprint=content_hash([made, action.paused, action.note]),
+            created=found.created if found is not None else f"at write {self.writes}",
         )
         return Outcome(action, "Done", schedule=self.schedules[place])
 

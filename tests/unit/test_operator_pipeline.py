@@ -119,6 +119,14 @@ PLANS: dict[str, tuple[Observed, list[str]]] = {
         observed(settled(), elsewhere=(There(ELSEWHERE, trouble=UNREACHABLE),)),
         ["LookAgain"],
     ),
+    "seen through another connection too": (
+        observed(settled(), schedule(), elsewhere=(There(ELSEWHERE, schedule=schedule()),)),
+        [],
+    ),
+    "one of before a move": (
+        observed(settled(), schedule(), elsewhere=(There(ELSEWHERE, schedule=schedule(created="before")),)),
+        ["DeleteSchedule"],
+    ),
     "moved, a stranger's there": (
         observed(settled(), elsewhere=(There(ELSEWHERE, schedule=schedule(memo=None)),)),
         ["CreateSchedule"],

@@ -59,6 +59,8 @@ class ScheduleSeen:
     """Runs not started within the catch-up window, since the Schedule was made."""
     fingerprint: str
     """As in `ScheduleEntry`."""
+    created: str = ""
+    """When it was made, to the nanosecond: two connections that lead to one Temporal show the same."""
 
 
 RunState = Literal["Running", "Succeeded", "Failed", "Cancelled"]

@@ -142,6 +142,7 @@ def description(schedule_id: str, answer: DescribeScheduleResponse) -> ScheduleS
         fingerprint=_fingerprint(
             found.spec, found.action.start_workflow.workflow_type.name, found.state.paused, found.state.notes
         ),
+        created=answer.info.create_time.ToJsonString(),
     )
 
 

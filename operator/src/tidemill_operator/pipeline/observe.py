@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from tidemill_api.conditions import TEMPORAL_UNREACHABLE
 from tidemill_api.errors import TemporalUnavailable
@@ -52,20 +53,23 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
     pool = clients.store.get("WorkerPool", key.namespace, pool_name)
     pipeline = PipelineId(clients.settings.installation, key.namespace, key.name)
     made_at = _made_at(manifest)
-    places = tuple(dict.fromkeys((*made_at, *clients.store.connections_with(pipeline.schedule))))
+    places = tuple(dict.fromkeys((*made_at, *_seen_at(key, pipeline, clients))))
     known = pool is not None or bool(places)
     here_key = connection_of_pool(pool) if pool is not None else places[0] if places else None
+    others = [place for place in places if place != here_key and not await _same(place, here_key, clients)]
     swept = clients.store.in_temporal(here_key, pipeline.schedule) if known else PipelineInTemporal()
     wished = manifest["spec"].get("schedule") is not None
     absent = clients.store.surely_absent(here_key, pipeline.schedule) and not is_going(manifest)
-    expected = bool(made_at) or swept.entry is not None or (wished and not absent)
+    expected = bool(made_at) or swept.entry is not None or bool(others) or (wished and not absent)
+    # Where there is more than one place, nothing that is remembered is good enough to delete by.
+    look = partial(_look, pipeline=pipeline, manifest=manifest, clients=clients, fresh=bool(others))
+    elsewhere = [await look(other, expected=True) for other in others]
     return Observed(
         manifest=manifest,
         pool=pool,
-        here=await _look(here_key, pipeline, manifest, clients, expected=expected) if known else None,
-        elsewhere=tuple(
-            [await _look(other, pipeline, manifest, clients, expected=True) for other in places if other != here_key]
-        ),
+        here=await look(here_key, expected=expected) if known else None,
+        # One that can't be asked counts only if the Schedule was made there; what was merely seen can wait.
+        elsewhere=tuple(there for there in elsewhere if there.trouble is None or there.connection in made_at),
         entry=swept.entry,
         last_closed=await _explained(here_key, swept.last_closed, manifest, clients),
     )
@@ -85,6 +89,21 @@ async def _explained(
         return run
 
 
+def _seen_at(key: Key, pipeline: PipelineId, clients: Clients) -> tuple[ConnectionKey, ...]:
+    """Where sweeps saw its Schedule. Connections of other namespaces are not its pools'."""
+    found = clients.store.connections_with(pipeline.schedule)
+    return tuple(place for place in found if place is None or place[0] == key.namespace)
+
+
+async def _same(one: ConnectionKey, other: ConnectionKey, clients: Clients) -> bool:
+    """Whether two connections lead to one Temporal. Other names of one server are told by what it shows, see plan."""
+    try:
+        targets = [(await clients.temporals.get(place)).target for place in (one, other)]
+    except (TemporalUnavailable, ConnectionPendingError):
+        return False
+    return len({(target.address, target.namespace) for target in targets}) == 1
+
+
 def _made_at(manifest: Object) -> tuple[ConnectionKey, ...]:
     """Where the Schedule was last made, by the status; empty if there is none."""
     schedule = status_of(manifest).get("schedule")
@@ -95,11 +114,19 @@ def _made_at(manifest: Object) -> tuple[ConnectionKey, ...]:
 
 
 async def _look(
-    connection: ConnectionKey, pipeline: PipelineId, manifest: Object, clients: Clients, *, expected: bool
+    connection: ConnectionKey,
+    *,
+    pipeline: PipelineId,
+    manifest: Object,
+    clients: Clients,
+    expected: bool,
+    fresh: bool,
 ) -> There:
     seen = clients.store.in_temporal(connection, pipeline.schedule)
     try:
         temporal = await clients.temporals.get(connection)
+        if fresh:
+            clients.store.drop_description(connection, pipeline.schedule)
         schedule = await _schedule(connection, temporal, pipeline, clients) if expected else None
         # Who waits for runs to end must know of all of them; else the last sweep is new enough.
         runs = await temporal.open_runs(pipeline) if is_going(manifest) else seen.open_runs

@@ -102,10 +102,17 @@ def _upkeep(desired: Desired, observed: Observed, now: datetime) -> Iterator[Act
     yield from (
         DeleteSchedule(there.connection, desired.pipeline.schedule)
         for there in observed.elsewhere
-        if there.schedule is not None and is_ours(desired, there.schedule.memo, uid)
+        if there.schedule is not None
+        and is_ours(desired, there.schedule.memo, uid)
+        and not _is_the_same(there.schedule, here.schedule)
     )
     if not any(there.trouble for there in observed.elsewhere):
         yield from _schedule(desired, observed, here, now)
+
+
+def _is_the_same(there: ScheduleSeen, here: ScheduleSeen | None) -> bool:
+    """Whether two connections show one and the same Schedule: two names of one Temporal."""
+    return here is not None and there.created == here.created
 
 
 def _schedule(desired: Desired, observed: Observed, here: There, now: datetime) -> Iterator[Action]:
