@@ -113,23 +113,21 @@ async def measure(quick: bool) -> AsyncIterator[Measurement]:
         folder = Path(name)
         server = temporal.describe(folder / "temporal", persistent=False)
         with api_server(folder / "kubernetes") as api, running_blocking(server.component):
-            for measurement in await asyncio.to_thread(_measured, api, server.address, folder, count, quick):
+            steps = _measured(api, server.address, folder, count, quick)
+            while (measurement := await asyncio.to_thread(next, steps, None)) is not None:
                 yield measurement
 
 
-def _measured(server: ApiServer, address: str, folder: Path, count: int, quick: bool) -> list[Measurement]:
+def _measured(server: ApiServer, address: str, folder: Path, count: int, quick: bool) -> Iterator[Measurement]:
     api = _api(server)
     server.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
     server.kubectl("apply", "-f", "-", stdin=json.dumps(_THING))
     server.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
     kopf = _kopf(api, folder, count)
-    found = [
-        Measurement("operator/kopf_default_cpu", kopf.cpu, "s", n=count),
-        *_creation(api, address, folder, count, kopf),
-    ]
+    yield Measurement("operator/kopf_default_cpu", kopf.cpu, "s", n=count)
+    yield from _creation(api, address, folder, count, kopf)
     if not quick:
-        found += _resync(api, address, folder, count, kopf)
-    return found
+        yield from _resync(api, address, folder, count, kopf)
 
 
 def _creation(api: Api, address: str, folder: Path, count: int, kopf: Cost) -> Iterator[Measurement]:
