@@ -34,7 +34,19 @@ def test_the_functions_that_can_be_called_are_these() -> None:
 
 def test_what_reads_a_clock_lots_or_the_engine_is_not_among_them() -> None:
     names = {line.split()[0] for line in verdicts().splitlines()}
-    for word in ("random", "uuidv", "gen_random", "now", "today", "current_", "sleep", "getenv", "getvariable", "nextval", "setseed"):
+    for word in (
+        "random",
+        "uuidv",
+        "gen_random",
+        "now",
+        "today",
+        "current_",
+        "sleep",
+        "getenv",
+        "getvariable",
+        "nextval",
+        "setseed",
+    ):
         assert not [name for name in names if name.startswith(word) and name not in ("current_role", "current_user")]
     assert {"lower", "strptime", "list_transform", "md5", "age", "max"} <= names
 

@@ -18,6 +18,7 @@ from tidemill_cli.manifests import load_manifests
 
 
 def problems_of(pipeline: Manifest, pool: Manifest) -> tuple[Problem, ...]:
+    """What the operator says."""
     spec = DataPipeline.model_validate(pipeline).spec
     labels = pipeline["metadata"].get("labels", {})
     return (*check_pipeline(spec), *check_against_pool(spec, WorkerPool.model_validate(pool).spec, labels))
