@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.fixtures import Database
+from tests.support.fixtures import Database, unique
 from tests.support.kubernetes import ROOT, ApiServer
 from tests.support.operator_process import running_operator
 from tests.support.operator_world import Manifest, pipeline, pool, run
@@ -40,7 +40,7 @@ class Reader:
     """Somebody who follows a how-to in a terminal, in a namespace of the cluster."""
 
     def __init__(self, server: ApiServer, namespace: str, folder: Path) -> None:
-        self._server = server
+        self.namespace = namespace
         self._folder = folder
         config = json.loads(server.kubeconfig.read_text())
         config["contexts"][0]["context"]["namespace"] = namespace
@@ -93,22 +93,27 @@ def flights(landing: Path) -> tuple[Manifest, ...]:
     return pool(connections=connections), pipeline("flights", parameters=[{"name": "carrier", "default": ""}])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def landing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the pipeline reads."""
+    return tmp_path_factory.mktemp("landing")
+
+
+@pytest.fixture(scope="module")
 def reader(
-    crds: ApiServer, temporal_server: TemporalServer, installation_id: str, namespace: str, tmp_path: Path
+    crds: ApiServer, temporal_server: TemporalServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Reader]:
-    """Somebody at a terminal; an operator looks after the namespace."""
-    folder = tmp_path / "terminal"
-    folder.mkdir()
-    arguments = (f"--namespaces={namespace}", f"--lease-name={installation_id}", f"--lease-namespace={namespace}")
-    with running_operator(
-        tmp_path / "operator", crds.kubeconfig, installation_id, *arguments, temporal=temporal_server.address
-    ):
-        yield Reader(crds, namespace, folder)
+    """Somebody at a terminal, in a namespace of their own; an operator looks after it."""
+    namespace = installation = unique("how-to-")
+    crds.kubectl("create", "namespace", namespace)
+    arguments = (f"--namespaces={namespace}", f"--lease-name={installation}", f"--lease-namespace={namespace}")
+    folder = tmp_path_factory.mktemp("operator")
+    with running_operator(folder, crds.kubeconfig, installation, *arguments, temporal=temporal_server.address):
+        yield Reader(crds, namespace, tmp_path_factory.mktemp("terminal"))
 
 
-def test_pausing_and_deleting(reader: Reader, tmp_path: Path) -> None:
-    reader.apply(*flights(tmp_path))
+def test_pausing_and_deleting(reader: Reader, landing: Path) -> None:
+    reader.apply(*flights(landing))
     until(lambda: reader.sees("dpl", "flights").get("status", {}).get("nextRuns"), "the Schedule is there")
     for block in of("pause.md"):
         reader.follows(block)
@@ -130,14 +135,15 @@ def test_pausing_and_deleting(reader: Reader, tmp_path: Path) -> None:
     assert reader.sees("dpl", "stranded") == {}
 
 
-def test_running_by_hand(reader: Reader, crds: ApiServer, namespace: str, database: Database, tmp_path: Path) -> None:
+def test_running_by_hand(reader: Reader, crds: ApiServer, database: Database, landing: Path, tmp_path: Path) -> None:
     secret = {"dsn": base64.b64encode(database.dsn.encode()).decode()}
-    manifests = flights(tmp_path)
-    reader.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "warehouse"}, "data": secret}, *manifests)
+    reader.apply(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "warehouse"}, "data": secret}, *flights(landing)
+    )
     until(lambda: reader.sees("deployment", "etl-worker"), "the pool's Deployment")
     pods = tmp_path / "pods"
     pods.mkdir()
-    with running_pod(crds, namespace, "etl-worker", pods):
+    with running_pod(crds, reader.namespace, "etl-worker", pods):
         for block in of("run-by-hand.md"):
             reader.follows(block)
         assert database.query("SELECT count(*) FROM public.a") == [["2"]]
