@@ -464,6 +464,15 @@ def test_open_runs_show_with_their_keys() -> None:
     assert {run["result"] for run in status["activeRuns"]} == {"Running"}
 
 
+def test_another_name_for_the_same_temporal_is_written_down() -> None:
+    manifest = settled()
+    manifest["status"]["schedule"]["connection"] = "former"
+
+    assert "connection" not in told(observed(manifest, schedule()))["schedule"]
+    unsure = There(("travel", "former"), trouble=UNREACHABLE)
+    assert told(observed(manifest, schedule(), elsewhere=(unsure,)))["schedule"]["connection"] == "former"
+
+
 # Conditions
 
 

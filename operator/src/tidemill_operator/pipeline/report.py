@@ -50,7 +50,7 @@ def report(desired: Desired, observed: Observed, outcomes: Sequence[Outcome], no
         "observedGeneration": generation,
         "conditions": conditions(claimed, before.get("conditions") or (), generation, now),
         "scheduleSummary": desired.reading.summary or before.get("scheduleSummary"),
-        "schedule": _schedule_status(observed, outcomes),
+        "schedule": _where_it_is(_schedule_status(observed, outcomes), observed, schedule, outcomes),
         "nextRuns": _next_runs(observed, schedule, now),
         "lastRun": last,
         "activeRuns": active_runs(observed.here.open_runs if observed.here else (), desired.pipeline),
@@ -102,6 +102,18 @@ def _schedule_status(observed: Observed, outcomes: Sequence[Outcome]) -> dict[st
             case _:
                 pass
     return told
+
+
+def _where_it_is(
+    told: dict[str, Any] | None, observed: Observed, schedule: ScheduleSeen | None, outcomes: Sequence[Outcome]
+) -> dict[str, Any] | None:
+    """`status.schedule` with the connection that shows it now: the pool may call the same Temporal otherwise."""
+    settled = all(outcome.result == "Done" for outcome in outcomes)
+    if told is None or schedule is None or observed.here is None or observed.elsewhere or not settled:
+        return told
+    name = _name(observed.here.connection)
+    rest = {field: value for field, value in told.items() if field != "connection"}
+    return rest | ({"connection": name} if name is not None else {})
 
 
 def _written(
