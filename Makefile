@@ -119,7 +119,7 @@ test-e2e: sync envtest examples-data ## Tests of the whole path, of the examples
 
 .PHONY: test-slow
 test-slow: sync envtest examples-data ## What make test leaves out for its length.
-	$(BIN)/python -m pytest -m slow tests $(PYTEST_ARGS)
+	TIDEMILL_PROPERTIES=explore $(BIN)/python -m pytest -m slow tests $(PYTEST_ARGS)
 
 ##@ Measure
 
