@@ -16,7 +16,7 @@ from tests.support.fixtures import Database
 from tests.support.kubernetes import ROOT
 from tests.support.sessions import Ended, gone, session, tidemill
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 EXAMPLE = ROOT / "examples" / "flights"
 READ, LOADED, REJECTED = 336_776, 335_596, 1_180

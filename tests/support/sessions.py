@@ -55,7 +55,7 @@ class Session:
     stdout: list[str] = field(default_factory=list[str])
     stderr: list[str] = field(default_factory=list[str])
 
-    def wait_for(self, text: str, timeout: float = 60.0) -> str:
+    def wait_for(self, text: str, timeout: float = 150.0) -> str:
         """The first line of stderr that holds the text, once it is there."""
 
         def look() -> str | None:
@@ -65,12 +65,12 @@ class Session:
 
         return until(look, f"{text!r} on stderr of {self.child.args!r}", timeout) or ""
 
-    def wait_for_runs(self, count: int, timeout: float = 60.0) -> list[dict[str, Any]]:
+    def wait_for_runs(self, count: int, timeout: float = 150.0) -> list[dict[str, Any]]:
         """What `--output json` printed, once it is at least so many runs."""
         lines = until(lambda: self.stdout[:] if len(self.stdout) >= count else None, f"{count} runs", timeout)
         return [json.loads(line) for line in lines or []]
 
-    def end(self, timeout: float = 60.0) -> int:
+    def end(self, timeout: float = 150.0) -> int:
         """Wait for its end; returns the exit code."""
         return self.child.wait(timeout)
 
@@ -119,7 +119,7 @@ def session(*arguments: str | Path, cwd: Path = ROOT) -> Iterator[Session]:
                 stream.close()
 
 
-def gone(pids: dict[int, str], timeout: float = 20.0) -> None:
+def gone(pids: dict[int, str], timeout: float = 60.0) -> None:
     """Wait until none of these processes runs any more."""
     until(
         lambda: not [pid for pid, command in pids.items() if _command(pid) == command],

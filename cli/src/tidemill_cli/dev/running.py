@@ -41,7 +41,7 @@ def run(layout: Layout, options: Options) -> int:
         return FAILED
     if options.output == "text" and results:
         print_runs(Console(highlight=False), tuple(results))
-    for line in where_to_look_later(layout, folder.path, folder.kept):
+    for line in where_to_look_later(layout, folder.path, folder.kept, sys.argv[0]):
         errors.print(line, markup=False)
     return code
 

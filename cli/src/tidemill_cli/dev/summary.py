@@ -78,18 +78,18 @@ def where_to_look(layout: Layout, addresses: Addresses) -> list[str]:
     return lines
 
 
-def where_to_look_later(layout: Layout, folder: Path, kept: bool) -> list[str]:
-    """What remains when a session has ended, as lines."""
+def where_to_look_later(layout: Layout, folder: Path, kept: bool, program: str = "tidemill") -> list[str]:
+    """What remains when a session has ended, as lines; `program` is how we were called."""
     if not kept:
         return [
             "The data went with the session: --data-dir DIR keeps it, and without --once it can be queried meanwhile."
         ]
-    shown = shlex.quote(str(folder))
+    psql = f"  {shlex.quote(program)} psql --data-dir {shlex.quote(str(folder))}"
     return [
         f"The data is kept in {folder}. Query it (while a session runs, any psql can):",
-        *(f"  tidemill psql --data-dir {shown} {each.connection}" for each in layout.embedded),
+        *(f"{psql} {each.connection}" for each in layout.embedded),
         *(
-            f"  tidemill psql --data-dir {shown} {pool.keeps.connection} -c {shlex.quote(DEAD_LETTERS)}"
+            f"{psql} {pool.keeps.connection} -c {shlex.quote(DEAD_LETTERS)}"
             for pool in layout.pools
             if isinstance(pool.keeps, Embedded)
         ),
