@@ -116,7 +116,8 @@ def text_rows(data: bytes, fields: int, dialect: Dialect) -> pa.Table:
     """Good rows as text, columns named by their index: a sample for inferring types. Bad rows are left out."""
     wanted = {str(index): pa.string() for index in range(fields)}
     try:
-        return _csv(_utf8(data, dialect), fields, wanted, dialect, lambda _row: "skip")
+        readable = data.decode(dialect.encoding, errors="replace").encode()
+        return _csv(readable, fields, wanted, dialect, lambda _row: "skip")
     except pa.ArrowInvalid:
         return pa.table({name: pa.array([], pa.string()) for name in wanted})
 
@@ -156,12 +157,11 @@ def _read(
     wanted = {str(c.field): arrow_type(c.type) if typed else pa.string() for c in layout.columns}
 
     def skip(row: csv.InvalidRow) -> str:
-        if skipped is None:
-            return "error"
+        assert skipped is not None
         skipped.append(row)
         return "skip"
 
-    table = _csv(data, layout.fields, wanted, dialect, skip)
+    table = _csv(data, layout.fields, wanted, dialect, None if skipped is None else skip)
     # By position: two columns of the manifest may read the same field.
     arrays = [table.column(str(c.field)) for c in layout.columns]
     if typed:
