@@ -48,6 +48,8 @@ def refused(state: str) -> asyncpg.PostgresError:
         (asyncpg.ClientConfigurationError("invalid DSN: secret-word"), ConfigError),
         (OSError(errno.ECONNREFUSED, "Connection refused"), PostgresUnavailable),
         (TimeoutError(), PostgresUnavailable),
+        (RuntimeError("unable to perform operation on <TCPTransport>; the handler is closed"), PostgresUnavailable),
+        (RuntimeError("secret-word"), None),
         (SourceMissing("x"), None),
         (ValueError("x"), None),
     ],

@@ -16,4 +16,3 @@ def folder_of(url: str, connection: str) -> Path:
             f"connections.{connection}.files.url: {url!r} is no folder; write it like file:///data/landing/"
         )
     return Path(unquote(parts.path)).resolve()
-

@@ -56,6 +56,9 @@ def typed(error: BaseException, connection: str) -> TidemillError | None:
         # Only what a lost connection looks like from within: other interface errors are ours to mend.
         lost = "closed" in str(error) or "closing" in str(error) or "released" in str(error)
         return PostgresUnavailable(f"connection {connection}: the connection was lost") if lost else None
+    if isinstance(error, RuntimeError) and "handler is closed" in str(error):
+        # uvloop's way to say that the transport is gone.
+        return PostgresUnavailable(f"connection {connection}: the connection was lost")
     if isinstance(error, OSError | TimeoutError):
         reason = getattr(error, "strerror", None) or type(error).__name__
         return PostgresUnavailable(f"connection {connection}: Postgres can't be reached ({reason})")
@@ -67,7 +70,7 @@ def outages(connection: str) -> Iterator[None]:
     """Raise what `typed` makes of an error of the body; other errors pass as they are."""
     try:
         yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, RuntimeError) as error:
         ours = typed(error, connection)
         if ours is None:
             raise
