@@ -54,6 +54,7 @@ class Program:
         self._beats = Beats()
         self._store = MemoryStore()
         self._queue: Queue[Key] = Queue()
+        self._held: dict[Key, list[Event]] = {}
         self._temporals = temporals(self._store)
         clients = Clients(self._store, kubernetes, self._temporals, settings.decisions)
         self._events = Events(kubernetes, settings.identity)
@@ -113,9 +114,13 @@ class Program:
     def _receive(self, event: Event) -> None:
         """An event of a watch. What it told already (the echo of our own writes) stirs nothing."""
         kind, happened, manifest = event
-        self._metrics.watch_events.labels(kind).inc()
         metadata = manifest["metadata"]
         namespace, name = metadata.get("namespace", ""), metadata["name"]
+        held = self._held.get(Key(kind, namespace, name))
+        if held is not None:
+            held.append(event)
+            return
+        self._metrics.watch_events.labels(kind).inc()
         if happened == "DELETED":
             old = self._store.remove(kind, namespace, name, metadata["uid"])
             if old is not None:
@@ -135,7 +140,7 @@ class Program:
                 for key in self._store.keys(kind):
                     self._queue.add(key)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._queue.serve(self._reconcile.handle, self._settings.concurrency))
+                group.create_task(self._queue.serve(self._work_on, self._settings.concurrency))
                 group.create_task(self._sweep.run(self._beat_of_sweep))
                 group.create_task(self._verify.run())
                 group.create_task(self._look_around())
@@ -144,6 +149,15 @@ class Program:
         finally:
             self._beats.forget("sweep")
             self._metrics.leader.set(0)
+
+    async def _work_on(self, key: Key) -> bool:
+        """One pass. What the watch says of the object meanwhile waits: the echo of a write may outrun its answer."""
+        self._held[key] = []
+        try:
+            return await self._reconcile.handle(key)
+        finally:
+            for event in self._held.pop(key):
+                self._receive(event)
 
     async def _ask_for_temporals(self) -> None:
         """Make the clients of all connections in use, so that the first sweep sees all of them."""
