@@ -115,7 +115,7 @@ class Writer:
             async with asyncio.timeout(_ABORT_SECONDS):
                 if self._transaction is not None and not connection.is_closed():
                     await self._transaction.rollback()
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, RuntimeError):
             with contextlib.suppress(asyncpg.InterfaceError):  # the pool may have taken it back, since it is lost
                 connection.terminate()
         with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
