@@ -55,7 +55,7 @@ class World:
             f"{kind} {name} is {of}={status} ({reason}); it is {self.condition(kind, name, of)}",
         )
 
-    def until(self, look: Callable[[], Manifest], what: str, seconds: float = 30) -> Manifest:
+    def until(self, look: Callable[[], Manifest], what: str, seconds: float = 90) -> Manifest:
         """As `waiting.until`; a failure shows the operator's last words."""
         try:
             return until(look, what, timeout=seconds)

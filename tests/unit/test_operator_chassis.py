@@ -108,8 +108,13 @@ def test_whom_a_change_concerns() -> None:
         "TemporalConnection/cloud": 0,
         "WorkerPool/etl": SOON,
         "DataPipeline/a": SOON,
+        "DataPipelineRun/again": SOON,
     }
-    assert _keys("WorkerPool", pool, ready, store) == {"WorkerPool/etl": 0, "DataPipeline/a": SOON}
+    assert _keys("WorkerPool", pool, ready, store) == {
+        "WorkerPool/etl": 0,
+        "DataPipeline/a": SOON,
+        "DataPipelineRun/again": SOON,
+    }
     assert _keys("WorkerPool", ready, {**ready, "status": {**ready["status"], "replicas": 2}}, store) == {
         "WorkerPool/etl": 0
     }

@@ -60,7 +60,9 @@ def _dependents(kind: str, manifest: Object, store: Store) -> Iterator[Key]:
 
 
 def _pipelines(namespace: str, pool: str, store: Store) -> Iterator[Key]:
-    yield from (Key("DataPipeline", namespace, pipeline) for pipeline in store.pipelines_of_pool(namespace, pool))
+    for pipeline in store.pipelines_of_pool(namespace, pool):
+        yield Key("DataPipeline", namespace, pipeline)
+        yield from (Key("DataPipelineRun", namespace, run) for run in store.runs_of_pipeline(namespace, pipeline))
 
 
 def _referred(kind: str, old: Object | None, new: Object | None) -> Iterator[Key]:
