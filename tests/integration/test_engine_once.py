@@ -6,20 +6,23 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.engine import World, database_pool, execution, result, spec_of
+from tests.support.engine import RUN, Letters, World, database_pool, execution, result, spec_of
 from tests.support.fixtures import Database
 from tests.support.waiting import until_async
-from tidemill_api.errors import Fenced, PostgresUnavailable, SinkRefused
+from tidemill_api.errors import ConfigError, Fenced, PostgresUnavailable, SinkRefused
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_worker import engine
+from tidemill_worker.engine import RunRef
 from tidemill_worker.engine.postgres.writer import Writer
 
 COLUMNS = [{"name": "id", "type": "int32"}, {"name": "name", "type": "string"}]
@@ -257,3 +260,40 @@ async def test_an_outage_is_an_outage_and_never_a_dead_letter(database: Database
     assert world.letters.all() == []
     pool.terminate()
     gone.terminate()
+
+
+class PooledLetters(Letters):
+    """Needs a connection of the same pool, as the metastore does when it is the warehouse."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        super().__init__()
+        self.pool = pool
+
+    async def write(self, run: RunRef, letters: pa.Table) -> None:
+        await self.pool.execute("SELECT 1")
+        await super().write(run, letters)
+
+
+async def test_many_chunks_share_a_small_pool(database: Database, tmp_path: Path) -> None:
+    pool = await database_pool(database.dsn, max_size=3)
+    world = World(tmp_path, pool, PooledLetters(pool))
+    for number in range(6):
+        world.write(
+            f"{number}.csv", "id,name\n" + "".join(f"{number * 100 + row},x\n" for row in range(50)) + "bad,x\n"
+        )
+    twice = [sink_of("out"), sink_of("other")]
+    spec = spec_of(source={"columns": COLUMNS}, sinks=twice)
+    chunks = await world.plan(spec)
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(world.load(spec, chunk, chunks) for chunk in chunks))
+    assert await world.fetch("SELECT count(*), (SELECT count(*) FROM public.other) FROM public.out") == [(300, 300)]
+    too_many = spec_of(source={"columns": COLUMNS}, sinks=[*twice, sink_of("third")])
+    chunks = await world.plan(too_many, execution(1, replace(RUN, run_key="other")))
+    with pytest.raises(ConfigError, match="needs 4 connections"):
+        await world.load(too_many, chunks[0], chunks, execution(1, replace(RUN, run_key="other")))
+    pool.terminate()
+
+
+def sink_of(name: str) -> dict[str, Any]:
+    """An Append sink into a table of its name."""
+    return spec_of().sinks[0].to_json() | {"name": name, "postgres": {"table": f"public.{name}"}}

@@ -143,10 +143,10 @@ def execution(number: int, run: RunRef = RUN) -> RunRef:
     return replace(run, execution=number)
 
 
-async def database_pool(dsn: str) -> asyncpg.Pool:
+async def database_pool(dsn: str, max_size: int = 20) -> asyncpg.Pool:
     """A pool on a migrated database."""
     pool = await asyncpg.create_pool(
-        dsn, min_size=0, max_size=20, server_settings={"timezone": "UTC", "search_path": "public"}
+        dsn, min_size=0, max_size=max_size, server_settings={"timezone": "UTC", "search_path": "public"}
     )
     await ensure("warehouse", pool)
     return pool

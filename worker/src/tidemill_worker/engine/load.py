@@ -32,6 +32,7 @@ from tidemill_worker.engine.postgres import ledger, publish, tables
 from tidemill_worker.engine.postgres.encode import Encoder
 from tidemill_worker.engine.postgres.errors import typed
 from tidemill_worker.engine.postgres.reprocess import content_of
+from tidemill_worker.engine.postgres.seats import seats
 from tidemill_worker.engine.postgres.writer import Writer
 from tidemill_worker.engine.whole import publishes_itself
 from tidemill_worker.engine.workbench import Finished, Workbench, workbench
@@ -74,7 +75,8 @@ async def load_chunk(  # noqa: PLR0913, PLR0917 - see there
         loading = _Loading(
             spec, run, chunk, bench, pools, committed, content, dead_letters, progress, asked_to_stop, direct
         )
-        await loading.all_parts()
+        async with seats([(sink.connection, pools[sink.name]) for sink in sinks]):
+            await loading.all_parts()
     finally:
         bench.close()
     return _outcome(sinks, committed)
