@@ -141,8 +141,9 @@ class Reconcile:
     async def _fetch(self, key: Key) -> Object | None:
         """Ask the server for an object that isn't known: that alone proves that it is gone."""
         manifest = await self._clients.kubernetes.get(key.kind, key.namespace, key.name)
-        if manifest is not None:
-            self._store.put(key.kind, manifest)
+        if manifest is not None and self._store.put(key.kind, manifest):
+            # The watch will bring it too, but as no news: who waits for it must be told now.
+            self.learn(key.kind, None, manifest, key)
         return manifest
 
     def _conclude(self, key: Key, done: Pass) -> str:
