@@ -182,12 +182,15 @@ def test_schedules_go_on_until_ctrl_c_and_nothing_is_left(tmp_path: Path) -> Non
 
             assert running.end() == 130
         gone(tree)
-        assert {run["result"] for run in runs} == {"Succeeded"}
+        # On a busy machine a run can take longer than the interval; the overlap policy then skips the next.
+        succeeded = [run for run in runs if run["result"] == "Succeeded"]
+        assert len(succeeded) >= 1, runs
+        assert {run["result"] for run in runs} <= {"Succeeded", "Skipped"}, runs
         assert len({run["runKey"] for run in runs}) == len(runs)
         assert refused.code == 1
         assert "in use by another `tidemill dev`" in refused.stderr
         count = int(rows(state, "warehouse", "SELECT count(*) FROM people")[0][0])
-        assert count >= before + 6
+        assert count >= before + 2 * len(succeeded)
         before = count
 
 
