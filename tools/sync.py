@@ -26,7 +26,7 @@ MINIMUM = (3, 11)
 
 
 def fingerprint() -> str:
-    """A hash of all that decides what `.venv` holds: the locks, the project's metadata, the interpreter."""
+    """A hash of all that decides what `.venv` holds: the locks, the project's metadata, the interpreter, this file."""
     import tomllib
 
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -39,6 +39,7 @@ def fingerprint() -> str:
     digest = hashlib.sha256()
     digest.update(LOCK.read_bytes())
     digest.update(BOOTSTRAP.read_bytes())
+    digest.update(Path(__file__).read_bytes())
     digest.update(json.dumps(editable, sort_keys=True).encode())
     return digest.hexdigest()
 
@@ -72,7 +73,8 @@ def install() -> None:
     run(*pip, "--require-hashes", "--target", TOOLS, "-r", BOOTSTRAP)
     uv = TOOLS / "bin" / "uv"
     print("sync: installing requirements.lock", flush=True)
-    run(uv, "pip", "sync", "--quiet", "--require-hashes", LOCK)
+    # Compiled here once, so that no process pays for it at its start, even where Python may not write bytecode.
+    run(uv, "pip", "sync", "--quiet", "--require-hashes", "--compile-bytecode", LOCK)
     run(uv, "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", ROOT)
 
 
