@@ -22,9 +22,14 @@ TidemillError
 ├── ConfigError          the worker's own configuration
 │   ├── UnknownConnection
 │   └── SecretMissing    a Secret's key isn't mounted (yet)
-└── Unavailable          an outage: a retry can help
-    ├── PostgresUnavailable
-    └── TemporalUnavailable
+├── Unavailable          an outage: a retry can help
+│   ├── PostgresUnavailable
+│   ├── TemporalUnavailable
+│   └── WorkerLost       workers died, or said nothing any more, while they had the work
+├── RunTimeout           the run took longer than execution.timeout
+├── Overlap              another run of the pipeline has the slot, and the policy skips this one
+├── Terminated           somebody ended the run's workflow from outside, without letting it clean up
+└── Internal             a fault of Tidemill or of a library; the worker's log has the stack
 """
 
 from __future__ import annotations
@@ -149,3 +154,25 @@ class PostgresUnavailable(Unavailable):
 
 class TemporalUnavailable(Unavailable):
     """Temporal can't be reached."""
+
+
+class WorkerLost(Unavailable):
+    """No worker answered in time: those that had the work died, or there is none."""
+
+
+class RunTimeout(TidemillError):
+    """The run took longer than `spec.execution.timeout`."""
+
+
+class Overlap(TidemillError):
+    """Another run of the pipeline has the slot, and `overlapPolicy` lets this one not begin."""
+
+
+class Terminated(TidemillError):
+    """The run's workflow was closed from outside before the run could end by itself."""
+
+
+class Internal(TidemillError):
+    """A fault of Tidemill or of a library it uses: not the manifest's, nor the data's. Tried three times at most."""
+
+    retryable = True

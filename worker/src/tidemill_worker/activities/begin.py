@@ -10,7 +10,7 @@ from typing import assert_never
 from temporalio import activity
 
 from tidemill_api.contract import RunError, RunResult
-from tidemill_api.errors import ReprocessRefused
+from tidemill_api.errors import Overlap, ReprocessRefused
 from tidemill_api.v1alpha1 import DataPipelineSpec, parse_duration
 from tidemill_worker import engine
 from tidemill_worker.activities.resources import Resources, parsed
@@ -61,7 +61,7 @@ class Begin:
                                     f"run {request.run_key} takes its place: overlapPolicy is TerminateOther",
                                 )
                             case GiveUp(reason):
-                                return await self._skip(request, _result(request, "Overlap", reason))
+                                return await self._skip(request, _result(request, Overlap.__name__, reason))
                             case Take():
                                 continue  # decided again within the transaction that takes
                             case _:

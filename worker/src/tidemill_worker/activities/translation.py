@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from tidemill_api.errors import TidemillError
+from tidemill_api.errors import Internal, TidemillError
 
 _log = logging.getLogger(__name__)
 
 _ATTEMPTS = 3
-"""So often an unexpected error is tried; what it comes from is rather a bug than an outage."""
+"""So often an unexpected error or an Internal one is tried; what it comes from is rather a bug than an outage."""
 
 
 @contextlib.contextmanager
@@ -36,7 +36,8 @@ def translated() -> Iterator[None]:
         _log.warning(
             "%s of %s, attempt %d: %s: %s", info.activity_type, info.workflow_id, info.attempt, error.type, error
         )
-        raise ApplicationError(str(error), *details, type=error.type, non_retryable=not error.retryable) from None
+        final = not error.retryable or (isinstance(error, Internal) and info.attempt >= _ATTEMPTS)
+        raise ApplicationError(str(error), *details, type=error.type, non_retryable=final) from None
     except Exception as error:  # noqa: BLE001 - what isn't typed must not leave the worker as it is
         place = _place(error)
         _log.error(
@@ -44,7 +45,7 @@ def translated() -> Iterator[None]:
         )
         raise ApplicationError(
             f"unexpected {type(error).__name__} at {place}; the worker's log has the stack",
-            type="Internal",
+            type=Internal.__name__,
             non_retryable=activity.info().attempt >= _ATTEMPTS,
         ) from None
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tidemill_api.contract import RunInput, RunResult
+from tidemill_api.errors import Terminated
 from tidemill_worker.metastore.store import Connection, Metastore, RunId
 from tidemill_worker.overlap import Decision, Owner, Place, Policy, Take, decide
 
@@ -62,11 +63,12 @@ async def evict(store: Metastore, uid: str, owners: Collection[Owner]) -> tuple[
         ids = [owner.run_id for owner in owners]
         await connection.execute("DELETE FROM tidemill.slots WHERE uid = $1 AND workflow_run_id = ANY($2)", uid, ids)
         rows = await connection.fetch(
-            "UPDATE tidemill.runs SET result = 'Failed', finished_at = now(), error_type = 'Terminated', "
+            "UPDATE tidemill.runs SET result = 'Failed', finished_at = now(), error_type = $3, "
             "error_message = 'the workflow was closed from outside' "
             "WHERE uid = $1 AND workflow_run_id = ANY($2) AND result = 'Running' RETURNING run_key, execution, spec",
             uid,
             ids,
+            Terminated.__name__,
         )
     return tuple(Evicted(RunId(uid, row["run_key"], row["execution"]), json.loads(row["spec"])) for row in rows)
 

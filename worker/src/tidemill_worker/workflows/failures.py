@@ -6,27 +6,31 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError,
 from temporalio.exceptions import TimeoutError as ActivityTimedOut
 
 from tidemill_api.contract import RunError
-from tidemill_api.errors import TidemillError
+from tidemill_api.errors import Internal, TidemillError, WorkerLost
 from tidemill_worker.workflows.messages import HANDED_BACK
 
 
 def run_error(error: BaseException) -> RunError:
     """Why a run failed, in the words of what went wrong first. Holds no data of rows."""
     if isinstance(error, TidemillError):
-        return RunError(type=error.type, message=str(error), retryable=error.retryable)
+        return _of(error)
     said = application_error(error)
     if said is not None:
         step = said.details[0] if said.details and isinstance(said.details[0], str) else None
-        return RunError(type=said.type or "Internal", message=said.message, step=step, retryable=not said.non_retryable)
+        return RunError(
+            type=said.type or Internal.__name__, message=said.message, step=step, retryable=not said.non_retryable
+        )
     if isinstance(error, ActivityTimedOut):
-        return RunError(type="WorkerLost", message="a control step: no worker answered in time", retryable=True)
+        return _of(WorkerLost("a control step: no worker answered in time"))
     if isinstance(error, ActivityError):
         if isinstance(error.cause, ActivityTimedOut):
-            return RunError(
-                type="WorkerLost", message=f"{error.activity_type}: no worker answered in time", retryable=True
-            )
-        return RunError(type="Internal", message=f"{error.activity_type} failed: {type(error.cause).__name__}")
-    return RunError(type="Internal", message=f"{type(error).__name__} in the workflow; the worker's log has it")
+            return _of(WorkerLost(f"{error.activity_type}: no worker answered in time"))
+        return _of(Internal(f"{error.activity_type} failed: {type(error.cause).__name__}"))
+    return _of(Internal(f"{type(error).__name__} in the workflow; the worker's log has it"))
+
+
+def _of(error: TidemillError) -> RunError:
+    return RunError(type=error.type, message=str(error), retryable=error.retryable)
 
 
 def application_error(error: BaseException | None) -> ApplicationError | None:

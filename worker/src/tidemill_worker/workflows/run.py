@@ -26,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
         RunProgress,
         RunResult,
     )
+    from tidemill_api.errors import Internal, RunTimeout
     from tidemill_api.names import WORKFLOW
     from tidemill_worker.tolerance import too_many, verdict
     from tidemill_worker.workflows import messages
@@ -60,10 +61,6 @@ LONGEST_PAUSE = 60.0
 """Seconds between two looks at the slot by a run that waits for it."""
 
 Answer = TypeVar("Answer", bound=Message)
-
-
-class RunTimedOutError(Exception):
-    """The run took longer than `spec.execution.timeout`."""
 
 
 @workflow.defn(name=WORKFLOW)
@@ -111,7 +108,7 @@ class DataPipelineRun:
         if result.result == "Cancelled":
             raise asyncio.CancelledError
         if result.result == "Failed":
-            error = result.error or RunError(type="Internal", message="failed without a reason")
+            error = result.error or run_error(Internal("failed without a reason"))
             details = result.model_dump(mode="json", by_alias=True)
             raise ApplicationError(error.message, details, type=error.type, non_retryable=True)
         return result
@@ -126,8 +123,6 @@ class DataPipelineRun:
             await self._within_timeout()
         except asyncio.CancelledError:
             return Ending(claimant=self._claimant, ending="Cancelled")
-        except RunTimedOutError as error:
-            return self._failed(RunError(type="RunTimeout", message=str(error)))
         except Exception as error:  # noqa: BLE001 - whatever it is, the slot must be freed and the run recorded
             if is_cancelled_exception(error):
                 return Ending(claimant=self._claimant, ending="Cancelled")
@@ -168,7 +163,7 @@ class DataPipelineRun:
             await workflow.wait([work], timeout=max(deadline - workflow.time(), 0.001))
             if not work.done():
                 counts, planned = self._state.counts, self._state.planned
-                raise RunTimedOutError(
+                raise RunTimeout(
                     f"the run took longer than spec.execution.timeout ({limits.timeout:g} s): "
                     f"{counts.chunks} of {planned.chunks if planned else '?'} chunks were done"
                 )
