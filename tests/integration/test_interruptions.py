@@ -97,6 +97,43 @@ async def test_another_worker_takes_over(
     await rows_are_exact(pool, runs, handle)
 
 
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"schemas": ["other"]}, "spec.sinks[0].postgres.table: the pool doesn't allow the schema public"),
+        ({"access": "Read"}, "spec.sinks[0].connection: the pool gives warehouse for reading only"),
+    ],
+)
+async def test_a_worker_whose_pool_grants_less_goes_no_further(
+    pool: Pool, runs: Runs, change: dict[str, Any], field: str
+) -> None:
+    """The run was planned by a worker of the former configuration."""
+    write(pool)
+    first = pool.start("--grace", "0")
+    handle = await runs.start(spec("Append"))
+    await until_half_way(pool)
+    await asyncio.to_thread(first.stop)
+    loaded = pool.database.query("SELECT count(*) FROM public.out")
+
+    secret = {"dsn": {"secretKeyRef": {"name": "warehouse", "key": "dsn"}}}
+    pool.write(
+        connections=[
+            {"name": "landing", "files": {"url": pool.landing.as_uri() + "/"}},
+            {"name": "warehouse", "postgres": secret | change},
+            {"name": "runs", "postgres": secret},
+        ],
+        metastore={"connection": "runs"},
+    )
+    pool.start()
+
+    async with asyncio.timeout(120):
+        result = await runs.result(handle)
+    assert (result.result, result.error.type if result.error else None) == ("Failed", "SpecError")
+    assert result.error is not None
+    assert field in result.error.message
+    assert pool.database.query("SELECT count(*) FROM public.out") == loaded
+
+
 async def test_a_worker_that_has_time_ends_its_chunks(pool: Pool, runs: Runs) -> None:
     write(pool)
     first = pool.start("--grace", "30")

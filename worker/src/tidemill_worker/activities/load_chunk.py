@@ -39,7 +39,7 @@ class LoadChunk:
     async def _load(self, task: ChunkTask, heart: Heart) -> ChunkOutcome:
         resources = self._resources
         run = RunId(task.uid, task.run_key, task.execution)
-        snapshot = await resources.snapshot(run)
+        snapshot = await resources.permitted(run)
         chunk, total = await chunks.chunk_of(resources.store, run, task.chunk)
         outcome = await engine.load_chunk(
             snapshot.spec,

@@ -7,7 +7,7 @@ import asyncio
 from temporalio import activity
 
 from tidemill_api.errors import SpecError, SQLError
-from tidemill_api.v1alpha1 import DataPipelineSpec, WorkerPoolSpec
+from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_worker import engine
 from tidemill_worker.activities.heartbeat import Heart
 from tidemill_worker.activities.resources import Resources
@@ -35,22 +35,18 @@ class Plan:
         kept = await chunks.planned(store, run)
         if kept is not None:
             return kept
-        snapshot = await self._resources.snapshot(run)
-        await asyncio.to_thread(self._check, snapshot.spec)
+        snapshot = await self._resources.permitted(run)
+        await asyncio.to_thread(_check, snapshot.spec)
         await engine.claim(snapshot.spec, snapshot.ref, connections)
         planned = await engine.plan(snapshot.spec, snapshot.parameters, snapshot.ref, connections)
         return await chunks.keep_plan(store, run, planned, engine.to_publish(snapshot.spec, planned))
 
-    def _check(self, spec: DataPipelineSpec) -> None:
-        """What the operator has checked before, checked where it counts: here is what the pool grants.
 
-        Raises SpecError for the first problem.
-        """
-        from tidemill_api import conditions
-        from tidemill_check.verdict import check_against_pool, check_pipeline
+def _check(spec: DataPipelineSpec) -> None:
+    """What the operator has checked before, checked where it counts. Raises SpecError for the first problem."""
+    from tidemill_api import conditions
+    from tidemill_check.verdict import check_pipeline
 
-        config = self._resources.config
-        pool = WorkerPoolSpec(connections=config.connections, metastore=config.metastore)
-        for problem in (*check_pipeline(spec), *check_against_pool(spec, pool, {})):
-            kind = SQLError if problem.reason == conditions.INVALID_SQL else SpecError
-            raise kind(problem.field, problem.message)
+    for problem in check_pipeline(spec):
+        kind = SQLError if problem.reason == conditions.INVALID_SQL else SpecError
+        raise kind(problem.field, problem.message)

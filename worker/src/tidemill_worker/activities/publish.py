@@ -28,7 +28,7 @@ class Publish:
     async def _publish(self, task: PublishTask) -> SinkCount:
         resources = self._resources
         run = RunId(task.uid, task.run_key, task.execution)
-        snapshot = await resources.snapshot(run)
+        snapshot = await resources.permitted(run)
         planned = await chunks.chunks_of(resources.store, run)
         count = await engine.publish(snapshot.spec, snapshot.ref, task.sink, planned, resources.connections)
         await chunks.keep_published(resources.store, run, count)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from tidemill_api.contract import WorkerConfig
 from tidemill_api.errors import SpecError
-from tidemill_api.v1alpha1 import DataPipelineSpec
+from tidemill_api.v1alpha1 import DataPipelineSpec, WorkerPoolSpec
 from tidemill_worker.connections import PoolConnections
 from tidemill_worker.engine.model import RunRef
 from tidemill_worker.measures import Measures
@@ -65,6 +65,20 @@ class Resources:
         while len(self._snapshots) > _KEPT_SNAPSHOTS:
             self._snapshots.popitem(last=False)
         return known
+
+    async def permitted(self, run: RunId) -> Snapshot:
+        """As `snapshot`, if this worker's pool grants the run all that it names.
+
+        The operator has checked that before, but this is where it counts; and other workers than the one that
+        planned the run may have a newer configuration. Raises SpecError for the first thing that isn't granted.
+        """
+        from tidemill_check.verdict import check_against_pool
+
+        snapshot = await self.snapshot(run)
+        pool = WorkerPoolSpec(connections=self.config.connections, metastore=self.config.metastore)
+        for problem in check_against_pool(snapshot.spec, pool, {}):
+            raise SpecError(problem.field, problem.message)
+        return snapshot
 
 
 def parsed(spec: dict[str, Any]) -> DataPipelineSpec:
