@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import cache
@@ -31,8 +31,27 @@ def threads() -> ThreadPoolExecutor:
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """Do blocking work in one of the threads."""
-    return await asyncio.get_running_loop().run_in_executor(threads(), work)
+    """Do blocking work in one of the threads. Whoever waits and is cancelled leaves when the thread has ended."""
+    future = asyncio.get_running_loop().run_in_executor(threads(), work)
+    await _ended([future])
+    return future.result()
+
+
+async def _ended(futures: Sequence[asyncio.Future[T]]) -> None:
+    """Wait for threads: they can't be stopped, and what they work with must not be closed or shared meanwhile.
+
+    A cancellation is raised when they have ended, and doesn't reach the futures.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    while not all(future.done() for future in futures):
+        try:
+            await asyncio.wait(futures)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        for future in futures:
+            future.exception()  # seen: nobody else will ask
+        raise cancelled
 
 
 class Feed(Generic[T]):
@@ -58,25 +77,24 @@ class Feed(Generic[T]):
         await self._fill()
         if not self._ahead:
             return None
-        try:
-            return await self._ahead[0]
-        finally:
-            self._ahead.popleft()
-            self._bound.release()
+        first = self._ahead[0]
+        await asyncio.wait([first])  # a cancellation must not cancel it: its thread works on, and `close` waits for it
+        self._ahead.popleft()
+        self._bound.release()
+        return first.result()
 
     async def close(self) -> None:
-        """Drop what is in flight and close the file. Never raises."""
+        """Drop what is in flight and close the file. Raises only a cancellation, when all threads have ended."""
         self._ended = True
         pending = list(self._ahead)
-        if pending:
-            # A thread can't be stopped, and must not be left with a sandbox that somebody closes.
-            await asyncio.wait(pending)
-        for future in pending:
-            if not future.cancelled():
+        try:
+            await _ended(pending)
+        finally:
+            for future in pending:
                 future.exception()
-            self._bound.release()
-        self._ahead.clear()
-        self._stack.pop_all()  # the check on leaving is for whole reads
+                self._bound.release()
+            self._ahead.clear()
+            self._stack.pop_all()  # the check on leaving is for whole reads
 
     async def _fill(self) -> None:
         loop = asyncio.get_running_loop()

@@ -8,10 +8,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from functools import wraps
+from typing import Final, ParamSpec, TypeVar
 
 import duckdb
 import pyarrow as pa
+
+from tidemill_api.errors import Internal
 
 MEMORY: Final = "512MB"
 _CONFIG: Final[dict[str, str | bool | int]] = {
@@ -27,6 +30,9 @@ _FIRST: Final = "__tidemill_first"
 
 Values = Mapping[str, object]
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 def quoted(name: str) -> str:
     """An identifier for DuckDB or Postgres."""
@@ -36,6 +42,30 @@ def quoted(name: str) -> str:
 def literal(text: str) -> str:
     """A text for DuckDB or Postgres."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def _sound(ask: Callable[P, T]) -> Callable[P, T]:
+    """Raise Internal for what is DuckDB's own fault, so that nobody blames a query or a row for it."""
+
+    @wraps(ask)
+    def asking(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return ask(*args, **kwargs)
+        except (duckdb.InternalException, duckdb.FatalException, RuntimeError) as error:
+            raise _fault(error) from error
+        except duckdb.Error as error:
+            if (
+                " Error: " not in str(error).partition("\n")[0]
+            ):  # an exception of C++ that isn't DuckDB's, std::bad_cast say
+                raise _fault(error) from error
+            raise
+
+    return asking
+
+
+def _fault(error: Exception) -> Internal:
+    kind = type(error).__name__
+    return Internal(f"DuckDB failed with an internal error ({kind}); the same query may succeed when tried again")
 
 
 class Sandbox:
@@ -51,8 +81,9 @@ class Sandbox:
         self._whole: dict[str, pa.Table] = {}
         self._prepared: dict[str, str] = {}
 
+    @_sound
     def over(self, name: str, rows: pa.Table, query: str) -> pa.Table:
-        """The answer of a query over `rows`, which it knows as `name`. Raises duckdb.Error."""
+        """The answer of a query over `rows`, which it knows as `name`. Raises duckdb.Error, Internal."""
         self._forget(name)
         self._connection.register(name, rows)
         try:
@@ -60,8 +91,9 @@ class Sandbox:
         finally:
             self._connection.unregister(name)
 
+    @_sound
     def holds(self, name: str, rows: pa.Table, query: str) -> bool:
-        """Whether a query over `rows` whose answer is one boolean says so. Raises duckdb.Error.
+        """Whether a query over `rows` whose answer is one boolean says so. Raises duckdb.Error, Internal.
 
         It is asked for every block, and planning costs more than a block's rules: so the query is prepared once.
         DuckDB binds it anew to the rows that stand behind the name.
@@ -80,6 +112,7 @@ class Sandbox:
         finally:
             self._connection.unregister(name)
 
+    @_sound
     def joining(self, name: str, rows: pa.Table, whole: Mapping[str, pa.Table], query: str) -> pa.Table:
         """The same with `rowid` for the rows of `name`, and with the tables `whole` beside them."""
         self._forget(name)
@@ -116,6 +149,7 @@ class Sandboxes:
     def __init__(self, make: Callable[[], Sandbox]) -> None:
         self._make = make
         self._free: list[Sandbox] = []
+        self._closed = False
         self._lock = threading.Lock()
 
     @contextmanager
@@ -124,11 +158,22 @@ class Sandboxes:
         with self._lock:
             sandbox = self._free.pop() if self._free else None
         sandbox = sandbox or self._make()
-        yield sandbox
-        with self._lock:  # after an error it is dropped: its state is not known
-            self._free.append(sandbox)
+        sound = False
+        try:
+            yield sandbox
+            sound = True
+        finally:
+            with self._lock:
+                kept = sound and not self._closed  # after an error its state isn't known
+                if kept:
+                    self._free.append(sandbox)
+            if not kept:
+                sandbox.close()  # by the thread that had it
 
     def close(self) -> None:
-        """Free them all."""
-        while self._free:
-            self._free.pop().close()
+        """Free them all; one that is in use goes when its thread gives it back."""
+        with self._lock:
+            self._closed = True
+            free, self._free = self._free, []
+        for sandbox in free:
+            sandbox.close()
