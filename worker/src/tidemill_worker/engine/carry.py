@@ -46,7 +46,7 @@ def _carry(node: Tree, outer: dict[str, Tree], field: str) -> None:
     """Add ROW to a SELECT through which the first input's rows flow."""
     if node.get("type") != "SELECT_NODE":
         raise SpecError(field, "not row-wise in its first input")
-    clauses = outer | {entry["key"]: entry["value"] for entry in node["cte_map"]["map"]}
+    clauses = outer | {_folded(entry["key"]): entry["value"] for entry in node["cte_map"]["map"]}
     table = node["from_table"]
     while table["type"] == "JOIN":
         table = table["left"]
@@ -55,8 +55,8 @@ def _carry(node: Tree, outer: dict[str, Tree], field: str) -> None:
             _carry(table["subquery"]["node"], clauses, field)
             table["alias"] = table["alias"] or "__tidemill_from"
             column = ROW
-        case "BASE_TABLE" if table["table_name"] in clauses:
-            clause = clauses.pop(table["table_name"])
+        case "BASE_TABLE" if _folded(table["table_name"]) in clauses:
+            clause = clauses.pop(_folded(table["table_name"]))
             _carry(_body(clause), clauses, field)
             column = ROW
         case "BASE_TABLE":
@@ -65,6 +65,8 @@ def _carry(node: Tree, outer: dict[str, Tree], field: str) -> None:
             raise SpecError(field, "the first input must stand first in FROM")
     name = table["alias"] or table["table_name"]
     if column == ROW:
+        clauses_of_rows = [node["select_list"], node["where_clause"], node["from_table"]]
+        _name_columns(clauses_of_rows, name)
         _hide(node["select_list"], name)
     node["select_list"].append(
         {"class": "COLUMN_REF", "type": "COLUMN_REF", "alias": ROW, "column_names": [name, column]}
@@ -78,13 +80,34 @@ def _body(clause: Tree) -> Tree:
     return body
 
 
+def _folded(name: str) -> str:
+    """Names are the same to DuckDB whatever their case."""
+    return name.lower()
+
+
 def _hide(value: Any, table: str) -> None:
-    """Leave ROW out of the stars that would show it."""
+    """Leave ROW out of the stars that would show it. The stars of a subquery mean its own FROM."""
     if isinstance(value, list):
         for item in value:
             _hide(item, table)
-    elif isinstance(value, dict):
-        if value.get("class") == "STAR" and value.get("relation_name") in ("", table):
+    elif isinstance(value, dict) and value.get("class") != "SUBQUERY":
+        if value.get("class") == "STAR" and _folded(value.get("relation_name") or table) == _folded(table):
             value.setdefault("exclude_list", []).append(ROW)
         for item in value.values():
             _hide(item, table)
+
+
+def _name_columns(value: Any, table: str) -> None:
+    """Let the table's name alone mean its column of that name only.
+
+    If there is none, DuckDB would take it for the whole row, which holds ROW: so it finds no such column, and says so.
+    """
+    if isinstance(value, list):
+        for item in value:
+            _name_columns(item, table)
+    elif isinstance(value, dict) and value.get("class") not in ("SUBQUERY", "LAMBDA"):
+        if value.get("class") == "COLUMN_REF" and [_folded(each) for each in value["column_names"]] == [_folded(table)]:
+            value["column_names"].insert(0, table)
+        for key, item in value.items():
+            if key != "subquery":  # of FROM: what stands in it doesn't know this table
+                _name_columns(item, table)

@@ -36,6 +36,12 @@ def try_cast(texts: pa.StringArray, target: pa.DataType) -> tuple[pa.Array, pa.A
     if pa.types.is_boolean(target):
         return _booleans(texts)
     trimmed = texts if pa.types.is_timestamp(target) else pc.utf8_trim(texts, " \t")
+    if pa.types.is_floating(target):
+        return _floats(trimmed, target)
+    return _numbers_and_times(trimmed, target)
+
+
+def _numbers_and_times(trimmed: pa.StringArray, target: pa.DataType) -> tuple[pa.Array, pa.Array | None]:
     values = _cast(trimmed, target)
     if values is not None:
         return values, None
@@ -59,6 +65,16 @@ def _one_by_one(
     if values is None:
         raise AssertionError("values that can be cast alone can't together")
     return values, bad if pc.any(bad).as_py() else None
+
+
+def _floats(texts: pa.StringArray, target: pa.DataType) -> tuple[pa.Array, pa.Array | None]:
+    """Arrow reads a number beyond the type's range as infinity; here only what is written so is that."""
+    values, bad = _numbers_and_times(texts, target)
+    beyond = pc.and_(pc.is_inf(values), pc.invert(pc.match_substring(texts, "inf", ignore_case=True)))
+    beyond = pc.fill_null(beyond, False)
+    if not pc.any(beyond).as_py():
+        return values, bad
+    return pc.if_else(beyond, None, values), beyond if bad is None else pc.or_(bad, beyond)
 
 
 def _castable(distinct: pa.StringArray, target: pa.DataType) -> list[bool]:

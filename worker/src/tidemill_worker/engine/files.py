@@ -26,12 +26,35 @@ def find(root: Path, source: FileSource) -> tuple[FileRef, ...]:
     Symbolic links are followed only if they stay below `root`. Raises SourceMissing, SourceUnreadable.
     """
     found: list[FileRef] = []
-    for path in sorted(root.glob(source.path), key=lambda p: p.relative_to(root).as_posix()):
-        if path.is_file() and path.resolve().is_relative_to(root.resolve()):
-            found.extend(_refs(root, path, source))
+    for name in _matching(root, source.path):
+        found.extend(_refs(root, name, source))
     if not found:
         raise SourceMissing(f"no file matches {source.path}")
     return tuple(found)
+
+
+def _matching(root: Path, pattern: str) -> list[str]:
+    """Files below `root` that the pattern matches, by their paths relative to it, sorted.
+
+    What `glob` makes of some patterns differs from one version of Python to the next: it is given only such as don't.
+    """
+    parts = [part for part in pattern.split("/") if part not in ("", ".")]
+    if any("**" in part and part != "**" for part in parts):
+        raise SourceMissing(f"no file matches {pattern}: ** stands for whole folders only, as in **/*.csv")
+    if not parts:
+        raise SourceMissing(f"no file matches {pattern}: it names the connection's folder itself; write */ or *.csv")
+    if parts[-1] == "**":
+        parts.append("*")
+    with _readable(pattern):
+        found = [
+            path.relative_to(root).as_posix()
+            for path in root.glob("/".join(parts))
+            if path.is_file() and path.resolve().is_relative_to(root.resolve())
+        ]
+    for name in found:
+        if any("\ud800" <= character <= "\udfff" for character in name):  # how bytes that aren't UTF-8 come
+            raise SourceUnreadable(f"the name of the file {name!a} isn't UTF-8: give it another one")
+    return sorted(found)
 
 
 def compression(path: str, source: FileSource) -> str:
@@ -42,16 +65,19 @@ def compression(path: str, source: FileSource) -> str:
     return "Gzip" if name.endswith(".gz") else "Zip" if name.endswith(".zip") else "None"
 
 
-def _refs(root: Path, path: Path, source: FileSource) -> Iterator[FileRef]:
-    name = path.relative_to(root).as_posix()
+def _refs(root: Path, name: str, source: FileSource) -> Iterator[FileRef]:
+    path = root / name
     stat = path.stat()
     if compression(name, source) != "Zip":
         yield FileRef(name, stat.st_size, stat.st_mtime_ns)
         return
     with _readable(name), zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            if not member.is_dir():
-                yield FileRef(name, stat.st_size, stat.st_mtime_ns, member.filename)
+        members = [member.filename for member in archive.infolist() if not member.is_dir()]
+    twice = sorted({member for member in members if members.count(member) > 1})
+    if twice:
+        raise SourceUnreadable(f"{name} has more than one member called {', '.join(twice)}: zip it anew")
+    for member in members:
+        yield FileRef(name, stat.st_size, stat.st_mtime_ns, member)
 
 
 @contextmanager

@@ -133,15 +133,17 @@ def _suspicious(data: bytes, dialect: Dialect) -> bool:
 
 
 def _holds(table: pa.Table, layout: Layout) -> bool:
-    """What Arrow's reader doesn't see to: required values, and decimals with more digits than their precision."""
+    """What Arrow's reader doesn't see to: required values, and numbers beyond their type's range."""
     for place, column in enumerate(layout.columns):
         values = table.column(place)
         if column.required and values.null_count:
             return False
+        if pa.types.is_floating(values.type) and pc.any(pc.is_inf(values)).as_py():
+            return False  # perhaps it is written so: looked at value by value
         if pa.types.is_decimal(values.type):
             limit = 10 ** (values.type.precision - values.type.scale)
             extremes = [value for value in pc.min_max(values).as_py().values() if value is not None]
-            if any(abs(value) >= limit for value in extremes):
+            if any(value.copy_abs() >= limit for value in extremes):
                 return False
     return True
 

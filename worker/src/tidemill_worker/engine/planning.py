@@ -101,7 +101,11 @@ class _Planner:
         heads = [self._head(ref) for ref in files.find(self.folder, self.source.files)]
         named = [head for head in heads if head.names]
         if self.source.columns:
-            wanted = tuple(_Wanted(c.name, c.from_ or c.name, c.type, c.required) for c in self.source.columns)
+            header = self.source.files.format.csv.header  # without one, columns go by their order
+            wanted = tuple(
+                _Wanted(c.name, (c.from_ if header else None) or c.name, c.type, c.required)
+                for c in self.source.columns
+            )
         elif named:
             wanted = self._inferred(named)
         else:
@@ -123,7 +127,10 @@ class _Planner:
         if not self.source.files.format.csv.header:
             names = tuple(column.name for column in self.source.columns)
             return _Head(ref, names if start < len(data) else (), start, 1 + data[:start].count(b"\n"), data[start:])
-        end = start + (scan(data[start:], self._dialect).ends or [0])[0]
+        rows = scan(data[start:], self._dialect)
+        end = start + (rows.ends or [0])[0]
+        if rows.unclosed and start + rows.unclosed[0] < end:
+            raise SourceUnreadable(f"the header of {ref.label} has a quoted name that isn't closed")
         names = self._header(data[start:end], ref)
         return _Head(ref, names, end, 1 + (data[:end].count(b"\n") or data[:end].count(b"\r")), data[end:])
 
@@ -139,7 +146,10 @@ class _Planner:
                 f"the header of {ref.label} is not {self._dialect.encoding}: set files.format.csv.encoding"
             ) from None
         delimiter, quote = self._dialect.delimiter.decode(), self._dialect.quote.decode()
-        names = next(csv.reader([text], delimiter=delimiter, quotechar=quote))
+        try:
+            names = next(csv.reader([text], delimiter=delimiter, quotechar=quote))
+        except csv.Error as error:  # a name longer than the module takes
+            raise SourceUnreadable(f"the first line of {ref.label} is no header: {error}") from None
         return tuple(name or f"column_{index + 1}" for index, name in enumerate(names))
 
     def _inferred(self, heads: list[_Head]) -> tuple[_Wanted, ...]:

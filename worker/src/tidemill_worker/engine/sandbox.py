@@ -27,6 +27,10 @@ _CONFIG: Final[dict[str, str | bool | int]] = {
     "python_enable_replacements": False,
 }
 _FIRST: Final = "__tidemill_first"
+_PREPARED: Final = 64
+"""Prepared queries of a sandbox that is still kept."""
+_KEPT: Final = 6
+"""Idle sandboxes that are kept."""
 
 Values = Mapping[str, object]
 
@@ -69,7 +73,10 @@ def _fault(error: Exception) -> Internal:
 
 
 class Sandbox:
-    """One connection, for one thread at a time."""
+    """One connection, for one thread at a time.
+
+    What it costs to make one is about what ten blocks' rules cost, so it is used for one chunk after another.
+    """
 
     def __init__(self, parameters: Values) -> None:
         self._connection = duckdb.connect(":memory:", config=dict(_CONFIG))
@@ -129,6 +136,17 @@ class Sandbox:
             self._connection.execute(f"DROP TABLE IF EXISTS {quoted(name)}")
             self._connection.unregister(_FIRST)
 
+    def handed_to(self, parameters: Values) -> None:
+        """Work for another chunk: with its parameters, and with nothing of the last one's rows."""
+        for name in tuple(self._whole):
+            self._forget(name)
+        self._parameters = parameters
+
+    @property
+    def worn(self) -> bool:
+        """It holds so many prepared queries that a new one is better."""
+        return len(self._prepared) > _PREPARED
+
     def close(self) -> None:
         """Free it."""
         self._connection.close()
@@ -144,12 +162,11 @@ class Sandbox:
 
 
 class Sandboxes:
-    """As many sandboxes as threads ask for at once; each is used again."""
+    """As many sandboxes as the threads of one chunk ask for at once, all with its parameters."""
 
-    def __init__(self, make: Callable[[], Sandbox]) -> None:
-        self._make = make
+    def __init__(self, parameters: Values) -> None:
+        self._parameters = parameters
         self._free: list[Sandbox] = []
-        self._closed = False
         self._lock = threading.Lock()
 
     @contextmanager
@@ -157,23 +174,41 @@ class Sandboxes:
         """A sandbox for the body alone."""
         with self._lock:
             sandbox = self._free.pop() if self._free else None
-        sandbox = sandbox or self._make()
-        sound = False
-        try:
-            yield sandbox
-            sound = True
-        finally:
-            with self._lock:
-                kept = sound and not self._closed  # after an error its state isn't known
-                if kept:
-                    self._free.append(sandbox)
-            if not kept:
-                sandbox.close()  # by the thread that had it
+        if sandbox is None:
+            sandbox = _IDLE.one(self._parameters)
+        yield sandbox
+        with self._lock:  # after an error it is dropped: its state is not known
+            self._free.append(sandbox)
 
     def close(self) -> None:
-        """Free them all; one that is in use goes when its thread gives it back."""
+        """Leave them to other chunks."""
+        while self._free:
+            _IDLE.keep(self._free.pop())
+
+
+class _Idle:
+    """Sandboxes of the process that nobody uses now. They hold no rows."""
+
+    def __init__(self) -> None:
+        self._sandboxes: list[Sandbox] = []
+        self._lock = threading.Lock()
+
+    def one(self, parameters: Values) -> Sandbox:
         with self._lock:
-            self._closed = True
-            free, self._free = self._free, []
-        for sandbox in free:
-            sandbox.close()
+            sandbox = self._sandboxes.pop() if self._sandboxes else None
+        if sandbox is None:
+            return Sandbox(parameters)
+        sandbox.handed_to(parameters)
+        return sandbox
+
+    def keep(self, sandbox: Sandbox) -> None:
+        sandbox.handed_to({})
+        if not sandbox.worn:
+            with self._lock:
+                if len(self._sandboxes) < _KEPT:
+                    self._sandboxes.append(sandbox)
+                    return
+        sandbox.close()
+
+
+_IDLE: Final = _Idle()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -145,7 +146,11 @@ def _offset(batch: Batch, place: int, block: Block, reader: Reader) -> int:
 
 def _validated(step: Validate, batch: Batch, piece: Piece, origin: Origin, reader: Reader, sandbox: Sandbox) -> Done:
     total = batch.table.num_rows
-    broken = step.broken(sandbox, batch.table)
+    try:
+        broken = step.broken(sandbox, batch.table)
+    except duckdb.Error as error:
+        kind = type(error).__name__.removesuffix("Exception")  # DuckDB's own words may quote values
+        raise StepFailed(f"step {step.name}: its rules can't be computed ({kind} error)") from error
     if broken is None or isinstance(piece, BrokenRow):
         return Done(batch, StepCount(step=step.name, rows_in=total, rows_out=total))
     fails = pc.greater(pc.list_value_length(broken), 0)
@@ -202,7 +207,14 @@ def as_json(rows: pa.Table, sandbox: Sandbox) -> list[str]:
     """Each row as a JSON object."""
     name = "__tidemill_rows"
     answer = sandbox.over(name, rows, f"SELECT to_json({quoted(name)})::VARCHAR FROM {quoted(name)}")
-    return [str(text).replace("\\u0000", "\\ufffd") for text in answer.column(0).to_pylist()]
+    return [_finite(str(text)).replace("\\u0000", "\\ufffd") for text in answer.column(0).to_pylist()]
+
+
+def _finite(text: str) -> str:
+    """JSON has no NaN or Infinity, but DuckDB writes them: as texts, then."""
+    if "NaN" not in text and "Infinity" not in text:
+        return text
+    return json.dumps(json.loads(text, parse_constant=str), ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)

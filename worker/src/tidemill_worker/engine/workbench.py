@@ -110,7 +110,7 @@ class Workbench:
         return [dead.shifted(table, line) for table in (*piece.worked.letters, *piece.refused)]
 
     def close(self) -> None:
-        """Free the sandboxes."""
+        """Leave the sandboxes to other chunks."""
         self.sandboxes.close()
 
 
@@ -136,7 +136,7 @@ async def workbench(
         stage = Stage(
             reader_of(spec, chunk.source), steps_of(spec, cut.steps), {name: node.table for name, node in nodes.items()}
         )
-        sandboxes = Sandboxes(lambda: Sandbox(values))
+        sandboxes = Sandboxes(values)
         with sandboxes.one() as sandbox:
             schemas = stage.check(chunk.part.layout, sandbox)
         counts, letters = _reported(nodes, chunk)

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill_worker.engine.letters import Reason
-from tidemill_worker.engine.postgres.tables import ORDER, Target
+from tidemill_worker.engine.postgres.tables import ORDER, Field, Target
+from tidemill_worker.engine.postgres.types import beyond
 from tidemill_worker.engine.steps import Batch
 
 HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -65,16 +66,14 @@ class Encoder:
         array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
         if pa.types.is_dictionary(array.type):
             array = array.dictionary_decode()
-        if array.type == field.type:
-            return _without_nul(array, field.name, bad) if batch.changed and field.type == pa.string() else array
-        try:
-            return array.cast(field.type)
-        except pa.ArrowInvalid:
-            pass
-        fits = pa.array([_fits(array, index, field.type) for index in range(len(array))], pa.bool_())
-        for index in pc.indices_nonzero(pc.invert(fits)).to_pylist():
-            bad.setdefault(index, ("BadValue", f"{field.name} doesn't fit into {field.staged}", []))
-        return pc.if_else(fits, array, None).cast(field.type)
+        if array.type != field.type:
+            array = _converted(array, field, bad)
+        if field.limit is not None:
+            array = _without(array, field.limit.exceeded(array), field, bad)
+        if not batch.changed:
+            return array
+        array = _without(array, beyond(array), field, bad)
+        return _without_nul(array, field.name, bad) if field.type == pa.string() else array
 
 
 def encoded(rows: pa.RecordBatch) -> bytes:
@@ -83,6 +82,28 @@ def encoded(rows: pa.RecordBatch) -> bytes:
     encoder.write_header()
     begin, end = encoder.write_batch(rows), encoder.finish()  # it holds a short end back
     return begin + end.removesuffix(TRAILER) if begin else end.removesuffix(TRAILER)
+
+
+def _converted(array: pa.Array, field: Field, bad: dict[int, Refused]) -> pa.Array:
+    """The values as the type that is written; null (and told) where one doesn't fit into it."""
+    try:
+        values = array.cast(field.type)
+    except pa.ArrowInvalid:
+        misfits = pa.array([not _fits(array, index, field.type) for index in range(len(array))], pa.bool_())
+        return _without(array, misfits, field, bad).cast(field.type)
+    if pa.types.is_floating(array.type) and pa.types.is_floating(field.type):  # too large becomes infinite
+        return _without(values, pc.fill_null(pc.and_not(pc.is_inf(values), pc.is_inf(array)), False), field, bad)
+    return values
+
+
+def _without(array: pa.Array, misfits: pa.Array | None, field: Field, bad: dict[int, Refused]) -> pa.Array:
+    """Null where the mask says so, and told."""
+    if misfits is None:
+        return array
+    places = pc.indices_nonzero(misfits).to_pylist()
+    for place in places:
+        bad.setdefault(place, ("BadValue", f"{field.name} doesn't fit into {field.column}", []))
+    return pc.if_else(misfits, None, array) if places else array
 
 
 def _fits(array: pa.Array, index: int, kind: pa.DataType) -> bool:

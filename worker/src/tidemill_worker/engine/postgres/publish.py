@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import asyncpg
@@ -26,6 +27,7 @@ from tidemill_worker.engine.postgres.tables import (
     quoted_table,
     staging_columns,
 )
+from tidemill_worker.engine.postgres.types import TEXT
 from tidemill_worker.engine.sandbox import literal, quoted
 
 
@@ -133,7 +135,7 @@ async def _columns(connection: Connection, sink: Sink, staging: str) -> Columns:
     gone = [column.name for column in own if column.name not in columns]
     if gone:
         raise TableMismatch(f"sink {sink.name}: {sink.postgres.table} has no column {', '.join(gone)} any more")
-    return Columns(tuple((c.name, columns[c.name].type if columns[c.name].type != c.type else None) for c in own))
+    return Columns(tuple((c.name, columns[c.name].free if columns[c.name].free != c.free else None) for c in own))
 
 
 async def move(connection: Connection, run: RunRef, sink: Sink, staging: str, columns: Columns) -> SinkCount:
@@ -143,18 +145,36 @@ async def move(connection: Connection, run: RunRef, sink: Sink, staging: str, co
     """
     await connection.execute(f"SELECT pg_advisory_xact_lock({PUBLISHING.replace('$1', literal(sink.postgres.table))})")
     rows = await connection.fetchval(f"SELECT count(*) FROM {staging}")
-    match sink.write_disposition:
-        case "Replace":
-            await _refuse_older(connection, run, sink)
-            inserted, updated = await _replace(connection, sink, staging, columns), None
-        case "Merge":
-            inserted, updated = await _merge(connection, sink, staging, columns)
-        case "Append":
-            inserted, updated = await _append(connection, sink, staging, columns), None
+    updated: int | None = None
+    with _naming_casts(sink, columns):
+        match sink.write_disposition:
+            case "Replace":
+                await _refuse_older(connection, run, sink)
+                inserted = await _replace(connection, sink, staging, columns)
+            case "Merge":
+                inserted, updated = await _merge(connection, sink, staging, columns)
+            case "Append":
+                inserted = await _append(connection, sink, staging, columns)
     count = SinkCount(sink=sink.name, rows=rows, inserted=inserted, updated=updated)
     if sink.write_disposition != "Append":
         await _note(connection, run, count)
     return count
+
+
+@contextmanager
+def _naming_casts(sink: Sink, columns: Columns) -> Iterator[None]:
+    """A value that Postgres can't cast: it doesn't say of which column, but only cast ones come into question."""
+    try:
+        yield
+    except asyncpg.DataError as error:
+        cast = ", ".join(f"{name} ({kind})" for name, kind in columns.casts if kind)
+        if not cast:
+            raise
+        raise SinkRefused(
+            f"sink {sink.name}: a value can't become what {sink.postgres.table} has for {cast} (SQLSTATE "
+            f"{error.sqlstate}): declare the type in the source's columns, or cast it by TRY_CAST in a sql step, so "
+            "that such a row is rejected by itself"
+        ) from error
 
 
 async def _refuse_older(connection: Connection, run: RunRef, sink: Sink) -> None:
@@ -192,9 +212,11 @@ async def _append(connection: Connection, sink: Sink, staging: str, columns: Col
 async def _merge(connection: Connection, sink: Sink, staging: str, columns: Columns) -> tuple[int, int]:
     """Of rows with the same key the last one read wins. Returns rows inserted and updated."""
     table = quoted_table(sink.postgres.table)
-    keys = ", ".join(f"s.{quoted(name)}" for name in sink.primary_key)
+    kept = await _keys(connection, sink)
+    keys = ", ".join(kept.values())
     last = ", ".join(f"s.{name} DESC" for name, _ in ORDER)
-    winners = f"SELECT DISTINCT ON ({keys}) {columns.values('s')} FROM {staging} s ORDER BY {keys}, {last}"
+    values = ", ".join(f"{kept.get(name) or columns.value('s', name)} AS {quoted(name)}" for name, _ in columns.casts)
+    winners = f"SELECT DISTINCT ON ({keys}) {values} FROM {staging} s ORDER BY {keys}, {last}"
     others = [name for name, _ in columns.casts if name not in sink.primary_key]
     if await _has_unique_index(connection, sink):
         action = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in others)
@@ -224,12 +246,29 @@ async def _merge(connection: Connection, sink: Sink, staging: str, columns: Colu
     return inserted, updated
 
 
+async def _keys(connection: Connection, sink: Sink) -> dict[str, str]:
+    """The key's columns as the table will hold them, as expressions over the staging table `s`.
+
+    Keys that differ in the rows may be one there: '7' and '007' as integer, 1.001 and 1.002 as numeric(10,2). Only
+    text isn't cut to its length: the table shall refuse it.
+    """
+    columns = await columns_of(connection, sink.postgres.table) or {}
+    kinds = {
+        name: columns[name].free if columns[name].base in TEXT else columns[name].type for name in sink.primary_key
+    }
+    return {name: f"s.{quoted(name)}::{kind}" for name, kind in kinds.items()}
+
+
 async def _has_unique_index(connection: Connection, sink: Sink) -> bool:
-    """Whether ON CONFLICT finds an index over exactly the key's columns."""
+    """Whether ON CONFLICT finds an index over exactly the key's columns.
+
+    Not of a partitioned table: it can't tell which rows were new.
+    """
     found = await connection.fetchval(
         """
         SELECT EXISTS (
-            SELECT FROM pg_index i WHERE i.indrelid = to_regclass($1)
+            SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+            WHERE i.indrelid = to_regclass($1) AND c.relkind = 'r'
             AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
             AND (
                 SELECT array_agg(a.attname::text ORDER BY a.attname::text COLLATE "C")

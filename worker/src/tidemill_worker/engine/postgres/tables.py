@@ -10,7 +10,7 @@ import pyarrow as pa
 from tidemill_api.errors import TableMismatch, TableMissing
 from tidemill_api.v1alpha1.datapipeline import Sink
 from tidemill_worker.engine.postgres.fence import Connection
-from tidemill_worker.engine.postgres.types import column_type, plain, written_as
+from tidemill_worker.engine.postgres.types import Limit, column_type, limit_of, plain, written_as
 from tidemill_worker.engine.sandbox import literal, quoted
 
 ORDER = (("_tidemill_chunk", "integer"), ("_tidemill_seq", "bigint"))
@@ -28,6 +28,9 @@ class TableColumn:
     """As Postgres writes it, `numeric(10,2)`."""
     base: str
     """Its typname, `numeric`; of a domain or an enum its own name."""
+    free: str
+    """The type without length or precision, `numeric`: a cast to it leaves it to the table to refuse what is too
+    long, where a cast to `varchar(2)` would cut."""
     required: bool
     """NOT NULL, without a default, not generated."""
     generated: bool
@@ -42,10 +45,14 @@ class Field:
     """Arrow type that is encoded."""
     staged: str
     """Postgres type of the column when it is staged."""
+    column: str
+    """Postgres type of the table's column."""
     cast: str | None
     """Postgres type that it must be cast to on the way from staging to the table; None: it may go straight."""
     fitted: bool = False
-    """Of another type than in the rows: a value may not fit."""
+    """Of another type than in the rows, or narrower: a value may not fit."""
+    limit: Limit | None = None
+    """What the column can't hold, though its type could."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +118,7 @@ async def columns_of(connection: Connection, table: str) -> dict[str, TableColum
     rows = await connection.fetch(
         """
         SELECT a.attname, format_type(a.atttypid, a.atttypmod) AS type, t.typname AS base,
+            format_type(a.atttypid, -1) AS free,
             a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AS required,
             a.attgenerated <> '' OR a.attidentity = 'a' AS generated
         FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
@@ -121,7 +129,9 @@ async def columns_of(connection: Connection, table: str) -> dict[str, TableColum
     if not rows:
         return None
     return {
-        row["attname"]: TableColumn(row["attname"], row["type"], row["base"], row["required"], row["generated"])
+        row["attname"]: TableColumn(
+            row["attname"], row["type"], row["base"], row["free"], row["required"], row["generated"]
+        )
         for row in rows
     }
 
@@ -162,16 +172,18 @@ async def _matched(
         column = columns[name]
         written = written_as(kind, column.base)
         if written is not None:
-            fields.append(Field(name, written, column_type(written), None, written != kind))
+            limit = limit_of(column.type, written)
+            fitted = written != kind or limit is not None
+            fields.append(Field(name, written, column_type(written), column.type, None, fitted, limit))
             continue
         try:
-            await connection.prepare(f"SELECT NULL::{column_type(kind)}::{column.type}")
+            await connection.prepare(f"SELECT NULL::{column_type(kind)}::{column.free}")
         except (asyncpg.CannotCoerceError, asyncpg.UndefinedFunctionError):
             raise TableMismatch(
                 f"sink {sink.name}: column {name} is {column_type(kind)} in the rows and {column.type} in "
                 f"{table}: cast it by a sql step"
             ) from None
-        fields.append(Field(name, kind, column_type(kind), column.type))
+        fields.append(Field(name, kind, column_type(kind), column.type, column.free))
     return tuple(fields)
 
 
