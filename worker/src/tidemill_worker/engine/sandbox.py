@@ -167,6 +167,7 @@ class Sandboxes:
     def __init__(self, parameters: Values) -> None:
         self._parameters = parameters
         self._free: list[Sandbox] = []
+        self._closed = False
         self._lock = threading.Lock()
 
     @contextmanager
@@ -174,16 +175,28 @@ class Sandboxes:
         """A sandbox for the body alone."""
         with self._lock:
             sandbox = self._free.pop() if self._free else None
-        if sandbox is None:
-            sandbox = _IDLE.one(self._parameters)
-        yield sandbox
-        with self._lock:  # after an error it is dropped: its state is not known
-            self._free.append(sandbox)
+        sandbox = sandbox or _IDLE.one(self._parameters)
+        sound = False
+        try:
+            yield sandbox
+            sound = True
+        finally:
+            with self._lock:
+                kept = sound and not self._closed
+                if kept:
+                    self._free.append(sandbox)
+            if sound and not kept:
+                _IDLE.keep(sandbox)
+            elif not sound:
+                sandbox.close()  # after an error its state isn't known
 
     def close(self) -> None:
-        """Leave them to other chunks."""
-        while self._free:
-            _IDLE.keep(self._free.pop())
+        """Leave them to other chunks; one that is in use goes when its thread gives it back."""
+        with self._lock:
+            self._closed = True
+            free, self._free = self._free, []
+        for sandbox in free:
+            _IDLE.keep(sandbox)
 
 
 class _Idle:
