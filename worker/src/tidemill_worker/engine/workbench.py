@@ -50,7 +50,7 @@ class Finished:
 
     def without_data(self) -> Finished:
         """Only what is still to be counted."""
-        bare = {sink: replace(encoded, data=b"") for sink, encoded in self.encoded.items()}
+        bare = {sink: replace(encoded, data=()) for sink, encoded in self.encoded.items()}
         return replace(self, worked=Worked(self.worked.rows, (), ()), encoded=bare, refused=())
 
 

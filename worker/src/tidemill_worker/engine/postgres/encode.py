@@ -17,6 +17,8 @@ from tidemill_worker.engine.steps import Batch
 HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER: Final = b"\xff\xff"
 _ROW_BITS: Final = 23  # of the order: 2^40 bytes of a file, and 2^23 rows for each byte of a block
+_ROWS: Final = 2048
+"""Rows that are encoded and sent at once."""
 
 Refused = tuple[Reason, str, list[str]]
 
@@ -25,7 +27,7 @@ Refused = tuple[Reason, str, list[str]]
 class Encoded:
     """Rows of one batch for one sink."""
 
-    data: bytes
+    data: tuple[bytes, ...]
     rows: int
     refused: tuple[tuple[int, Refused], ...] = ()
     """Places in the batch of rows that the sink can't take, ascending, and why."""
@@ -76,12 +78,13 @@ class Encoder:
         return _without_nul(array, field.name, bad) if field.type == pa.string() else array
 
 
-def encoded(rows: pa.RecordBatch) -> bytes:
-    """A record batch as COPY data without header and trailer."""
+def encoded(rows: pa.RecordBatch) -> tuple[bytes, ...]:
+    """A record batch as COPY data without header and trailer, cut so that processors' caches hold a piece."""
     encoder = pgpq.ArrowToPostgresBinaryEncoder(rows.schema)
     encoder.write_header()
-    begin, end = encoder.write_batch(rows), encoder.finish()  # it holds a short end back
-    return begin + end.removesuffix(TRAILER) if begin else end.removesuffix(TRAILER)
+    data = [encoder.write_batch(rows.slice(first, _ROWS)) for first in range(0, rows.num_rows, _ROWS)]
+    data.append(encoder.finish().removesuffix(TRAILER))  # it holds a short end back
+    return tuple(filter(None, data))
 
 
 def _converted(array: pa.Array, field: Field, bad: dict[int, Refused]) -> pa.Array:

@@ -40,7 +40,7 @@ class Writer:
         self._temporary = not target.straight and (direct or target.sink.write_disposition == "Append")
         self._connection: asyncpg.pool.PoolConnectionProxy | None = None
         self._transaction: Transaction | None = None
-        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(_WAITING)
+        self._queue: asyncio.Queue[tuple[bytes, ...] | None] = asyncio.Queue(_WAITING)
         self._copying: asyncio.Task[str] | None = None
 
     async def begin(self) -> None:
@@ -57,7 +57,7 @@ class Writer:
                 )
         self._copying = asyncio.create_task(self._copy(self._connection))
 
-    async def put(self, data: bytes, rows: int) -> None:
+    async def put(self, data: tuple[bytes, ...], rows: int) -> None:
         """Hand over encoded rows; waits while the server is behind. Raises PostgresUnavailable, SinkRefused."""
         assert self._copying is not None
         self.rows += rows
@@ -150,7 +150,8 @@ class Writer:
     async def _stream(self) -> AsyncIterator[bytes]:
         yield HEADER
         while (data := await self._queue.get()) is not None:
-            yield data
+            for message in data:
+                yield message
         yield TRAILER
 
     async def _release(self) -> None:
