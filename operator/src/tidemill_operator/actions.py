@@ -7,6 +7,7 @@ Every action is harmless when repeated: it carries a uid, a resourceVersion, a c
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -71,7 +72,7 @@ class DeleteObject:
 # Temporal
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ScheduleWish:
     """A Schedule as we wish it, without pause and note (people's too). Lengths in seconds, moments RFC 3339."""
 
@@ -96,6 +97,10 @@ class ScheduleWish:
 
     def hash(self) -> str:
         """Of all that makes a difference to what runs: not of the generation, which changes with every edit."""
+        return self._hash
+
+    @functools.cached_property  # it is asked for at each step of a write: the plan, the request, the proof, the status
+    def _hash(self) -> str:
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         relevant = {name: value for name, value in self.input.items() if name != "generation"}
         return content_hash({**fields, "input": relevant, "memo": None})

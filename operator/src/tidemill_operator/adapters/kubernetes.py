@@ -1,6 +1,7 @@
-"""The API server through `kubernetes.aio`: raw JSON in and out, every answer typed as a result or one of our errors.
+"""The API server: raw JSON in and out, every answer typed as a result or one of our errors.
 
-The generated models are not used: an object stays the JSON that the server sent, parsed by orjson.
+Credentials, TLS and proxy are those of `kubernetes.aio`, requests go to aiohttp below it: its models and its own client
+are not used, an object stays the JSON that the server sent, parsed by orjson.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import aiohttp
 import orjson
 from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
+from yarl import URL
 
 from tidemill_api.errors import ConfigError
 from tidemill_api.names import FIELD_MANAGER
@@ -66,7 +68,14 @@ class KubernetesClient:
 
     def __init__(self, configuration: Any, count: Callable[[str, str, int], None]) -> None:
         self._configuration = configuration
-        self._api: Any = kubernetes_client.ApiClient(configuration=configuration)
+        rest: Any = kubernetes_client.ApiClient(configuration=configuration).rest_client
+        self._route = _route(configuration, rest)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=rest.maxsize, ssl=rest.ssl_context),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=_TIMEOUT,
+            trust_env=False,  # a proxy stands in the configuration itself
+        )
         self._count = count
 
     @classmethod
@@ -96,12 +105,11 @@ class KubernetesClient:
             raise ConfigError(
                 f"can't load credentials for the API server: {error} (outside a cluster give --kubeconfig FILE)"
             ) from error
-        configuration.client_session_kwargs = {"trust_env": False}  # a proxy stands in the configuration itself
         return cls(configuration, count)
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._api.close()
+        await self._session.close()
 
     async def credentials(self) -> Credentials:
         """What the watcher needs; read anew at each call, since tokens are renewed."""
@@ -199,19 +207,26 @@ class KubernetesClient:
         url = f"{self._configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
         status = 0
         try:
-            response = await self._api.rest_client.request(
-                method, url, headers=headers, body=body, _request_timeout=_TIMEOUT
-            )
-            status = int(response.status)
-            data: bytes = await response.read()
+            data = orjson.dumps(body) if body is not None else None
+            async with self._session.request(
+                method, URL(url, encoded=True), headers=headers, data=data, **self._route
+            ) as response:
+                status = response.status
+                answer = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise KubernetesUnavailable(f"{method} {path}: {str(error) or type(error).__name__}") from error
         finally:
             self._count(method, kind, status)
         if status < 300:
-            parsed: Object = orjson.loads(data)
+            parsed: Object = orjson.loads(answer)
             return parsed
-        raise _error(method, path, status, data)
+        raise _error(method, path, status, answer)
+
+
+def _route(configuration: Any, rest: Any) -> dict[str, Any]:
+    """What the configuration says of the way to the server, as arguments of a request."""
+    route = {"proxy": rest.proxy, "proxy_headers": rest.proxy_headers, "server_hostname": configuration.tls_server_name}
+    return {name: value for name, value in route.items() if value}
 
 
 def _path(kind: str, namespace: str | None, name: str | None) -> str:
@@ -228,7 +243,7 @@ def _error(method: str, path: str, code: int, data: bytes) -> KubernetesError | 
     except (orjson.JSONDecodeError, AttributeError):
         reason, message = "", data[:200].decode(errors="replace")
     message = message or f"{method} {path}: HTTP status {code}"
-    if code in (401, 408, 429) or code >= 500:
+    if code in (401, 408, 429) or (code >= 500 and not message.startswith(_MISFITS)):
         return KubernetesUnavailable(message)
     if code == 409:
         return ConflictError(code, reason, message)

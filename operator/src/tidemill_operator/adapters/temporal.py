@@ -381,4 +381,9 @@ def _tls(target: TemporalTarget) -> TLSConfig | bool:
 
 
 def _brief(error: Exception) -> str:
-    return "no answer in time" if isinstance(error, TimeoutError) else str(error)[:300]
+    """Why it couldn't be connected to: the system's own sentence, out of the SDK's rendering of nested errors."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    text = str(error)
+    told = _INNERMOST.findall(text)
+    return str(told[-1] if told else text)[:300]

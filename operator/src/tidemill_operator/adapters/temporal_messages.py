@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import orjson
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -259,8 +260,7 @@ def _moments(stamps: Iterable[Timestamp]) -> tuple[datetime, ...]:
 
 
 def _payload(value: object) -> Payload:
-    data = json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=True)
-    return Payload(metadata={"encoding": b"json/plain"}, data=data.encode())
+    return Payload(metadata={"encoding": b"json/plain"}, data=orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
 
 
 def _decode(payload: Payload) -> Any:
@@ -268,8 +268,8 @@ def _decode(payload: Payload) -> Any:
     if payload.metadata.get("encoding") != b"json/plain":
         return None
     try:
-        return json.loads(payload.data)
-    except ValueError:
+        return orjson.loads(payload.data)
+    except orjson.JSONDecodeError:
         return None
 
 
