@@ -124,6 +124,23 @@ test-e2e: sync envtest examples-data ## Tests of the whole path, of the examples
 test-slow: sync envtest examples-data ## What make test leaves out for its length.
 	TIDEMILL_PROPERTIES=explore $(BIN)/python -m pytest -m slow tests $(PYTEST_ARGS)
 
+##@ Cluster
+
+KUBECTL ?= kubectl
+OPERATOR_ARGS ?=
+
+.PHONY: install
+install: ## Put the CRDs into the cluster that kubectl speaks to.
+	$(KUBECTL) apply --server-side -f crds/
+
+.PHONY: uninstall
+uninstall: ## Take the CRDs out of it, and with them all objects of our kinds.
+	$(KUBECTL) delete --ignore-not-found -f crds/
+
+.PHONY: run
+run: sync ## Run the operator here, for that cluster, with OPERATOR_ARGS.
+	exec $(BIN)/python -m tidemill_operator --kubeconfig "$${KUBECONFIG:-$$HOME/.kube/config}" $(OPERATOR_ARGS)
+
 ##@ Measure
 
 .PHONY: bench
