@@ -142,12 +142,8 @@ def crd(kind: type[Resource]) -> Schema:
     }
 
 
-def inline(node: Mapping[str, Any], definitions: Mapping[str, Schema], path: str = "") -> Schema:
-    """The node with its references followed and "or null" dropped; what stands beside a reference wins over it."""
-    return _inline(node, definitions, _Place(path))[0]
-
-
 def _inline(node: Mapping[str, Any], definitions: Mapping[str, Schema], place: _Place) -> tuple[Schema, _Place]:
+    """The node with its references followed and "or null" dropped; what stands beside a reference wins over it."""
     found = dict(node)
     while True:
         if "$ref" in found:
