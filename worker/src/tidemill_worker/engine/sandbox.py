@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import wraps
+from functools import cached_property, wraps
 from typing import Final, ParamSpec, TypeVar
 
 import duckdb
@@ -27,8 +27,6 @@ _CONFIG: Final[dict[str, str | bool | int]] = {
     "python_enable_replacements": False,
 }
 _FIRST: Final = "__tidemill_first"
-_PREPARED: Final = 64
-"""Prepared queries of a sandbox that is still kept."""
 _KEPT: Final = 6
 """Idle sandboxes that are kept."""
 
@@ -79,14 +77,8 @@ class Sandbox:
     """
 
     def __init__(self, parameters: Values) -> None:
-        self._connection = duckdb.connect(":memory:", config=dict(_CONFIG))
-        self._connection.execute("SET TimeZone = 'UTC'")
-        # The plan of a join must not depend on how many rows a block has: a row's matches keep one order then.
-        self._connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
-        self._connection.execute("SET lock_configuration = true")
         self._parameters = parameters
         self._whole: dict[str, pa.Table] = {}
-        self._prepared: dict[str, str] = {}
 
     @_sound
     def over(self, name: str, rows: pa.Table, query: str) -> pa.Table:
@@ -102,20 +94,15 @@ class Sandbox:
     def holds(self, name: str, rows: pa.Table, query: str) -> bool:
         """Whether a query over `rows` whose answer is one boolean says so. Raises duckdb.Error, Internal.
 
-        It is asked for every block, and planning costs more than a block's rules: so the query is prepared once.
-        DuckDB binds it anew to the rows that stand behind the name.
+        It is planned for every block: a prepared query keeps reading the rows that it was prepared on, even when they
+        have been freed (wrong answers, std::bad_cast), whatever is registered by the name since.
         """
         self._forget(name)
         self._connection.register(name, rows)
         try:
-            statement = self._connection.extract_statements(query)[0] if query not in self._prepared else None
-            if statement is not None and statement.named_parameters:
-                values = {key: self._parameters[key] for key in statement.named_parameters}
-                return bool(self._connection.execute(statement, values).fetchall()[0][0])
-            if statement is not None:
-                self._connection.execute(f"PREPARE tidemill_{len(self._prepared)} AS {query}")
-                self._prepared[query] = f"EXECUTE tidemill_{len(self._prepared)}"
-            return bool(self._connection.execute(self._prepared[query]).fetchall()[0][0])
+            statement = self._connection.extract_statements(query)[0]
+            values = {key: self._parameters[key] for key in statement.named_parameters}
+            return bool(self._connection.execute(statement, values or None).fetchall()[0][0])
         finally:
             self._connection.unregister(name)
 
@@ -142,14 +129,21 @@ class Sandbox:
             self._forget(name)
         self._parameters = parameters
 
-    @property
-    def worn(self) -> bool:
-        """It holds so many prepared queries that a new one is better."""
-        return len(self._prepared) > _PREPARED
-
     def close(self) -> None:
         """Free it."""
-        self._connection.close()
+        opened = self.__dict__.pop("_connection", None)
+        if opened is not None:
+            opened.close()
+
+    @cached_property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        """Made when first asked: a pipeline without rules and queries needs none."""
+        connection = duckdb.connect(":memory:", config=dict(_CONFIG))
+        connection.execute("SET TimeZone = 'UTC'")
+        # The plan of a join must not depend on how many rows a block has: a row's matches keep one order then.
+        connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
+        connection.execute("SET lock_configuration = true")
+        return connection
 
     def _ask(self, query: str) -> pa.Table:
         statement = self._connection.extract_statements(query)[0]
@@ -216,11 +210,10 @@ class _Idle:
 
     def keep(self, sandbox: Sandbox) -> None:
         sandbox.handed_to({})
-        if not sandbox.worn:
-            with self._lock:
-                if len(self._sandboxes) < _KEPT:
-                    self._sandboxes.append(sandbox)
-                    return
+        with self._lock:
+            if len(self._sandboxes) < _KEPT:
+                self._sandboxes.append(sandbox)
+                return
         sandbox.close()
 
 
