@@ -21,7 +21,7 @@ class Measurement:
     ratio: float | None = None
     """Value divided by what it is compared with, both of the same round; the median of all rounds."""
     n: int = 1
-    """Rounds; `value` is their median too."""
+    """Rounds, of which `value` is the median too; of the operator's figures, the number of pipelines."""
 
     def to_json(self) -> str:
         """One line."""

@@ -96,6 +96,9 @@ def test_layers(rule: Rule) -> None:
 LAZY = {
     "tidemill_cli.main": ("temporalio", "kopf", "kubernetes", "pyarrow", "asyncpg", "redis", "sqlalchemy", "duckdb"),
     "tidemill_worker.engine": ("temporalio", "sqlalchemy", "alembic"),
+    "tidemill_check.verdict": ("duckdb",),
+    "tidemill_operator.__main__": ("kopf", "kubernetes", "temporalio", "duckdb"),
+    "tidemill_worker.app": ("temporalio", "duckdb", "pyarrow", "asyncpg", "alembic", "prometheus_client"),
     "tidemill_api.v1alpha1": ("duckdb", "temporalio", "kubernetes"),
 }
 

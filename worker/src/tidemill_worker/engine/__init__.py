@@ -60,8 +60,7 @@ async def plan(
     """Look at the files once and cut them into chunks. Another call may see other files: keep the result.
 
     Raises SourceMissing, SourceUnreadable, ColumnMissing, NewColumn, SpecError, ReprocessRefused (an earlier
-    execution has
-    appended rows that this plan wouldn't), PostgresUnavailable.
+    execution has appended rows that this plan wouldn't), PostgresUnavailable.
     """
     from tidemill_worker.engine import planning
 
