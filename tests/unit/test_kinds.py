@@ -71,10 +71,12 @@ def test_no_word_is_a_boolean_of_yaml_1_1(model: type[Model]) -> None:
 @pytest.mark.parametrize("model", models(), ids=ids)
 def test_every_model_and_field_is_described(model: type[Model]) -> None:
     assert model.__doc__
-    for name, field in model.model_fields.items():
-        if name not in {"api_version", "kind"}:
-            assert field.description, f"{model.__name__}.{name}"
-            assert re.search(r"[.)]$", field.description), f"{model.__name__}.{name}: a sentence ends with a full stop"
+    for name, field in model.model_json_schema()["properties"].items():
+        if name not in {"apiVersion", "kind"}:
+            assert field.get("description"), f"{model.__name__}.{name}"
+            assert re.search(r"[.)]$", field["description"]), (
+                f"{model.__name__}.{name}: a sentence ends with a full stop"
+            )
 
 
 def undescribed(schema: Schema, path: str) -> Iterator[str]:

@@ -8,9 +8,13 @@ as the API server does.
 
 from __future__ import annotations
 
+import ast
+import inspect
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any, ClassVar, LiteralString, Self
 
 from pydantic import (
@@ -51,7 +55,6 @@ class Model(BaseModel):
         extra="forbid",
         alias_generator=to_camel,
         populate_by_name=True,
-        use_attribute_docstrings=True,
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
@@ -78,6 +81,12 @@ class Model(BaseModel):
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         schema = handler.resolve_ref_schema(handler(core))
+        # pydantic's own `use_attribute_docstrings` reads the source of each model when it is imported, which takes
+        # a worker's start longer than the rest of the models; only schemas need the texts.
+        for name, text in _attribute_docs(cls).items():
+            field = cls.model_fields[name]
+            if field.description is None:
+                schema["properties"][field.alias or name]["description"] = text
         if cls.rules:
             schema["x-tidemill-rules"] = [
                 {"message": rule.message, "field": rule.field} | ({"cel": rule.cel} if rule.cel else {})
@@ -98,6 +107,25 @@ def _read(value: Any) -> Any:
             return int(value)
         case _:
             return value
+
+
+@cache
+def _attribute_docs(model: type[BaseModel]) -> dict[str, str]:
+    """The docstrings below the fields of a model and of its bases."""
+    found: dict[str, str] = {}
+    for base in reversed(model.__mro__):
+        if base is BaseModel or not issubclass(base, BaseModel):
+            continue
+        [definition] = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        assert isinstance(definition, ast.ClassDef)
+        for before, after in pairwise(definition.body):
+            match before, after:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    if name in model.model_fields:
+                        found[name] = inspect.cleandoc(text)
+                case _:
+                    pass
+    return found
 
 
 @cache
