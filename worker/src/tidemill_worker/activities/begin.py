@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,16 +14,20 @@ from tidemill_api.contract import RunError, RunResult
 from tidemill_api.errors import Overlap, ReprocessRefused
 from tidemill_api.v1alpha1 import DataPipelineSpec, parse_duration
 from tidemill_worker import engine
-from tidemill_worker.activities.resources import Resources, parsed
+from tidemill_worker.activities.plan import plan_of
+from tidemill_worker.activities.resources import Resources, Snapshot, parsed
 from tidemill_worker.activities.translation import translated
 from tidemill_worker.activities.workflows_elsewhere import Elsewhere
 from tidemill_worker.engine.model import RunRef
-from tidemill_worker.metastore import slots
+from tidemill_worker.metastore import RunId, slots
 from tidemill_worker.metastore.slots import AlreadyDone, Began, Evicted, Request
 from tidemill_worker.overlap import Cancel, GiveUp, Owner, Place, Take, Terminate, Wait
-from tidemill_worker.workflows.messages import BEGIN, Begun, Claimant, Limits
+from tidemill_worker.workflows.messages import BEGIN, Begun, Claimant, Limits, Planned
 
 _log = logging.getLogger(__name__)
+
+AT_ONCE_SECONDS = 5.0
+"""A plan that takes longer is made by a step of its own."""
 
 
 class Begin:
@@ -41,7 +46,8 @@ class Begin:
                 found = await slots.try_to_begin(self._resources.store, request, claimant.order.overlap_policy)
                 match found:
                     case Began(execution):
-                        return Begun(state="Began", execution=execution, limits=limits_of(spec))
+                        planned = await self._planned(request, spec, execution)
+                        return Begun(state="Began", execution=execution, limits=limits_of(spec), planned=planned)
                     case AlreadyDone(execution):
                         return await self._skip(request, _done(request, execution))
                     case slots.Blocked(decision, others):
@@ -68,6 +74,21 @@ class Begin:
                                 assert_never(decision)
                     case _:
                         assert_never(found)
+
+    async def _planned(self, request: Request, spec: DataPipelineSpec, execution: int) -> Planned | None:
+        """The plan, if it can be made at once: that spares the run a step. Else that step has the time, and the say."""
+        if not activity.info().is_local:
+            return None
+        order = request.order
+        run = RunId(order.uid, request.run_key, execution)
+        ref = RunRef(*run.columns, order.namespace, order.pipeline, request.run_time.astimezone(UTC))
+        self._resources.remember(run, Snapshot(spec, order.parameters, ref))
+        try:
+            async with asyncio.timeout(AT_ONCE_SECONDS):
+                return await plan_of(self._resources, run)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the step `plan` meets it too and tells it
+            _log.debug("run %s isn't planned at once: %s", request.run_key, type(error).__name__)
+            return None
 
     async def _evict_closed(self, claimant: Claimant, others: Sequence[Place]) -> bool:
         """Whether any of those in the way has ended without saying so; they are off the slot then."""

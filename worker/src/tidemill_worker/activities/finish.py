@@ -13,7 +13,7 @@ from tidemill_worker.activities.begin import request_of
 from tidemill_worker.activities.resources import Resources
 from tidemill_worker.activities.translation import translated
 from tidemill_worker.activities.workflows_elsewhere import Elsewhere
-from tidemill_worker.metastore import RunId, chunks, runs, slots
+from tidemill_worker.metastore import RunId, runs, slots
 from tidemill_worker.overlap import Owner
 from tidemill_worker.workflows.messages import FINISH, SLOT_FREE, Ending
 
@@ -32,14 +32,15 @@ class Finish:
         with translated():
             claimant = ending.claimant
             owner = Owner(claimant.workflow_id, claimant.workflow_run_id)
-            result, waiting = await runs.finish(
+            finished = await runs.finish(
                 self._resources.store, claimant.order.uid, claimant.run_key, owner, ending.ending, ending.error
             )
+            result = finished.result
             if result is None:
                 result = await self._unbegun(ending)
-            else:
+            elif finished.staged:
                 await self._clean(RunId(claimant.order.uid, claimant.run_key, result.execution))
-            await self._wake(waiting)
+            await self._wake(finished.waiting)
             self._resources.measures.run(result)
             return result
 
@@ -55,10 +56,8 @@ class Finish:
     async def _clean(self, run: RunId) -> None:
         """Drop the run's staging. If that fails it stays behind, does no harm, and goes with the next run's."""
         try:
-            size = await chunks.planned(self._resources.store, run)
-            if size is not None and size.staged:
-                snapshot = await self._resources.snapshot(run)
-                await engine.clean(snapshot.spec, snapshot.ref, self._resources.connections)
+            snapshot = await self._resources.snapshot(run)
+            await engine.clean(snapshot.spec, snapshot.ref, self._resources.connections)
         except Exception as error:  # noqa: BLE001 - as the docstring says
             _log.warning("staging of run %s stays for now: %s", run.run_key, type(error).__name__)
 

@@ -27,19 +27,23 @@ class Plan:
     async def plan(self, task: RunTask) -> Planned:
         """The plan's size. A repetition finds the plan that was kept."""
         with translated():
-            size = await Heart().during(self._plan(RunId(task.uid, task.run_key, task.execution)), lambda _: False)
-            return Planned(chunks=size.chunks, bytes=size.bytes, staged=size.staged)
+            run = RunId(task.uid, task.run_key, task.execution)
+            return await Heart().during(plan_of(self._resources, run), lambda _: False)
 
-    async def _plan(self, run: RunId) -> PlanSize:
-        store, connections = self._resources.store, self._resources.connections
-        kept = await chunks.planned(store, run)
-        if kept is not None:
-            return kept
-        snapshot = await self._resources.permitted(run)
-        await asyncio.to_thread(_check, snapshot.spec)
-        await engine.claim(snapshot.spec, snapshot.ref, connections)
-        planned = await engine.plan(snapshot.spec, snapshot.parameters, snapshot.ref, connections)
-        return await chunks.keep_plan(store, run, planned, engine.to_publish(snapshot.spec, planned))
+
+async def plan_of(resources: Resources, run: RunId) -> Planned:
+    """The size of the plan that is kept for the run; if there is none, make one and keep it."""
+    size = await chunks.planned(resources.store, run) or await _made(resources, run)
+    return Planned(chunks=size.chunks, bytes=size.bytes, staged=size.staged)
+
+
+async def _made(resources: Resources, run: RunId) -> PlanSize:
+    connections = resources.connections
+    snapshot = await resources.permitted(run)
+    await asyncio.to_thread(_check, snapshot.spec)
+    await engine.claim(snapshot.spec, snapshot.ref, connections)
+    planned = await engine.plan(snapshot.spec, snapshot.parameters, snapshot.ref, connections)
+    return await chunks.keep_plan(resources.store, run, planned, engine.to_publish(snapshot.spec, planned))
 
 
 def _check(spec: DataPipelineSpec) -> None:

@@ -50,21 +50,17 @@ class Resources:
         known = self._snapshots.get(run)
         if known is None:
             opened = await runs.opened(self.store, run)
-            known = Snapshot(
-                spec=parsed(opened.spec),
-                parameters=opened.parameters,
-                ref=RunRef(
-                    *run.columns,
-                    namespace=opened.namespace,
-                    pipeline=opened.pipeline,
-                    run_time=opened.run_time.astimezone(UTC),
-                ),
-            )
-            self._snapshots[run] = known
+            ref = RunRef(*run.columns, opened.namespace, opened.pipeline, opened.run_time.astimezone(UTC))
+            known = Snapshot(parsed(opened.spec), opened.parameters, ref)
+        self.remember(run, known)
+        return known
+
+    def remember(self, run: RunId, snapshot: Snapshot) -> None:
+        """Spare the reading of what the metastore has for the run."""
+        self._snapshots[run] = snapshot
         self._snapshots.move_to_end(run)
         while len(self._snapshots) > _KEPT_SNAPSHOTS:
             self._snapshots.popitem(last=False)
-        return known
 
     async def permitted(self, run: RunId) -> Snapshot:
         """As `snapshot`, if this worker's pool grants the run all that it names.

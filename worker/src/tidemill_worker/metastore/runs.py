@@ -51,7 +51,8 @@ async def close(connection: Connection, run: RunId, ending: Ending, error: RunEr
     For use within a transaction.
     """
     row = await connection.fetchrow(
-        "SELECT pipeline, spec, summary, staged, chunks, "
+        "SELECT pipeline, spec, summary, staged, chunks, (SELECT coalesce(sum(c.rows_read), 0)::bigint "
+        "FROM tidemill.chunks c WHERE c.uid = $1 AND c.run_key = $2 AND c.execution = $3) AS rows_read, "
         "extract(epoch FROM clock_timestamp() - started_at)::float8 AS seconds "
         "FROM tidemill.runs WHERE uid = $1 AND run_key = $2 AND execution = $3 FOR UPDATE",
         *run.columns,
@@ -67,11 +68,7 @@ async def close(connection: Connection, run: RunId, ending: Ending, error: RunEr
         run_key=run.run_key,
         execution=run.execution,
         result=ending,
-        rows_read=await connection.fetchval(
-            "SELECT coalesce(sum(rows_read), 0)::bigint FROM tidemill.chunks "
-            "WHERE uid = $1 AND run_key = $2 AND execution = $3",
-            *run.columns,
-        ),
+        rows_read=row["rows_read"],
         rows_loaded=sum(sink.rows for sink in sinks),
         rows_rejected=sum(step.rejected for step in steps),
         rows_skipped=sum(step.skipped for step in steps),
@@ -87,13 +84,18 @@ async def close(connection: Connection, run: RunId, ending: Ending, error: RunEr
 
 async def forget_old_chunks(connection: Connection, uid: str) -> None:
     """Drop plan and counts of single chunks of this pipeline's runs that ended long ago."""
-    for table in ("chunks", "chunk_steps", "chunk_sinks"):
-        await connection.execute(
-            f"DELETE FROM tidemill.{table} c USING tidemill.runs r "
-            "WHERE c.uid = $1 AND r.uid = c.uid AND r.run_key = c.run_key AND r.execution = c.execution "
-            f"AND r.finished_at < now() - interval '{KEEP_CHUNKS}'",
-            uid,
-        )
+    await connection.execute(_FORGET, uid)
+
+
+def _old(table: str) -> str:
+    return (
+        f"DELETE FROM tidemill.{table} c USING tidemill.runs r "
+        "WHERE c.uid = $1 AND r.uid = c.uid AND r.run_key = c.run_key AND r.execution = c.execution "
+        f"AND r.finished_at < now() - interval '{KEEP_CHUNKS}'"
+    )
+
+
+_FORGET = f"WITH steps AS ({_old('chunk_steps')}), sinks AS ({_old('chunk_sinks')}) {_old('chunks')}"
 
 
 async def leave_letter(connection: Connection, run: RunId, error: RunError) -> None:
@@ -157,24 +159,32 @@ async def _record(connection: Connection, run: RunId, result: RunResult) -> None
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What became of a run, and who waits for its slot, the first first. No result: it had not begun."""
+
+    result: RunResult | None
+    staged: bool
+    """It may have left rows in staging."""
+    waiting: tuple[Owner, ...]
+
+
 async def finish(
     store: Metastore, uid: str, run_key: str, owner: Owner, ending: Ending, error: RunError | None
-) -> tuple[RunResult | None, tuple[Owner, ...]]:
-    """Record the end of the owner's run and leave the slot or the queue, at once.
-
-    Returns the result (None if the run had not begun) and who waits for the slot, the first first.
-    """
+) -> Finished:
+    """Record the end of the owner's run and leave the slot or the queue, at once."""
     async with store.transaction() as connection:
-        execution = await connection.fetchval(
-            "SELECT max(execution) FROM tidemill.runs "
-            "WHERE uid = $1 AND run_key = $2 AND workflow_run_id = $3 AND execution > 0",
+        row = await connection.fetchrow(
+            "SELECT execution, staged FROM tidemill.runs "
+            "WHERE uid = $1 AND run_key = $2 AND workflow_run_id = $3 AND execution > 0 "
+            "ORDER BY execution DESC LIMIT 1",
             *(uid, run_key, owner.run_id),
         )
         result = None
-        if execution is not None:
-            run = RunId(uid, run_key, execution)
+        if row is not None:
+            run = RunId(uid, run_key, row["execution"])
             result = await close(connection, run, ending, error)
             if result.result == "Failed" and result.error is not None:
                 await leave_letter(connection, run, result.error)
             await forget_old_chunks(connection, uid)
-        return result, await release(connection, uid, owner)
+        return Finished(result, bool(row and row["staged"]), await release(connection, uid, owner))

@@ -78,11 +78,7 @@ async def try_to_begin(store: Metastore, request: Request, policy: Policy) -> Be
     uid, owner = request.order.uid, request.owner
     async with store.transaction() as connection:
         await _lock(connection, uid)
-        known = await connection.fetch(
-            "SELECT execution, result, workflow_run_id FROM tidemill.runs WHERE uid = $1 AND run_key = $2",
-            uid,
-            request.run_key,
-        )
+        known = await connection.fetch(_KNOWN, uid, request.run_key)
         for row in known:
             if row["workflow_run_id"] == owner.run_id and row["result"] == "Running":
                 return Began(row["execution"])
@@ -94,7 +90,6 @@ async def try_to_begin(store: Metastore, request: Request, policy: Policy) -> Be
         decision = decide(policy, mine, others)
         if isinstance(decision, Take):
             execution = 1 + max((row["execution"] for row in known), default=0)
-            await _place(connection, request, holding=True)
             await _open_run(connection, request, execution)
             return Began(execution)
         return Blocked(decision, tuple(o for o in others if o.holding or mine is None or o.number < mine.number))
@@ -103,7 +98,10 @@ async def try_to_begin(store: Metastore, request: Request, policy: Policy) -> Be
 async def queue(store: Metastore, request: Request) -> None:
     """Wait in the pipeline's queue; a place that was taken before is kept."""
     async with store.connection() as connection:
-        await _place(connection, request, holding=False)
+        await connection.execute(
+            _PLACE.format("$1, $2, $3, $4, false"),
+            *(request.order.uid, request.owner.workflow_id, request.owner.run_id, request.run_key),
+        )
 
 
 async def record_skipped(store: Metastore, request: Request, result: RunResult) -> None:
@@ -138,8 +136,14 @@ async def record_unbegun(connection: Connection, request: Request, result: RunRe
 
 async def release(connection: Connection, uid: str, owner: Owner) -> tuple[Owner, ...]:
     """Leave the slot or the queue; returns who waits, the first first. For use within a transaction."""
-    await connection.execute("DELETE FROM tidemill.slots WHERE uid = $1 AND workflow_run_id = $2", uid, owner.run_id)
-    return tuple(place.owner for place in await _places(connection, uid) if not place.holding)
+    rows = await connection.fetch(
+        "WITH gone AS (DELETE FROM tidemill.slots WHERE uid = $1 AND workflow_run_id = $2) "
+        "SELECT workflow_id, workflow_run_id FROM tidemill.slots "
+        "WHERE uid = $1 AND workflow_run_id <> $2 AND NOT holding ORDER BY place",
+        uid,
+        owner.run_id,
+    )
+    return tuple(Owner(row["workflow_id"], row["workflow_run_id"]) for row in rows)
 
 
 async def _lock(connection: Connection, uid: str) -> None:
@@ -159,17 +163,19 @@ async def _places(connection: Connection, uid: str) -> Sequence[Place]:
     ]
 
 
-async def _place(connection: Connection, request: Request, *, holding: bool) -> None:
-    await connection.execute(
-        "INSERT INTO tidemill.slots (uid, workflow_id, workflow_run_id, run_key, holding) VALUES ($1, $2, $3, $4, $5) "
-        "ON CONFLICT (uid, workflow_run_id) DO UPDATE SET holding = slots.holding OR excluded.holding",
-        *(request.order.uid, request.owner.workflow_id, request.owner.run_id, request.run_key, holding),
-    )
+_KNOWN = "SELECT execution, result, workflow_run_id FROM tidemill.runs WHERE uid = $1 AND run_key = $2"
+
+_PLACE = (
+    "INSERT INTO tidemill.slots (uid, workflow_id, workflow_run_id, run_key, holding) VALUES ({}) "
+    "ON CONFLICT (uid, workflow_run_id) DO UPDATE SET holding = slots.holding OR excluded.holding"
+)
 
 
 async def _open_run(connection: Connection, request: Request, execution: int) -> None:
+    """Take the slot and record that the run has begun, by one statement."""
     order = request.order
     await connection.execute(
+        f"WITH place AS ({_PLACE.format('$1, $12, $13, $2, true')}) "
         "INSERT INTO tidemill.runs "
         "(uid, run_key, execution, installation, namespace, pipeline, generation, trigger, run_time, "
         "spec, parameters, workflow_id, workflow_run_id, result) "

@@ -45,12 +45,23 @@ class Limits(Message):
     tolerance: ErrorTolerance | None = None
 
 
+class Planned(Message):
+    """The plan's size; the plan itself is in the metastore."""
+
+    chunks: int
+    bytes: int
+    staged: tuple[str, ...] = ()
+    """Sinks to publish after the chunks."""
+
+
 class Begun(Message):
     """What became of the wish to begin. Began has `execution` and `limits`, Skipped has `result`."""
 
     state: Literal["Began", "Waiting", "Skipped"]
     execution: int = 0
     limits: Limits | None = None
+    planned: Planned | None = None
+    """The plan, if it was made at once; else the step `plan` makes it, or tells why it can't be made."""
     result: RunResult | None = None
 
 
@@ -60,15 +71,6 @@ class RunTask(Message):
     uid: str
     run_key: str
     execution: int
-
-
-class Planned(Message):
-    """The plan's size; the plan itself is in the metastore."""
-
-    chunks: int
-    bytes: int
-    staged: tuple[str, ...] = ()
-    """Sinks to publish after the chunks."""
 
 
 class ChunkTask(RunTask):

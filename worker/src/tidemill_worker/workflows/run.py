@@ -150,7 +150,12 @@ class DataPipelineRun:
         if begun.limits is not None:
             deadline = workflow.time() + begun.limits.timeout
             self._state = self._state.model_copy(
-                update={"execution": begun.execution, "limits": begun.limits, "deadline": deadline}
+                update={
+                    "execution": begun.execution,
+                    "limits": begun.limits,
+                    "planned": begun.planned,
+                    "deadline": deadline,
+                }
             )
         return begun
 
