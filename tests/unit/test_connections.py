@@ -138,6 +138,8 @@ async def test_names_and_kinds(tmp_path: Path) -> None:
         ("host=h user=u", False),
         ("mysql://u:p@h/d", False),
         ("postgresql://u:p@h:port/d", False),
+        ("postgresql://u:p@h:65536/d", False),
+        ("postgresql://u:p@[::1/d", False),
     ],
 )
 async def test_connection_strings(tmp_path: Path, dsn: str, *, good: bool) -> None:

@@ -90,3 +90,12 @@ def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
         load(tmp_path)
 
     assert len(raised.value.problems) == 3
+
+
+def test_a_password_in_the_wrong_place_is_not_repeated(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text('connections:\n  warehouse: "postgresql://me:top@secret@host/d"\n')
+
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path)
+
+    assert 'not "postgresql://me:...@host/d"' in str(caught.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -211,10 +212,14 @@ def _bounds(detail: ErrorDetails) -> Iterator[str]:
             return
 
 
+_PASSWORD: Final = re.compile(r"(://[^/@:\s]*:)\S*@")
+"""Of a connection string that stands where it shouldn't: what we say may end in the log of a CI job."""
+
+
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list | tuple):
         return "a list"
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = _PASSWORD.sub(r"\1...@", json.dumps(value, ensure_ascii=False, default=str))
     return "nothing" if value is None else text if len(text) <= 60 else f"{text[:57]}..."
