@@ -123,12 +123,20 @@ async def test_a_strangers_object_is_never_overwritten(world: World) -> None:
     assert world.get("configmap", "etl-worker")["data"] == {"theirs": "1"}
 
 
-async def test_a_refusal_is_told_in_the_servers_words(world: World) -> None:
-    template = {"spec": {"containers": [{"name": "worker", "image": "i", "env": [{"name": "=", "value": "x"}]}]}}
-    world.apply(pool(template=template))
+@pytest.mark.parametrize(
+    ("pod", "field"),
+    [
+        ({"containers": [{"name": "worker", "image": "i", "env": [{"name": "=", "value": "x"}]}]}, "env[0].name"),
+        ({"contaners": []}, ".spec.template.spec.contaners: field not declared in schema"),
+        ({"terminationGracePeriodSeconds": "ten"}, ".terminationGracePeriodSeconds: expected numeric"),
+    ],
+    ids=["bad value", "unknown field", "wrong type"],
+)
+async def test_a_refusal_is_told_in_the_servers_words(world: World, pod: Manifest, field: str) -> None:
+    world.apply(pool(template={"spec": pod}))
     refused = world.wait("WorkerPool", "etl", "True", "Refused", of="Stalled")
     assert "Deployment" in refused["message"]
-    assert "env[" in refused["message"]
+    assert field in refused["message"]
 
 
 async def test_a_pool_in_use_stays_until_its_pipelines_are_gone(world: World) -> None:
@@ -206,12 +214,18 @@ async def test_a_pipelines_deletion_waits_for_its_runs(world: World, temporal: C
 
 async def test_a_pool_with_a_connection_of_its_own(world: World) -> None:
     world.apply(pool(temporal={"connectionRef": {"name": "own"}}), pipeline("flights"))
-    world.wait("DataPipeline", "flights", "False", "WaitingForConnection")
+    waiting = world.wait("DataPipeline", "flights", "False", "WaitingForConnection")
+    assert "spec.temporal.connectionRef.name of the WorkerPool" in waiting["message"]
     connection = {"apiVersion": "tidemill.dev/v1alpha1", "kind": "TemporalConnection", "metadata": {"name": "own"}}
     world.apply(
         {**connection, "spec": {"address": world.temporal, "apiKey": {"secretKeyRef": {"name": "k", "key": "k"}}}}
     )
     world.wait("TemporalConnection", "own", "False", "WaitingForSecret")
+    lacking = world.wait("DataPipeline", "flights", "False", "WaitingForSecret")
+    assert (
+        lacking["message"]
+        == "the TemporalConnection own: spec.apiKey.secretKeyRef: the Secret k isn't in this namespace (yet)"
+    )
     world.apply({**connection, "spec": {"address": world.temporal}})
     assert "answers" in world.wait("TemporalConnection", "own", "True", "Connected")["message"]
     world.wait("DataPipeline", "flights", "True", "Scheduled")

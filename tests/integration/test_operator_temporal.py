@@ -213,7 +213,7 @@ async def test_another_installation_sees_nothing(
 @pytest.mark.parametrize(
     ("target", "said"),
     [
-        (TemporalTarget("127.0.0.1:1"), r"127\.0\.0\.1:1 can't be reached"),
+        (TemporalTarget("127.0.0.1:1"), r"^Temporal at 127\.0\.0\.1:1 can't be reached: Connection refused$"),
         (TemporalTarget("SERVER", namespace="nowhere"), "namespace nowhere"),
         (TemporalTarget("SERVER", tls=True), "can't be reached"),
     ],
@@ -247,7 +247,7 @@ async def test_a_silent_server_keeps_only_the_first_caller_waiting(pipeline: Pip
     with pytest.raises(TemporalUnavailable, match="no answer in time"):
         await client.describe_schedule(pipeline.schedule)
 
-    with pytest.raises(TemporalUnavailable, match="didn't answer a moment ago"):
+    with pytest.raises(TemporalUnavailable, match="no answer in time"):
         await client.describe_schedule(pipeline.schedule)
 
     assert len(outcomes) == 1

@@ -49,6 +49,8 @@ _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, connect=10)
 _JSON: Final = "application/json"
 _MERGE: Final = "application/merge-patch+json"
 _APPLY: Final = "application/apply-patch+yaml"
+_MISFIT: Final = "failed to create typed patch object"
+"""How a 500 begins that is no outage: what was applied doesn't fit the kind's schema, and never will."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +245,7 @@ def _error(method: str, path: str, code: int, data: bytes) -> KubernetesError | 
     except (orjson.JSONDecodeError, AttributeError):
         reason, message = "", data[:200].decode(errors="replace")
     message = message or f"{method} {path}: HTTP status {code}"
-    if code in (401, 408, 429) or (code >= 500 and not message.startswith(_MISFITS)):
+    if code in (401, 408, 429) or (code >= 500 and not message.startswith(_MISFIT)):
         return KubernetesUnavailable(message)
     if code == 409:
         return ConflictError(code, reason, message)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -65,6 +66,11 @@ _REST: Final = 5.0
 _IDENTITY: Final = "tidemill-operator"
 _CONFLICTS: Final = (RPCStatusCode.ALREADY_EXISTS, RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.ABORTED)
 
+_OUTERMOST: Final = re.compile(
+    r"^Failed client connect: Server connection error: tonic::transport::Error\(Transport, (.*)\)$"
+)
+_INNERMOST: Final = re.compile(r'(?:message|error): "([^"]+)"')
+
 Answer = TypeVar("Answer")
 Send = Callable[[WorkflowService], Awaitable[Answer]]
 Count = Callable[[str, str], None]
@@ -83,6 +89,7 @@ class TemporalClient:
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
         self._rests_until = 0.0
+        self._rests_because = ""
         self._listed: dict[str, tuple[int, ScheduleEntry]] = {}
 
     @property
@@ -321,13 +328,14 @@ class TemporalClient:
         """One request. None if what it speaks of isn't there."""
         began = time.monotonic()
         if began < self._rests_until:
-            raise TemporalUnavailable(f"Temporal at {self._target.address} didn't answer a moment ago")
+            # In the same words: a status that says now this, now that of one outage would be written again and again.
+            raise TemporalUnavailable(self._rests_because)
         try:
             return await self._request(rpc, send)
-        except TemporalUnavailable:
+        except TemporalUnavailable as error:
             # A server that keeps callers waiting would keep all of them, and what needs no Temporal with them.
             if time.monotonic() - began > _LONG:
-                self._rests_until = time.monotonic() + _REST
+                self._rests_until, self._rests_because = time.monotonic() + _REST, str(error)
             raise
 
     async def _request(self, rpc: str, send: Send[Answer]) -> Answer | None:
@@ -385,5 +393,5 @@ def _brief(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     text = str(error)
-    told = _INNERMOST.findall(text)
+    told = _INNERMOST.findall(text) or _OUTERMOST.findall(text)
     return str(told[-1] if told else text)[:300]

@@ -30,9 +30,14 @@ def resolver(kubernetes: Reader, store: Store) -> Callable[[tuple[str, str]], Aw
         manifest = store.get("TemporalConnection", namespace, name)
         if manifest is None:
             raise ConnectionPendingError(
-                WAITING_FOR_CONNECTION, f"the TemporalConnection {name} isn't in this namespace (yet)"
+                WAITING_FOR_CONNECTION,
+                f"spec.temporal.connectionRef.name of the WorkerPool: the TemporalConnection {name} isn't in this "
+                "namespace (yet)",
             )
-        return await resolve_manifest(manifest, kubernetes)
+        try:
+            return await resolve_manifest(manifest, kubernetes)
+        except ConnectionPendingError as error:  # read at a pool or a pipeline, whose fields these are not
+            raise ConnectionPendingError(error.reason, f"the TemporalConnection {name}: {error}") from error
 
     return resolve
 
