@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, Protocol
 from tidemill_api.conditions import READY, STALLED
 from tidemill_api.errors import TidemillError
 from tidemill_operator.clients import Object
+from tidemill_operator.standing import counted
 
 log: Final = logging.getLogger(__name__)
 
@@ -83,9 +84,8 @@ def _phase(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Note]:
 
 def _ended(run: Mapping[str, Any]) -> Note:
     result = run.get("result", "")
-    rows = (
-        f"{run.get('rowsRead', 0)} rows read, {run.get('rowsLoaded', 0)} loaded, {run.get('rowsRejected', 0)} rejected"
-    )
+    loaded, rejected = run.get("rowsLoaded", 0), run.get("rowsRejected", 0)
+    rows = f"{counted(run.get('rowsRead', 0))} read, {loaded} loaded, {rejected} rejected"
     said = f": {run['error']}" if run.get("error") else f": {rows}"
     named = f"run {run['key']}" if run.get("key") else "the run"
     return Note("Warning" if result == "Failed" else "Normal", f"Run{result}", f"{named} {result.lower()}{said}", "Run")

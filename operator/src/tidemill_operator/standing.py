@@ -109,6 +109,11 @@ def condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
     return next((each for each in status.get("conditions") or () if each.get("type") == kind), None)
 
 
+def counted(rows: int) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{rows} row" if rows == 1 else f"{rows} rows"
+
+
 def rfc3339(moment: datetime) -> str:
     """A moment as Kubernetes writes it: UTC, whole seconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

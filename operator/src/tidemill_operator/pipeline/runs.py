@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from tidemill_api import conditions
 from tidemill_api.names import PipelineId
-from tidemill_operator.standing import Claim, condition, rfc3339
+from tidemill_operator.standing import Claim, condition, counted, rfc3339
 from tidemill_operator.views import RunSeen
 
 _MOST_ACTIVE: Final = 32
@@ -74,7 +74,7 @@ def succeeding(run: Mapping[str, Any] | None, before: Mapping[str, Any]) -> Clai
     """Condition Succeeding: of the last run that tells. One that was skipped or cancelled says nothing of the data."""
     match run.get("result") if run else None:
         case "Succeeded" if run is not None:
-            rows = f"{run.get('rowsLoaded', 0)} rows loaded, {run.get('rowsRejected', 0)} rejected"
+            rows = f"{counted(run.get('rowsLoaded', 0))} loaded, {run.get('rowsRejected', 0)} rejected"
             return Claim(conditions.SUCCEEDING, "True", conditions.SUCCEEDED, f"Run {run['key']}: {rows}.")
         case "Failed" if run is not None:
             message = f"Run {run['key']}: {run.get('error') or 'no error was given'}"

@@ -15,7 +15,7 @@ from tidemill_operator.reading import status_of
 from tidemill_operator.run.desire import Desired
 from tidemill_operator.run.observe import Observed
 from tidemill_operator.run.plan import waits_with_pipeline
-from tidemill_operator.standing import Standing, claims, conditions, ready, stalled, waits
+from tidemill_operator.standing import Standing, claims, conditions, counted, ready, stalled, waits
 from tidemill_operator.trouble import standing_of
 from tidemill_operator.views import RunSeen
 
@@ -71,7 +71,9 @@ def _of_run(run: RunSeen, uid: str) -> Standing:
             return waits(said.RUNNING, f"The run is open{former}.")
         case "Succeeded":
             result = run.result
-            rows = f"{result.rows_loaded} rows loaded, {result.rows_rejected} rejected" if result else "it has ended"
+            rows = (
+                f"{counted(result.rows_loaded)} loaded, {result.rows_rejected} rejected" if result else "it has ended"
+            )
             return ready(said.SUCCEEDED, f"{rows}{former}.")
         case _:
             return stalled(_REASONS[came_to], f"{error_of(run) or came_to}{former}")
