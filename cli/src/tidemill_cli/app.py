@@ -10,7 +10,7 @@ import typer
 
 app = typer.Typer(
     name="tidemill",
-    help="Data pipelines declared as Kubernetes resources, run by Temporal on autoscaled workers.",
+    help="Data pipelines declared as Kubernetes resources, run by Temporal on workers of their own pools.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -45,7 +45,7 @@ def tidemill(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Data pipelines declared as Kubernetes resources, run by Temporal on autoscaled workers."""
+    """Data pipelines declared as Kubernetes resources, run by Temporal on workers of their own pools."""
 
 
 @app.command()
