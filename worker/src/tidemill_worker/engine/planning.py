@@ -127,7 +127,7 @@ class _Planner:
         if not self.source.files.format.csv.header:
             names = tuple(column.name for column in self.source.columns)
             return _Head(ref, names if start < len(data) else (), start, 1 + data[:start].count(b"\n"), data[start:])
-        rows = scan(data[start:], self._dialect)
+        rows = scan(_first_lines(data[start:], self._dialect), self._dialect)
         end = start + (rows.ends or [0])[0]
         if rows.unclosed and start + rows.unclosed[0] < end:
             raise SourceUnreadable(f"the header of {ref.label} has a quoted name that isn't closed")
@@ -192,6 +192,12 @@ class _Planner:
         return Layout(
             len(names), tuple(PlannedColumn(c.name, c.type, c.required, names.index(c.header)) for c in wanted)
         )
+
+
+def _first_lines(data: bytes, dialect: Dialect) -> bytes:
+    """The first line if it surely is the first row; else all, for a quoted value may go over many lines."""
+    line = data[: data.find(b"\n") + 1]
+    return data if not line or b"\r" in line[:-2] or dialect.quote in line else line
 
 
 def _blank(data: bytes) -> int:
