@@ -45,6 +45,11 @@ def refused(state: str) -> asyncpg.PostgresError:
         (asyncpg.InterfaceError("connection is closed"), PostgresUnavailable),
         (asyncpg.InterfaceError("pool is closing"), PostgresUnavailable),
         (asyncpg.InterfaceError("the server expects 1 argument"), None),
+        (
+            asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress"),
+            PostgresUnavailable,
+        ),
+        (asyncpg.InternalClientError("cannot switch to state 11; another operation (12) is in progress"), None),
         (asyncpg.ClientConfigurationError("invalid DSN: secret-word"), ConfigError),
         (OSError(errno.ECONNREFUSED, "Connection refused"), PostgresUnavailable),
         (TimeoutError(), PostgresUnavailable),

@@ -30,6 +30,10 @@ _CONFIGURATION = {
     "3D000": "there is no such database",
 }
 
+# Words of asyncpg's own errors. The last: the server has ended the connection (a FATAL between two queries), but its
+# end hasn't been read yet; the protocol is in the state PROTOCOL_ERROR_CONSUME, 2, and takes no query.
+_LOST = ("closed", "closing", "released", "another operation (2) is in progress")
+
 
 def typed(error: BaseException, connection: str) -> TidemillError | None:
     """The error as one of ours, or None if it is neither an outage nor the connection's configuration.
@@ -54,7 +58,7 @@ def typed(error: BaseException, connection: str) -> TidemillError | None:
         )
     if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError):
         # Only what a lost connection looks like from within: other interface errors are ours to mend.
-        lost = "closed" in str(error) or "closing" in str(error) or "released" in str(error)
+        lost = any(word in str(error) for word in _LOST)
         return PostgresUnavailable(f"connection {connection}: the connection was lost") if lost else None
     if isinstance(error, RuntimeError) and "handler is closed" in str(error):
         # uvloop's way to say that the transport is gone.
