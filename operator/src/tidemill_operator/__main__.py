@@ -102,6 +102,8 @@ def _log_to_stderr(level: str, style: str) -> None:
     handler.setFormatter(_JsonLines() if style == "json" else plain)
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("tidemill_operator").setLevel(level.upper())
+    # The watcher has a thread of its own on purpose, and signals are ours: its warning of that is no news.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
 
 
 if __name__ == "__main__":
