@@ -67,7 +67,7 @@ async def _run(settings: OperatorSettings) -> None:
 
 
 def _rarely_collect() -> None:
-    """Modules and models stay for good, and what is kept of objects has no cycles: looking for some took a tenth."""
+    """Modules and models stay for good, and what is kept of objects has no cycles: looking for some is for nothing."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)

@@ -22,6 +22,9 @@ from tidemill_operator.views import ConnectionKey
 
 log: Final = logging.getLogger(__name__)
 
+_HANDFUL: Final = 20
+"""Schedules described at once: waking up for each alone takes longer than reading it."""
+
 Learn = Callable[[str, Object | None, Object | None], None]
 
 
@@ -120,10 +123,11 @@ class Verify:
                 for connection in self._temporals.in_use()
                 for schedule in tuple(self._store.temporal(connection).descriptions)
             ]
-            pause = self._interval / (len(due) + 1)
-            for connection, schedule in due:
+            handfuls = [due[start : start + _HANDFUL] for start in range(0, len(due), _HANDFUL)]
+            pause = self._interval / (len(handfuls) + 1)
+            for handful in handfuls:
                 await asyncio.sleep(pause)
-                await self.look_at(connection, schedule)
+                await asyncio.gather(*(self.look_at(connection, schedule) for connection, schedule in handful))
             await asyncio.sleep(pause)
 
     async def look_at(self, connection: ConnectionKey, schedule: str) -> None:
