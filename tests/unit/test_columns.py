@@ -73,6 +73,11 @@ WRONG = (
     ([query(f"{JOIN} WHERE month > seen")], "spec.steps[0].sql.query", "Cannot compare values of type INTEGER"),
     ([query(f"{JOIN} WHERE carrier + 1 > 2")], "spec.steps[0].sql.query", "No function matches"),
     (
+        [query("SELECT r.month AS M, r.month + 1 AS m FROM raw r LEFT JOIN airlines a USING (carrier)")],
+        "spec.steps[0].sql.query",
+        "two columns of the answer are called M",
+    ),
+    (
         [query("SELECT * FROM raw r LEFT JOIN airlines a ON r.carrier = a.carrier")],
         "spec.steps[0].sql.query",
         "two columns of the answer are called carrier",

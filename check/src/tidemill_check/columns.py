@@ -123,7 +123,8 @@ def _problem(field: str, message: str) -> Problem:
 
 def _unusable(answer: Sequence[tuple[str, str]], first: Columns) -> str:
     names = [name for name, _ in answer]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    folded = [name.lower() for name in names]  # a later step's SQL couldn't tell `a` from `A`
+    twice = sorted({name for name in names if folded.count(name.lower()) > 1})
     if twice:
         return (
             f"two columns of the answer are called {listed(twice)}: name one otherwise (AS), or leave it out (EXCLUDE)"
