@@ -53,4 +53,6 @@ class LoadChunk:
             heart.asked_to_stop,
         )
         await chunks.keep_outcome(resources.store, run, chunk, outcome)
+        if outcome.refused is not None:
+            raise outcome.refused
         return outcome

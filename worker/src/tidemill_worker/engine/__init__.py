@@ -80,7 +80,8 @@ async def load_chunk(  # noqa: PLR0913, PLR0917 - all that a chunk needs, each o
 ) -> ChunkOutcome:
     """Read a chunk, check and transform its rows, and commit them to its sinks (or to their staging tables).
 
-    A chunk that has been committed before is not loaded again: the ledger tells what it came to.
+    A chunk that has been committed before is not loaded again: the ledger tells what it came to. A chunk that would
+    publish itself and has too many bad rows comes back with its counts and `refused`.
     Raises Stopped, Fenced, errors of DataError and SinkError, SpecError, PostgresUnavailable.
     """
     from tidemill_worker.engine import load

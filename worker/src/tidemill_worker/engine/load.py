@@ -11,7 +11,7 @@ import asyncpg
 import pyarrow as pa
 
 from tidemill_api.contract import RunProgress, SinkCount
-from tidemill_api.errors import ReprocessRefused, SourceChanged
+from tidemill_api.errors import ReprocessRefused, SourceChanged, ToleranceExceeded
 from tidemill_api.v1alpha1 import DataPipelineSpec, parse_bytes
 from tidemill_api.v1alpha1.datapipeline import Sink
 from tidemill_check.stages import stages
@@ -77,6 +77,8 @@ async def load_chunk(  # noqa: PLR0913, PLR0917 - see there
         )
         async with seats([(sink.connection, pools[sink.name]) for sink in sinks]):
             await loading.all_parts()
+    except _NotToBePublishedError as refusal:
+        return refusal.outcome
     finally:
         bench.close()
     return _outcome(sinks, committed)
@@ -130,6 +132,16 @@ def _sink_count(sink: str, parts: Mapping[int, ledger.Entry]) -> SinkCount:
         inserted=sum(inserted) if inserted else None,
         updated=sum(updated) if updated else None,
     )
+
+
+class _NotToBePublishedError(Exception):
+    """The rows of a chunk that publishes itself are too bad. What they came to is told all the same."""
+
+    def __init__(self, resume: ledger.Resume, refused: ToleranceExceeded) -> None:
+        super().__init__(str(refused))
+        self.outcome = ChunkOutcome(
+            steps=resume.counts, sinks=(), rows_read=resume.rows_read, bytes_read=resume.bytes_read, refused=refused
+        )
 
 
 @dataclass(slots=True)
@@ -261,7 +273,7 @@ class _Loading:
             loaded=sum(rows for piece in part.pieces for rows in piece.loaded.values()),
         )
         if refused is not None:
-            raise refused
+            raise _NotToBePublishedError(resume, refused)
 
     def _report(self, part: _Part) -> None:
         now = time.monotonic()

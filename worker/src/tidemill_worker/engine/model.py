@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tidemill_api.contract import RunProgress, SinkCount, StepCount
+from tidemill_api.errors import TidemillError
 
 if TYPE_CHECKING:
     import asyncpg
@@ -166,6 +167,8 @@ class ChunkOutcome:
     rows_read: int = 0
     """Rows of the driving source, bad ones included."""
     bytes_read: int = 0
+    refused: TidemillError | None = None
+    """Why a chunk that would have published itself did not: nothing was loaded, but its rows were read and counted."""
 
 
 class Connections(Protocol):
