@@ -116,7 +116,11 @@ def _attribute_docs(model: type[BaseModel]) -> dict[str, str]:
     for base in reversed(model.__mro__):
         if base is BaseModel or not issubclass(base, BaseModel):
             continue
-        [definition] = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        try:
+            source = inspect.getsource(base)
+        except OSError:  # made by a program (pydantic's create_model): it has no text
+            continue
+        [definition] = ast.parse(textwrap.dedent(source)).body
         assert isinstance(definition, ast.ClassDef)
         for before, after in pairwise(definition.body):
             match before, after:

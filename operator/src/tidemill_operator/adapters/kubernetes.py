@@ -6,7 +6,6 @@ are not used, an object stays the JSON that the server sent, parsed by orjson.
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -252,9 +251,3 @@ def _error(method: str, path: str, code: int, data: bytes) -> KubernetesError | 
     if code == 404:
         return KubernetesError(code, reason, message)
     return RefusedError(code, reason, message)
-
-
-def kubeconfig_from_environment() -> Path | None:
-    """The file that KUBECONFIG names, if it names one."""
-    value = os.environ.get("KUBECONFIG")
-    return Path(value) if value else None
