@@ -19,7 +19,7 @@ from aiohttp import web
 from tests.support.kubernetes import ADMIN, ApiServer
 
 Moment = Literal["before", "after"]
-_HOP = ("host", "content-length", "transfer-encoding", "connection", "content-encoding")
+_HOP = ("host", "content-length", "transfer-encoding", "connection")
 
 
 @dataclass(slots=True)

@@ -218,10 +218,13 @@ class KubernetesClient:
             raise KubernetesUnavailable(f"{method} {path}: {str(error) or type(error).__name__}") from error
         finally:
             self._count(method, kind, status)
-        if status < 300:
+        if status >= 300:
+            raise _error(method, path, status, answer)
+        try:
             parsed: Object = orjson.loads(answer)
-            return parsed
-        raise _error(method, path, status, answer)
+        except orjson.JSONDecodeError as error:  # something in between answers in the API server's place
+            raise KubernetesUnavailable(f"{method} {path}: the answer is no JSON") from error
+        return parsed
 
 
 def _route(configuration: Any, rest: Any) -> dict[str, Any]:
