@@ -83,7 +83,11 @@ async def test_a_pool_that_moves_takes_its_schedules_and_their_pauses_along(
     moved = await until_async(lambda: described(there, schedule), "the Schedule in the other namespace")
     assert moved is not None
     assert (moved.schedule.state.paused, moved.schedule.state.note) == (True, "holiday")
-    assert await described(temporal, schedule) is None
+
+    async def only_there() -> bool:
+        return await described(temporal, schedule) is None
+
+    await until_async(only_there, "the former Schedule is gone")
     world.until(
         lambda: (
             found if (found := world.get("DataPipeline", "flights")["status"]["schedule"]).get("connection") else {}

@@ -137,7 +137,7 @@ async def test_another_takes_over(
     world.wait("DataPipeline", "flights", "True", "Scheduled")
     third = start("--identity=third", "--lease-duration=600")
     assert second.stop() == 0
-    until(third.leads, "one that ends in order gives the Lease back", timeout=100)
+    until(third.leads, "one that ends in order gives the Lease back", timeout=20)
 
 
 async def test_a_leader_cut_off_stops_before_its_lease_ends(

@@ -230,12 +230,25 @@ def test_two_schedules_are_never_there_at_once() -> None:
     assert isinstance(second, CreateSchedule)
 
 
-def test_a_persons_pause_moves_along() -> None:
-    paused = There(ELSEWHERE, schedule=schedule(paused=True, note="by hand"))
-    _, create = planned(observed(settled(), elsewhere=(paused,)))
+def test_a_persons_pause_moves_along_whenever_the_operator_dies() -> None:
+    """The paused one is made before the one that knows of the pause goes; neither starts a run."""
+    former = There(ELSEWHERE, schedule=schedule(paused=True, note="by hand"))
+    create, delete = planned(observed(settled(), elsewhere=(former,)))
 
     assert isinstance(create, CreateSchedule)
     assert (create.paused, create.note) == (True, "by hand")
+    assert delete == DeleteSchedule(ELSEWHERE, PIPELINE.schedule)
+
+    made = schedule(paused=True, note="by hand", created="after")
+    assert planned(observed(settled(), made, elsewhere=(former,))) == (delete,)
+
+
+def test_a_strangers_pause_stays_where_it_is() -> None:
+    theirs = There(ELSEWHERE, schedule=schedule(memo=None, paused=True, note="by hand"))
+    [create] = planned(observed(settled(), elsewhere=(theirs,)))
+
+    assert isinstance(create, CreateSchedule)
+    assert not create.paused
 
 
 @pytest.mark.parametrize(

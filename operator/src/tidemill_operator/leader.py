@@ -23,6 +23,9 @@ log: Final = logging.getLogger(__name__)
 
 Step = Literal["Create", "Take", "Renew", "Wait"]
 
+_LOOK: Final = 2.0
+"""Most seconds between two looks of one that waits: a Lease given back is taken at once, however long its own holds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -112,7 +115,7 @@ class Election:
                     return
             except TidemillError as error:
                 log.warning("can't get the Lease %s/%s: %s", self._namespace, self._name, error)
-            await asyncio.sleep(self._pause)
+            await asyncio.sleep(min(self._pause, _LOOK))
 
     async def _lead(self, work: Callable[[], Awaitable[None]], beat: Callable[[], None]) -> None:
         task = asyncio.ensure_future(work())

@@ -98,15 +98,22 @@ def _upkeep(desired: Desired, observed: Observed, now: datetime) -> Iterator[Act
         if here.schedule is not None:
             yield from _pause_alone(desired, here, here.schedule)
         return
-    # What was made elsewhere goes first: two Schedules would start each run twice.
-    yield from (
+    former = [
         DeleteSchedule(there.connection, desired.pipeline.schedule)
         for there in observed.elsewhere
         if there.schedule is not None
         and is_ours(desired, there.schedule.memo, uid)
         and not _is_the_same(there.schedule, here.schedule)
-    )
-    if not any(there.trouble for there in observed.elsewhere):
+    ]
+    if any(there.trouble for there in observed.elsewhere):
+        yield from former
+    elif here.schedule is None and _carried(desired, observed) is not None:
+        # Nobody but the former one knows of a person's pause: it goes when the new one has it. Neither starts a run.
+        yield from _schedule(desired, observed, here, now)
+        yield from former
+    else:
+        # What was made elsewhere goes first: two Schedules would start each run twice.
+        yield from former
         yield from _schedule(desired, observed, here, now)
 
 
@@ -123,7 +130,7 @@ def _schedule(desired: Desired, observed: Observed, here: There, now: datetime) 
     elif schedule is None:
         if has_ended(desired, now):
             return
-        pause = _carried(observed) or desired.pause or RUNNING
+        pause = _carried(desired, observed) or desired.pause or RUNNING
         yield CreateSchedule(here.connection, wish, pause.paused, pause.note)
     else:
         as_wished, as_made = in_step(desired, observed, schedule)
@@ -136,10 +143,12 @@ def _schedule(desired: Desired, observed: Observed, here: There, now: datetime) 
             )
 
 
-def _carried(observed: Observed) -> Pause | None:
+def _carried(desired: Desired, observed: Observed) -> Pause | None:
     """A person's pause of the Schedule that this one replaces: it stays when the pool moves to another Temporal."""
-    found = (Pause(there.schedule.paused, there.schedule.note) for there in observed.elsewhere if there.schedule)
-    return next((pause for pause in found if pause.is_anothers), None)
+    uid = observed.manifest["metadata"]["uid"]
+    former = (there.schedule for there in observed.elsewhere if there.schedule is not None)
+    pauses = (Pause(each.paused, each.note) for each in former if is_ours(desired, each.memo, uid))
+    return next((pause for pause in pauses if pause.is_anothers), None)
 
 
 def _pause_alone(desired: Desired, here: There, schedule: ScheduleSeen) -> Iterator[Action]:
