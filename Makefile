@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 BIN := .venv/bin
 UV := .venv/tools/bin/uv
-PARTS := api check operator worker cli
+PARTS := api check codec operator worker cli
 SOURCES := $(addsuffix /src,$(PARTS))
 TESTS := tests tools
 PYTEST_ARGS ?=

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = [ROOT / part / "src" for part in ("api", "check", "operator", "worker", "cli")]
+SOURCES = [ROOT / part / "src" for part in ("api", "check", "codec", "operator", "worker", "cli")]
 
 
 @dataclass(frozen=True)

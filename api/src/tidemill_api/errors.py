@@ -21,7 +21,11 @@ TidemillError
 ├── ReprocessRefused     the run key was processed before and can't be again
 ├── ConfigError          the worker's own configuration
 │   ├── UnknownConnection
-│   └── SecretMissing    a Secret's key isn't mounted (yet)
+│   ├── SecretMissing    a Secret's key isn't mounted (yet)
+│   └── EncryptionError  what Temporal keeps can't be encrypted or read
+│       ├── KeyRingInvalid  the folder with the keys isn't what it must be (yet)
+│       ├── UnknownKey      encrypted with a key that isn't in the ring
+│       └── Undecipherable  the key of that name doesn't fit: another key, another namespace, or changed bytes
 ├── Unavailable          an outage: a retry can help
 │   ├── PostgresUnavailable
 │   ├── TemporalUnavailable
@@ -140,6 +144,24 @@ class SecretMissing(ConfigError):
     """A Secret's key isn't mounted; it may still come."""
 
     retryable = True
+
+
+class EncryptionError(ConfigError):
+    """What Temporal keeps can't be encrypted or read with the key ring as it is."""
+
+    retryable = True
+
+
+class KeyRingInvalid(EncryptionError):
+    """The folder of the key ring isn't what it must be; a Secret may still be mounted or mended."""
+
+
+class UnknownKey(EncryptionError):
+    """It is encrypted with a key that isn't in the ring. Nothing is lost: it goes on when the key is back."""
+
+
+class Undecipherable(EncryptionError):
+    """The key of that name doesn't fit: it is another key, another Temporal namespace's, or bytes were changed."""
 
 
 class Unavailable(TidemillError):
