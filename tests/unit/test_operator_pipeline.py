@@ -486,6 +486,20 @@ def test_another_name_for_the_same_temporal_is_written_down() -> None:
     assert told(observed(manifest, schedule(), elsewhere=(unsure,)))["schedule"]["connection"] == "former"
 
 
+def test_a_move_that_an_earlier_pass_began_is_written_down() -> None:
+    """The operator died between making the new Schedule and deleting the former one."""
+    manifest = settled()
+    manifest["status"]["schedule"]["connection"] = ELSEWHERE[1]
+    seen = observed(manifest, schedule(), elsewhere=(There(ELSEWHERE, schedule=schedule(created="before")),))
+    [delete] = planned(seen)
+
+    assert told(seen, Outcome(delete, "Done"))["schedule"] == {
+        name: value for name, value in manifest["status"]["schedule"].items() if name != "connection"
+    }
+    without = observed(manifest, elsewhere=seen.elsewhere)
+    assert "schedule" not in told(without, Outcome(delete, "Done"))
+
+
 # Conditions
 
 

@@ -27,7 +27,7 @@ from tidemill_operator.standing import (
     waits,
 )
 from tidemill_operator.trouble import standing_of
-from tidemill_operator.views import RunSeen, ScheduleSeen
+from tidemill_operator.views import ConnectionKey, RunSeen, ScheduleSeen
 
 _NEXT_RUNS: Final = 5
 
@@ -98,10 +98,18 @@ def _schedule_status(observed: Observed, outcomes: Sequence[Outcome]) -> dict[st
                 told = _written(wish.id, connection, wish.hash(), outcome, told, repairs)
             case DeleteSchedule(connection=connection):
                 if told is not None and _name(connection) == told.get("connection"):
-                    told = None
+                    told = _moved(told, connection, observed)
             case _:
                 pass
     return told
+
+
+def _moved(told: dict[str, Any], gone: ConnectionKey, observed: Observed) -> dict[str, Any] | None:
+    """What is left of `status.schedule` when the one that it speaks of goes: the one here, made by an earlier pass."""
+    here = observed.here
+    if here is None or here.schedule is None or here.connection == gone:
+        return None
+    return _at(told, here.connection)
 
 
 def _where_it_is(
@@ -111,9 +119,12 @@ def _where_it_is(
     settled = all(outcome.result == "Done" for outcome in outcomes)
     if told is None or schedule is None or observed.here is None or observed.elsewhere or not settled:
         return told
-    name = _name(observed.here.connection)
+    return _at(told, observed.here.connection)
+
+
+def _at(told: dict[str, Any], connection: ConnectionKey) -> dict[str, Any]:
     rest = {field: value for field, value in told.items() if field != "connection"}
-    return rest | ({"connection": name} if name is not None else {})
+    return rest | ({"connection": connection[1]} if connection is not None else {})
 
 
 def _written(
