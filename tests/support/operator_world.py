@@ -46,14 +46,17 @@ class World:
 
     def wait(self, kind: str, name: str, status: str, reason: str, of: str = "Ready") -> Manifest:
         """Wait until a condition has this status and reason; the condition."""
-        return self.until(
-            lambda: (
-                seen
-                if (seen := self.condition(kind, name, of)).get("status") == status and seen["reason"] == reason
-                else {}
-            ),
-            f"{kind} {name} is {of}={status} ({reason}); it is {self.condition(kind, name, of)}",
-        )
+        seen: Manifest = {}
+
+        def look() -> Manifest:
+            nonlocal seen
+            seen = self.condition(kind, name, of)
+            return seen if (seen.get("status"), seen.get("reason")) == (status, reason) else {}
+
+        try:
+            return self.until(look, f"{kind} {name} is {of}={status} ({reason})")
+        except AssertionError as error:
+            raise AssertionError(f"{of} of {kind} {name} is {seen}\n{error}") from None
 
     def until(self, look: Callable[[], Manifest], what: str, seconds: float = 90) -> Manifest:
         """As `waiting.until`; a failure shows the operator's last words."""

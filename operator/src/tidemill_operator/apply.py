@@ -105,7 +105,7 @@ class Appliance:
                 await (await self._temporals.get(connection)).delete_schedule(schedule)
                 self._store.drop_description(connection, schedule)
             case StartRun():
-                await self._start_run(action)
+                return await self._start_run(action)
             case CancelRun(connection=connection, workflow_id=workflow_id, run_id=run_id):
                 await (await self._temporals.get(connection)).cancel_run(workflow_id, run_id)
             case LookAgain():
@@ -180,12 +180,14 @@ class Appliance:
         self._store.keep_description(action.connection, seen)
         return Outcome(action, "Done", schedule=seen)
 
-    async def _start_run(self, action: StartRun) -> None:
+    async def _start_run(self, action: StartRun) -> Outcome:
         temporal = await self._temporals.get(action.connection)
         run = await temporal.start_run(
             action.workflow_id, action.task_queue, action.input, action.pipeline, action.asked_by
         )
         self._store.temporal(action.connection).runs[action.workflow_id] = run
+        # To be told at once: a sweep that sees the same run finds no news in it.
+        return Outcome(action, "Done", run=run)
 
     def _distrust(self, action: Action) -> None:
         """After a conflict what is remembered of the thing is worth nothing: it is read anew."""
