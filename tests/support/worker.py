@@ -26,6 +26,8 @@ from tidemill_api.contract import RunInput, RunResult
 from tidemill_api.names import WORKFLOW, PipelineId, task_queue
 from tidemill_cli.dev.components import ports
 from tidemill_cli.dev.components.temporal import TemporalServer
+from tidemill_codec.converter import encrypting
+from tidemill_codec.folder import Keys
 
 _POLL = 0.05
 
@@ -195,9 +197,10 @@ class Runs:
 
 
 @contextlib.asynccontextmanager
-async def runs_on(pool: Pool) -> AsyncIterator[Runs]:
-    """Runs with a client as operator and CLI have it."""
-    client = await Client.connect(pool.temporal.address, data_converter=pydantic_data_converter)
+async def runs_on(pool: Pool, keys: Keys | None = None) -> AsyncIterator[Runs]:
+    """Runs with a client as operator and CLI have it; with `keys` it encrypts."""
+    converter = encrypting(pydantic_data_converter, keys, "default")
+    client = await Client.connect(pool.temporal.address, data_converter=converter)
     yield Runs(pool, client)
 
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import time
 from collections.abc import Sequence
+from typing import Final
 
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, PayloadCodec
 
+from tidemill_api.errors import EncryptionError
 from tidemill_codec.cipher import Cipher
 from tidemill_codec.folder import Keys
+
+_log: Final = logging.getLogger(__name__)
+_SAID_AGAIN_AFTER: Final = 60.0
 
 
 class EncryptingCodec(PayloadCodec):
@@ -17,6 +24,7 @@ class EncryptingCodec(PayloadCodec):
 
     def __init__(self, cipher: Cipher) -> None:
         self._cipher = cipher
+        self._said: dict[str, float] = {}
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Encrypted."""
@@ -24,7 +32,18 @@ class EncryptingCodec(PayloadCodec):
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """As they were. Raises UnknownKey and Undecipherable."""
-        return [self._cipher.decrypt(payload) for payload in payloads]
+        try:
+            return [self._cipher.decrypt(payload) for payload in payloads]
+        except EncryptionError as error:
+            self._say(str(error))
+            raise
+
+    def _say(self, trouble: str) -> None:
+        """Log what the SDK tells nobody but Temporal; each sentence once a minute, since everything is tried again."""
+        now = time.monotonic()
+        if now - self._said.get(trouble, -_SAID_AGAIN_AFTER) >= _SAID_AGAIN_AFTER:
+            self._said[trouble] = now
+            _log.error("%s", trouble)
 
 
 def encrypting(converter: DataConverter, keys: Keys | None, namespace: str) -> DataConverter:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from temporalio.client import Client
     from temporalio.worker import Worker
 
+    from tidemill_codec.folder import KeyFolder
     from tidemill_worker.activities import Resources
 
 _log = logging.getLogger("tidemill.worker")
@@ -79,22 +80,26 @@ class App:
         from tidemill_worker.temporal import connect, credentials_of, follow_credentials, runtime_of
 
         config, secrets = self.options.config, self.options.secrets
+        keys = await self._until_there(_keys_now)
         runtime = runtime_of()
         resources = self._resources()
 
         async def client_now() -> Client:
-            return await connect(config.temporal, credentials_of(config.temporal, secrets), runtime)
+            return await connect(config.temporal, credentials_of(config.temporal, secrets), runtime, keys)
 
         client, _ = await asyncio.gather(self._until_there(client_now), self._until_there(resources.store.check))
         worker = _worker(client, self.options, resources)
         polling = asyncio.create_task(worker.run())
         following = asyncio.create_task(
-            follow_credentials(worker, config.temporal, secrets, runtime, credentials_of(config.temporal, secrets))
+            follow_credentials(
+                worker, config.temporal, secrets, runtime, credentials_of(config.temporal, secrets), keys
+            )
         )
         warming = asyncio.create_task(_warm_when_idle())
         try:
             self.waits_for = None
-            _log.info("ready: task queue %s, pool %s", config.task_queue, config.pool)
+            written = f"encrypted with the key {keys.ring().active}" if keys is not None else "not encrypted"
+            _log.info("ready: task queue %s, pool %s, payloads %s", config.task_queue, config.pool, written)
             await asyncio.shield(polling)
         finally:
             following.cancel()
@@ -143,6 +148,13 @@ class App:
                 return HTTPStatus.OK, health.PROMETHEUS, self.measures.exposition()
             case _:
                 return None
+
+
+async def _keys_now() -> KeyFolder | None:
+    """The key ring that the environment names. Raises KeyRingInvalid."""
+    from tidemill_codec.folder import keys_of
+
+    return keys_of()
 
 
 def _worker(client: Client, options: Options, resources: Resources) -> Worker:

@@ -16,8 +16,11 @@ from tidemill_api.errors import SecretMissing, TemporalUnavailable
 
 if TYPE_CHECKING:
     from temporalio.client import Client
+    from temporalio.converter import DataConverter
     from temporalio.runtime import Runtime
     from temporalio.worker import Worker
+
+    from tidemill_codec.folder import KeyFolder
 
 _log = logging.getLogger(__name__)
 
@@ -63,10 +66,11 @@ def runtime_of() -> Runtime:
     return Runtime(telemetry=TelemetryConfig(), worker_heartbeat_interval=SLOTS_TOLD_EVERY)
 
 
-async def connect(address: TemporalAddress, credentials: Credentials, runtime: Runtime) -> Client:
-    """A connected client. Raises TemporalUnavailable with what the connection said."""
+async def connect(
+    address: TemporalAddress, credentials: Credentials, runtime: Runtime, keys: KeyFolder | None = None
+) -> Client:
+    """A connected client; with `keys` it encrypts. Raises TemporalUnavailable with what the connection said."""
     from temporalio.client import Client
-    from temporalio.contrib.pydantic import pydantic_data_converter
     from temporalio.service import RPCError, TLSConfig
 
     tls: TLSConfig | bool = address.tls
@@ -83,7 +87,7 @@ async def connect(address: TemporalAddress, credentials: Credentials, runtime: R
             namespace=address.namespace,
             tls=tls,
             api_key=credentials.api_key,
-            data_converter=pydantic_data_converter,
+            data_converter=_converter(keys, address.namespace),
             identity=f"{os.getpid()}@{socket.gethostname()}",
             runtime=runtime,
         )
@@ -91,8 +95,23 @@ async def connect(address: TemporalAddress, credentials: Credentials, runtime: R
         raise TemporalUnavailable(f"Temporal at {address.address} can't be reached: {_sentence(error)}") from error
 
 
+def _converter(keys: KeyFolder | None, namespace: str) -> DataConverter:
+    from temporalio.contrib.pydantic import pydantic_data_converter
+
+    if keys is None:
+        return pydantic_data_converter
+    from tidemill_codec.converter import encrypting
+
+    return encrypting(pydantic_data_converter, keys, namespace)
+
+
 async def follow_credentials(
-    worker: Worker, address: TemporalAddress, secrets: Path, runtime: Runtime, used: Credentials
+    worker: Worker,
+    address: TemporalAddress,
+    secrets: Path,
+    runtime: Runtime,
+    used: Credentials,
+    keys: KeyFolder | None = None,
 ) -> None:
     """Give the worker new credentials when their files change; for ever. A file that is away changes nothing."""
     while True:
@@ -101,7 +120,7 @@ async def follow_credentials(
             found = await asyncio.to_thread(credentials_of, address, secrets)
             if found == used:
                 continue
-            worker.client = await connect(address, found, runtime)
+            worker.client = await connect(address, found, runtime, keys)
         except (SecretMissing, TemporalUnavailable) as error:
             _log.warning("the former credentials stay in use: %s", error)
         else:

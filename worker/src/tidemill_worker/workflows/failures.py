@@ -6,7 +6,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError,
 from temporalio.exceptions import TimeoutError as ActivityTimedOut
 
 from tidemill_api.contract import RunError
-from tidemill_api.errors import Internal, TidemillError, WorkerLost
+from tidemill_api.errors import Internal, TidemillError, Undecipherable, UnknownKey, WorkerLost
 from tidemill_worker.workflows.messages import HANDED_BACK
 
 
@@ -51,6 +51,12 @@ def handed_back(error: ActivityError) -> bool:
 def worker_lost(error: ActivityError) -> bool:
     """Whether the last attempt ended because its worker said nothing any more."""
     return isinstance(error.cause, ActivityTimedOut) and error.cause.type == TimeoutType.HEARTBEAT
+
+
+def unreadable(error: ActivityError) -> bool:
+    """Whether the worker couldn't read what it was asked to do, for want of a key: nothing has been tried then."""
+    said = application_error(error)
+    return said is not None and said.type in (UnknownKey.__name__, Undecipherable.__name__)
 
 
 def final(error: FailureError) -> bool:

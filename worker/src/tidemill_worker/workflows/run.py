@@ -7,6 +7,7 @@ publishing are durable activities that heartbeat. However the run ends, `finish`
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -30,7 +31,7 @@ with workflow.unsafe.imports_passed_through():
     from tidemill_api.names import WORKFLOW
     from tidemill_worker.tolerance import too_many, verdict
     from tidemill_worker.workflows import messages
-    from tidemill_worker.workflows.failures import final, handed_back, run_error, worker_lost
+    from tidemill_worker.workflows.failures import final, handed_back, run_error, unreadable, worker_lost
     from tidemill_worker.workflows.messages import (
         Begun,
         Carried,
@@ -57,6 +58,8 @@ LAST_WORDS = timedelta(minutes=1)
 """So long chunks may take to stop after the run's timeout."""
 MOST_EVENTS = 2000
 """A longer history continues as new: what a worker must replay to take over a run stays short."""
+KEY_PAUSE = timedelta(seconds=15)
+"""Between two attempts of a step that no worker can read for want of a key of the encryption."""
 LONGEST_PAUSE = 60.0
 """Seconds between two looks at the slot by a run that waits for it."""
 
@@ -229,15 +232,17 @@ class DataPipelineRun:
     async def _durable(
         self, activity: str, task: Message, limits: Limits, *, result_type: type[Message] | None, summary: str
     ) -> object:
-        return await workflow.execute_activity(
-            activity,
-            task,
-            result_type=result_type,
-            summary=summary,
-            schedule_to_close_timeout=self._remaining() + LAST_WORDS,
-            heartbeat_timeout=HEARTBEAT,
-            retry_policy=_retry(limits),
-            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        return await _once_readable(
+            lambda: workflow.execute_activity(
+                activity,
+                task,
+                result_type=result_type,
+                summary=summary,
+                schedule_to_close_timeout=self._remaining() + LAST_WORDS,
+                heartbeat_timeout=HEARTBEAT,
+                retry_policy=_retry(limits),
+                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            )
         )
 
     def _remaining(self) -> timedelta:
@@ -283,16 +288,29 @@ async def _control(
             raise
     else:
         return done
-    durable: Answer = await workflow.execute_activity(
-        activity,
-        argument,
-        result_type=answer,
-        schedule_to_close_timeout=within + LAST_WORDS,
-        heartbeat_timeout=HEARTBEAT,
-        retry_policy=_retry(limits) if limits else RetryPolicy(maximum_interval=timedelta(seconds=30)),
-        cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    durable: Answer = await _once_readable(
+        lambda: workflow.execute_activity(
+            activity,
+            argument,
+            result_type=answer,
+            schedule_to_close_timeout=within + LAST_WORDS,
+            heartbeat_timeout=HEARTBEAT,
+            retry_policy=_retry(limits) if limits else RetryPolicy(maximum_interval=timedelta(seconds=30)),
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        )
     )
     return durable
+
+
+async def _once_readable(attempt: Callable[[], Awaitable[Any]]) -> Any:
+    """What the activity comes to. A key that its workers lack isn't its fault: it is asked for until they have it."""
+    while True:
+        try:
+            return await attempt()
+        except ActivityError as error:
+            if not unreadable(error):
+                raise
+        await workflow.sleep(KEY_PAUSE)
 
 
 def _retry(limits: Limits) -> RetryPolicy:
