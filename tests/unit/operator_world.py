@@ -31,6 +31,7 @@ from tidemill_operator.actions import (
 from tidemill_operator.clients import Object, Settings
 from tidemill_operator.views import ConnectionKey, RunSeen, RunState, ScheduleEntry, ScheduleSeen
 
+OURS: Object = {"apiVersion": "tidemill.dev/v1alpha1"}
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 SETTINGS = Settings(
     installation="inst", temporal=TemporalAddress(address="temporal:7233"), image="registry.example/worker:1"
@@ -75,7 +76,12 @@ def pipeline(**changes: Any) -> Object:
     status = changes.pop("status", None)
     spec = {name: value for name, value in laid.items() if value is not None}
     changes.setdefault("generation", generation_of(spec))
-    manifest: Object = {"kind": "DataPipeline", "metadata": metadata("flights", "uid-p", **changes), "spec": spec}
+    manifest: Object = {
+        **OURS,
+        "kind": "DataPipeline",
+        "metadata": metadata("flights", "uid-p", **changes),
+        "spec": spec,
+    }
     return manifest | ({"status": status} if status is not None else {})
 
 
@@ -92,7 +98,7 @@ def pool(**changes: Any) -> Object:
     status = changes.pop("status", None)
     name = changes.pop("name", "etl")
     changes.setdefault("generation", generation_of(laid))
-    manifest: Object = {"kind": "WorkerPool", "metadata": metadata(name, "uid-w", **changes), "spec": laid}
+    manifest: Object = {**OURS, "kind": "WorkerPool", "metadata": metadata(name, "uid-w", **changes), "spec": laid}
     return manifest | ({"status": status} if status is not None else {})
 
 
@@ -100,7 +106,12 @@ def run(**changes: Any) -> Object:
     """A DataPipelineRun, changed as `pipeline`."""
     spec = {"pipelineRef": {"name": "flights"}, **changes.pop("spec", {})}
     status = changes.pop("status", None)
-    manifest: Object = {"kind": "DataPipelineRun", "metadata": metadata("again", "uid-r", **changes), "spec": spec}
+    manifest: Object = {
+        **OURS,
+        "kind": "DataPipelineRun",
+        "metadata": metadata("again", "uid-r", **changes),
+        "spec": spec,
+    }
     return manifest | ({"status": status} if status is not None else {})
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.operator_world import NOW, SETTINGS, generation_of, metadata, pool, seen_run
+from tests.unit.operator_world import NOW, OURS, SETTINGS, generation_of, metadata, pool, seen_run
 from tidemill_api import conditions as said
 from tidemill_api.contract import WorkerConfig
 from tidemill_api.names import pool_child, task_queue
@@ -33,7 +33,7 @@ NO_SECRET = waits(said.WAITING_FOR_SECRET, "spec.tls.secretRef: the Secret tls i
 
 def connection(**spec: Any) -> Object:
     spec = {"address": "elsewhere:7233", "namespace": "travel", **spec}
-    return {"kind": "TemporalConnection", "metadata": metadata("default", "uid-c"), "spec": spec}
+    return {**OURS, "kind": "TemporalConnection", "metadata": metadata("default", "uid-c"), "spec": spec}
 
 
 def observed(manifest: Object | None = None, /, **more: Any) -> Observed:
@@ -102,6 +102,7 @@ PLANS: dict[str, tuple[Observed, list[str]]] = {
         edited(made(), "Deployment", "spec", "template", "spec", "volumes", slice(9, 9), value=[{"name": "x"}]),
         [],
     ),
+    "pods aren't ready": (made(pods=()), ["LookAgain"]),
     "invalid": (observed(pool(spec={"metastore": {"connection": "landing"}})), []),
     "its Secret is missing": (observed(trouble=NO_SECRET), ["LookAgain"]),
     "its Secret is missing, children there": (made(trouble=NO_SECRET), ["LookAgain"]),
@@ -167,7 +168,7 @@ STANDINGS: dict[str, tuple[Observed, str, str, str]] = {
     "quota": (
         deployed(made(), observedGeneration=2, conditions=[QUOTA]),
         "False",
-        said.WAITING_FOR_WORKERS,
+        said.PODS_REFUSED,
         "exceeded quota",
     ),
     "stuck": (
@@ -333,6 +334,43 @@ def test_pods_roll_for_what_they_read_only(spec: Object, rolls: bool) -> None:
     before, after = (children_of(observed(pool(spec=each)))["Deployment"]["spec"]["template"] for each in ({}, spec))
 
     assert (before != after) == rolls
+
+
+@pytest.mark.parametrize(
+    ("asked", "pod", "worker"), [(None, 60, "50"), (300, 300, "290"), (5, 5, "0"), ("ten", "ten", "50")]
+)
+def test_the_worker_knows_how_long_its_pod_has(asked: Any, pod: Any, worker: str) -> None:
+    template = {"spec": {"terminationGracePeriodSeconds": asked}} if asked is not None else {}
+    made_of = children_of(observed(pool(spec={"template": template})))["Deployment"]["spec"]["template"]["spec"]
+
+    arguments = made_of["containers"][0]["args"]
+    assert made_of["terminationGracePeriodSeconds"] == pod
+    assert arguments[arguments.index("--grace") + 1] == worker
+
+
+UNREACHABLE_NODE = "node.kubernetes.io/unreachable"
+
+
+@pytest.mark.parametrize(
+    ("theirs", "seconds"),
+    [
+        ([], [30, 30]),
+        ([{"key": "gpu", "operator": "Exists"}], [None, 30, 30]),
+        ([{"key": UNREACHABLE_NODE, "operator": "Exists", "tolerationSeconds": 600}], [600, 30]),
+        ([{"operator": "Exists"}], [None]),
+    ],
+)
+def test_pods_of_a_lost_node_are_soon_replaced(theirs: list[Object], seconds: list[int | None]) -> None:
+    laid = {"spec": {"tolerations": theirs}}
+    made_of = children_of(observed(pool(spec={"template": laid})))["Deployment"]["spec"]["template"]["spec"]
+
+    assert [each.get("tolerationSeconds") for each in made_of["tolerations"]] == seconds
+
+
+def test_a_template_that_is_no_pod_is_left_to_the_server() -> None:
+    deployment = children_of(observed(pool(spec={"template": {"spec": ["x"]}})))["Deployment"]
+
+    assert deployment["spec"]["template"]["spec"] == ["x"]
 
 
 def test_the_template_lies_over_the_pod_but_not_over_what_finds_it() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.operator_world import NOW, SETTINGS, metadata, pipeline, pool, run, seen_run
+from tests.unit.operator_world import NOW, OURS, SETTINGS, metadata, pipeline, pool, run, seen_run
 from tidemill_api import conditions as said
 from tidemill_api.v1alpha1 import DataPipelineRunStatus, TemporalConnectionStatus
 from tidemill_operator.actions import Action, AddFinalizer, Outcome, StartRun
@@ -188,7 +188,7 @@ def test_telling_it_again_changes_nothing() -> None:
 
 def connection(**changes: Any) -> Object:
     spec = {"address": "t:7233", **changes.pop("spec", {})}
-    return {"kind": "TemporalConnection", "metadata": metadata("default", "uid-c", **changes), "spec": spec}
+    return {**OURS, "kind": "TemporalConnection", "metadata": metadata("default", "uid-c", **changes), "spec": spec}
 
 
 def seen_connection(manifest: Object, **more: Any) -> connection_observe.Observed:

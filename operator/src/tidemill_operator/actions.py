@@ -32,6 +32,19 @@ class ObjectRef:
     uid: str
     resource_version: str = ""
 
+    @classmethod
+    def of(cls, manifest: JSON) -> ObjectRef:
+        """An object as it was read, as a target of writes."""
+        metadata = manifest["metadata"]
+        return cls(
+            manifest["apiVersion"],
+            manifest["kind"],
+            metadata["namespace"],
+            metadata["name"],
+            metadata["uid"],
+            metadata.get("resourceVersion", ""),
+        )
+
 
 # Kubernetes
 

@@ -25,14 +25,7 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> tuple[Action, .
 
 def _actions(desired: Desired, observed: Observed) -> Iterator[Action]:
     metadata = observed.manifest["metadata"]
-    ref = ObjectRef(
-        "tidemill.dev/v1alpha1",
-        observed.manifest.get("kind", "TemporalConnection"),
-        metadata["namespace"],
-        metadata["name"],
-        metadata["uid"],
-        metadata.get("resourceVersion", ""),
-    )
+    ref = ObjectRef.of(observed.manifest)
     held = FINALIZER in (metadata.get("finalizers") or ())
     if observed.going:
         released = annotation(observed.manifest, ANNOTATION_RELEASE) == "true"

@@ -25,7 +25,6 @@ from tidemill_operator.actions import (
     SetPause,
     UpdateSchedule,
 )
-from tidemill_operator.clients import Object
 from tidemill_operator.pipeline.desire import Desired
 from tidemill_operator.pipeline.observe import Observed, There
 from tidemill_operator.pipeline.pause import RUNNING, Pause, next_pause
@@ -70,22 +69,9 @@ def in_step(desired: Desired, observed: Observed, schedule: ScheduleSeen) -> tup
     return told.get("wished") == desired.reading.wish_hash, told.get("made") == schedule.made
 
 
-def ref(manifest: Object) -> ObjectRef:
-    """The pipeline as a target of writes."""
-    metadata = manifest["metadata"]
-    return ObjectRef(
-        "tidemill.dev/v1alpha1",
-        manifest.get("kind", "DataPipeline"),
-        metadata["namespace"],
-        metadata["name"],
-        metadata["uid"],
-        metadata.get("resourceVersion", ""),
-    )
-
-
 def _upkeep(desired: Desired, observed: Observed, now: datetime) -> Iterator[Action]:
     if FINALIZER not in (observed.manifest["metadata"].get("finalizers") or ()):
-        yield AddFinalizer(ref(observed.manifest))
+        yield AddFinalizer(ObjectRef.of(observed.manifest))
     if any(there.trouble for there in (observed.here, *observed.elsewhere) if there is not None):
         yield LookAgain(AFTER_TROUBLE)
     here = observed.here
@@ -165,7 +151,7 @@ def _farewell(desired: Desired, observed: Observed) -> Iterator[Action]:
     places = [there for there in (observed.here, *observed.elsewhere) if there is not None]
     if any(there.trouble for there in places):
         if annotation(manifest, ANNOTATION_RELEASE) == "true":
-            yield RemoveFinalizer(ref(manifest))
+            yield RemoveFinalizer(ObjectRef.of(manifest))
         else:
             yield LookAgain(AFTER_TROUBLE)
         return
@@ -181,7 +167,7 @@ def _farewell(desired: Desired, observed: Observed) -> Iterator[Action]:
         return
     runs = [(there.connection, run) for there in places for run in there.open_runs]
     if not runs:
-        yield RemoveFinalizer(ref(manifest))
+        yield RemoveFinalizer(ObjectRef.of(manifest))
         return
     if manifest["spec"].get("deletionPolicy") == "Cancel":
         yield from (CancelRun(connection, run.workflow_id, run.run_id) for connection, run in runs)

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from tidemill_api.names import ANNOTATION_RELEASE, FINALIZER
 from tidemill_operator.actions import Action, AddFinalizer, CancelRun, LookAgain, ObjectRef, RemoveFinalizer, StartRun
-from tidemill_operator.clients import Object
 from tidemill_operator.reading import annotation, is_going
 from tidemill_operator.run.desire import Desired
 from tidemill_operator.run.observe import Observed
@@ -27,32 +26,19 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> tuple[Action, .
     return tuple(_farewell(observed) if observed.going else _upkeep(desired, observed))
 
 
-def ref(manifest: Object) -> ObjectRef:
-    """The run as a target of writes."""
-    metadata = manifest["metadata"]
-    return ObjectRef(
-        "tidemill.dev/v1alpha1",
-        manifest.get("kind", "DataPipelineRun"),
-        metadata["namespace"],
-        metadata["name"],
-        metadata["uid"],
-        metadata.get("resourceVersion", ""),
-    )
-
-
 def _upkeep(desired: Desired, observed: Observed) -> Iterator[Action]:
     metadata = observed.manifest["metadata"]
     held = FINALIZER in (metadata.get("finalizers") or ())
     if observed.ended:
         # Its end is written down: it may be deleted at any time, with or without an operator.
         if held:
-            yield RemoveFinalizer(ref(observed.manifest))
+            yield RemoveFinalizer(ObjectRef.of(observed.manifest))
         return
     if observed.trouble is not None:
         yield LookAgain(AFTER_TROUBLE)
     elif desired.start is not None:
         if not held or not _owned(observed):
-            yield AddFinalizer(ref(observed.manifest), _owner(observed))
+            yield AddFinalizer(ObjectRef.of(observed.manifest), _owner(observed))
         start = desired.start
         yield StartRun(
             observed.connection, desired.workflow_id, start.task_queue, start.input, start.pipeline, metadata["uid"]
@@ -67,13 +53,13 @@ def _farewell(observed: Observed) -> Iterator[Action]:
         return
     if observed.trouble is not None:
         if annotation(manifest, ANNOTATION_RELEASE) == "true":
-            yield RemoveFinalizer(ref(manifest))
+            yield RemoveFinalizer(ObjectRef.of(manifest))
         else:
             yield LookAgain(AFTER_TROUBLE)
         return
     run = observed.run
     if observed.ended or run is None or run.state != "Running":
-        yield RemoveFinalizer(ref(manifest))
+        yield RemoveFinalizer(ObjectRef.of(manifest))
         return
     if not waits_with_pipeline(observed):
         yield CancelRun(observed.connection, run.workflow_id, run.run_id)
