@@ -61,6 +61,8 @@ class ScheduleSeen:
     """As in `ScheduleEntry`."""
     created: str = ""
     """When it was made, to the nanosecond: two connections that lead to one Temporal show the same."""
+    sealed_with: str | None = None
+    """Id of the key that its runs' input is encrypted with; None if it isn't encrypted."""
 
 
 RunState = Literal["Running", "Succeeded", "Failed", "Cancelled"]

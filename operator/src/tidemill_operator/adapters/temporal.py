@@ -46,8 +46,10 @@ from temporalio.service import RPCError, RPCStatusCode, TLSConfig, WorkflowServi
 from tidemill_api.contract import ScheduleMemo
 from tidemill_api.errors import TemporalUnavailable
 from tidemill_api.names import WORKFLOW, PipelineId, content_hash
+from tidemill_codec.folder import Keys
 from tidemill_operator.actions import ScheduleWish
 from tidemill_operator.adapters import temporal_messages as messages
+from tidemill_operator.adapters.sealing import Sealing
 from tidemill_operator.views import (
     RunSeen,
     ScheduleEntry,
@@ -80,12 +82,20 @@ Count = Callable[[str, str], None]
 class TemporalClient:
     """One Temporal namespace. It connects at the first call, and again by itself after an outage."""
 
-    def __init__(self, target: TemporalTarget, installation: str, count: Count, timeout: timedelta = TIMEOUT) -> None:
-        """Doesn't connect yet."""
+    def __init__(
+        self,
+        target: TemporalTarget,
+        installation: str,
+        count: Count,
+        timeout: timedelta = TIMEOUT,
+        keys: Keys | None = None,
+    ) -> None:
+        """Doesn't connect yet. With `keys` what it writes is encrypted."""
         self._target = target
         self._installation = installation
         self._count = count
         self._timeout = timeout
+        self._sealing = Sealing(keys, target.namespace)
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
         self._rests_until = 0.0
@@ -135,7 +145,7 @@ class TemporalClient:
         request = CreateScheduleRequest(
             namespace=self._target.namespace,
             schedule_id=wish.id,
-            schedule=messages.schedule(wish, paused, note),
+            schedule=messages.schedule(wish, paused, note, self._sealing),
             memo=messages.schedule_memo(wish),
             identity=_IDENTITY,
             # A new one each time: the server answers one that it knows with success, even if the Schedule that it made
@@ -151,7 +161,7 @@ class TemporalClient:
         request = UpdateScheduleRequest(
             namespace=self._target.namespace,
             schedule_id=wish.id,
-            schedule=messages.schedule(wish, paused, note),
+            schedule=messages.schedule(wish, paused, note, self._sealing),
             conflict_token=token,
             identity=_IDENTITY,
             request_id=content_hash([wish.hash(), paused, note, token.hex()]),
@@ -176,7 +186,7 @@ class TemporalClient:
             request_id=content_hash([schedule, paused, note, token.hex()]),
         )
         await self._write("update_schedule", lambda to: to.update_schedule(update, timeout=self._timeout))
-        witness = messages.witness_of(found.schedule)
+        witness = messages.witness_of(found.schedule, self._sealing)
         return await self._made(schedule, lambda seen: seen == (witness, paused, note))
 
     async def delete_schedule(self, schedule: str) -> bool:
@@ -216,7 +226,7 @@ class TemporalClient:
             workflow_id=workflow_id,
             workflow_type=WorkflowType(name=WORKFLOW),
             task_queue=TaskQueue(name=task_queue),
-            input=messages.payloads(run_input),
+            input=messages.payloads(run_input, self._sealing),
             memo=messages.run_memo(pipeline, asked_by),
             identity=_IDENTITY,
             request_id=content_hash([workflow_id, asked_by]),
@@ -241,10 +251,10 @@ class TemporalClient:
         if answer is None:
             return None
         info: WorkflowExecutionInfo = answer.workflow_execution_info
-        found = messages.run(info)
+        found = messages.run(info, self._sealing)
         if found is None or found.state != "Failed" or found.result is not None:
             return found
-        return messages.with_failure(found, await self._close_event(info.execution))
+        return messages.with_failure(found, await self._close_event(info.execution), self._sealing)
 
     async def cancel_run(self, workflow_id: str, run_id: str | None = None) -> None:
         """Ask a run to stop; closed already is fine."""
@@ -273,7 +283,7 @@ class TemporalClient:
         request = DescribeScheduleRequest(namespace=self._target.namespace, schedule_id=schedule)
         answer = await self._write("describe_schedule", lambda to: to.describe_schedule(request, timeout=self._timeout))
         seen = messages.description(schedule, answer)
-        if not ours((messages.witness_of(answer.schedule), seen.paused, seen.note)):
+        if not ours((messages.witness_of(answer.schedule, self._sealing), seen.paused, seen.note)):
             raise TemporalConflictError(f"the Schedule {schedule} was changed in between")
         return seen
 
@@ -288,7 +298,7 @@ class TemporalClient:
             )
             answer = await self._call("list_runs", self._send_list_runs(request))
             for info in answer.executions:
-                if (run := messages.run(info)) is not None:
+                if (run := messages.run(info, self._sealing)) is not None:
                     yield run
             token = answer.next_page_token
             if not token:

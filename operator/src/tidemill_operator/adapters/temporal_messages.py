@@ -9,12 +9,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import orjson
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import ValidationError
-from temporalio.api.common.v1 import Memo, Payload, Payloads, WorkflowType
+from temporalio.api.common.v1 import Memo, Payloads, WorkflowType
 from temporalio.api.enums.v1 import ScheduleOverlapPolicy, WorkflowExecutionStatus
 from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
 from temporalio.api.history.v1 import HistoryEvent
@@ -34,10 +33,13 @@ from temporalio.api.workflow.v1 import NewWorkflowExecutionInfo, WorkflowExecuti
 from temporalio.api.workflowservice.v1 import DescribeScheduleResponse
 
 from tidemill_api.contract import MEMO_KEY, RESULT_MEMO_KEY, RunResult, ScheduleMemo
+from tidemill_api.errors import EncryptionError
 from tidemill_api.names import WORKFLOW
 from tidemill_check.cron import CalendarTimes
 from tidemill_check.cron import Range as CalendarRange
+from tidemill_codec.cipher import key_of
 from tidemill_operator.actions import ScheduleWish
+from tidemill_operator.adapters.sealing import Sealing, plain
 from tidemill_operator.views import RunSeen, RunState, ScheduleEntry, ScheduleSeen
 
 WITNESS_KEY: Final = "tidemill.wish"
@@ -70,7 +72,11 @@ _ENDED_BY_FORCE: Final[Mapping[int, str]] = {
 }
 
 
-def schedule(wish: ScheduleWish, paused: bool, note: str) -> Schedule:
+_OPEN: Final = Sealing()
+"""Reads what is never encrypted."""
+
+
+def schedule(wish: ScheduleWish, paused: bool, note: str, sealing: Sealing) -> Schedule:
     """The whole Schedule as it is sent. The server rewrites crons and calendars into calendars of its own."""
     return Schedule(
         spec=ScheduleSpec(
@@ -89,8 +95,8 @@ def schedule(wish: ScheduleWish, paused: bool, note: str) -> Schedule:
                 workflow_id=wish.workflow_id,
                 workflow_type=WorkflowType(name=WORKFLOW),
                 task_queue=TaskQueue(name=wish.task_queue),
-                input=payloads(wish.input),
-                memo=Memo(fields={MEMO_KEY: _payload(_memo_json(wish.memo)), WITNESS_KEY: _payload(wish.hash())}),
+                input=payloads(wish.input, sealing),
+                memo=Memo(fields={MEMO_KEY: plain(_memo_json(wish.memo)), WITNESS_KEY: sealing.seal(wish.hash())}),
             )
         ),
         policies=SchedulePolicies(
@@ -104,17 +110,17 @@ def schedule(wish: ScheduleWish, paused: bool, note: str) -> Schedule:
 
 def schedule_memo(wish: ScheduleWish) -> Memo:
     """Whose the Schedule is."""
-    return Memo(fields={MEMO_KEY: _payload(_memo_json(wish.memo))})
+    return Memo(fields={MEMO_KEY: plain(_memo_json(wish.memo))})
 
 
 def run_memo(pipeline: ScheduleMemo, asked_by: str) -> Memo:
     """Whose run by hand it is, and by which DataPipelineRun (uid)."""
-    return Memo(fields={MEMO_KEY: _payload(_memo_json(pipeline)), ASKED_BY_KEY: _payload(asked_by)})
+    return Memo(fields={MEMO_KEY: plain(_memo_json(pipeline)), ASKED_BY_KEY: plain(asked_by)})
 
 
-def payloads(value: object) -> Payloads:
+def payloads(value: object, sealing: Sealing) -> Payloads:
     """One JSON argument."""
-    return Payloads(payloads=[_payload(value)])
+    return Payloads(payloads=[sealing.seal(value)])
 
 
 def witness(wish: ScheduleWish) -> str:
@@ -122,10 +128,10 @@ def witness(wish: ScheduleWish) -> str:
     return wish.hash()
 
 
-def witness_of(found: Schedule) -> str:
+def witness_of(found: Schedule, sealing: Sealing) -> str:
     """The wish that a Schedule was made from; empty if it wasn't made by us."""
-    value = _value(found.action.start_workflow.memo, WITNESS_KEY)
-    return value if isinstance(value, str) else ""
+    memo = found.action.start_workflow.memo
+    return sealing.proof(memo.fields[WITNESS_KEY]) if WITNESS_KEY in memo.fields else ""
 
 
 def description(schedule_id: str, answer: DescribeScheduleResponse) -> ScheduleSeen:
@@ -144,6 +150,7 @@ def description(schedule_id: str, answer: DescribeScheduleResponse) -> ScheduleS
             found.spec, found.action.start_workflow.workflow_type.name, found.state.paused, found.state.notes
         ),
         created=answer.info.create_time.ToJsonString(),
+        sealed_with=next((key_of(payload) for payload in found.action.start_workflow.input.payloads), None),
     )
 
 
@@ -160,12 +167,12 @@ def entry(item: ScheduleListEntry) -> ScheduleEntry:
     )
 
 
-def run(info: WorkflowExecutionInfo) -> RunSeen | None:
+def run(info: WorkflowExecutionInfo, sealing: Sealing) -> RunSeen | None:
     """A run; None for the earlier links of a run that continued as new."""
     state = _STATE.get(info.status)
     if state is None:
         return None
-    result = _result(info.memo)
+    result, unreadable = _result(info.memo, sealing)
     asked_by = _value(info.memo, ASKED_BY_KEY)
     return RunSeen(
         workflow_id=info.execution.workflow_id,
@@ -176,11 +183,11 @@ def run(info: WorkflowExecutionInfo) -> RunSeen | None:
         result=result,
         pipeline=_memo(info.memo),
         asked_by=asked_by if isinstance(asked_by, str) else None,
-        error=None if result is not None else _ENDED_BY_FORCE.get(info.status),
+        error=None if result is not None else unreadable or _ENDED_BY_FORCE.get(info.status),
     )
 
 
-def with_failure(seen: RunSeen, event: HistoryEvent | None) -> RunSeen:
+def with_failure(seen: RunSeen, event: HistoryEvent | None, sealing: Sealing) -> RunSeen:
     """The run, with what its last event says of its failure: our own result if it carries one, else its message."""
     if event is None:
         return seen
@@ -191,9 +198,12 @@ def with_failure(seen: RunSeen, event: HistoryEvent | None) -> RunSeen:
         return seen
     failure = event.workflow_execution_failed_event_attributes.failure
     info = failure.application_failure_info
-    if info.details.payloads and (result := _as_result(_decode(info.details.payloads[0]))):
-        return replace(seen, result=result, error=None)
-    return replace(seen, error=f"{info.type or 'Failed'}: {failure.message}"[:4096])
+    try:
+        if info.details.payloads and (result := _as_result(sealing.value(info.details.payloads[0]))):
+            return replace(seen, result=result, error=None)
+        return replace(seen, error=f"{info.type or 'Failed'}: {sealing.message(failure)}"[:4096])
+    except EncryptionError as error:
+        return replace(seen, error=f"{info.type or 'Failed'}: {_unreadable(error)}")
 
 
 def speaks_of_namespace(details: Iterable[AnyMessage]) -> bool:
@@ -259,22 +269,8 @@ def _moments(stamps: Iterable[Timestamp]) -> tuple[datetime, ...]:
     return tuple(_moment(stamp) for stamp in stamps)
 
 
-def _payload(value: object) -> Payload:
-    return Payload(metadata={"encoding": b"json/plain"}, data=orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
-
-
-def _decode(payload: Payload) -> Any:
-    """A JSON payload's value; None if it isn't JSON (encrypted, or somebody else's)."""
-    if payload.metadata.get("encoding") != b"json/plain":
-        return None
-    try:
-        return orjson.loads(payload.data)
-    except orjson.JSONDecodeError:
-        return None
-
-
 def _value(memo: Memo, key: str) -> Any:
-    return _decode(memo.fields[key]) if key in memo.fields else None
+    return _OPEN.value(memo.fields[key]) if key in memo.fields else None
 
 
 def _memo_json(memo: ScheduleMemo) -> dict[str, Any]:
@@ -284,12 +280,22 @@ def _memo_json(memo: ScheduleMemo) -> dict[str, Any]:
 def _memo(memo: Memo) -> ScheduleMemo | None:
     try:
         return ScheduleMemo.model_validate(_value(memo, MEMO_KEY))
-    except ValidationError:
+    except (ValidationError, EncryptionError):
         return None
 
 
-def _result(memo: Memo) -> RunResult | None:
-    return _as_result(_value(memo, RESULT_MEMO_KEY))
+def _result(memo: Memo, sealing: Sealing) -> tuple[RunResult | None, str | None]:
+    """What a run came to, or why that can't be read; neither while it is open."""
+    if RESULT_MEMO_KEY not in memo.fields:
+        return None, None
+    try:
+        return _as_result(sealing.value(memo.fields[RESULT_MEMO_KEY])), None
+    except EncryptionError as error:
+        return None, _unreadable(error)
+
+
+def _unreadable(error: EncryptionError) -> str:
+    return f"what it came to can't be read: {error}"
 
 
 def _as_result(value: Any) -> RunResult | None:

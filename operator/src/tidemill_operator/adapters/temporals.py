@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from tidemill_api.conditions import WAITING_FOR_CONNECTION
+from tidemill_codec.folder import Keys
 from tidemill_operator.adapters.temporal import Count, TemporalClient
 from tidemill_operator.views import ConnectionKey, ConnectionPendingError, TemporalTarget
 
@@ -15,11 +16,19 @@ Resolve = Callable[[tuple[str, str]], Awaitable[TemporalTarget]]
 class Temporals:
     """One client a connection; a connection that leads elsewhere (credentials, address) gets a new client."""
 
-    def __init__(self, installation: str, default: TemporalTarget | None, resolve: Resolve, count: Count) -> None:
-        """`default` is the operator's own Temporal, known under the key None."""
+    def __init__(
+        self,
+        installation: str,
+        default: TemporalTarget | None,
+        resolve: Resolve,
+        count: Count,
+        keys: Keys | None = None,
+    ) -> None:
+        """`default` is the operator's own Temporal, known under the key None. With `keys` all of them encrypt."""
         self._installation = installation
         self._resolve = resolve
         self._count = count
+        self._keys = keys
         self._clients: dict[ConnectionKey, TemporalClient] = {}
         if default is not None:
             self.set(None, default)
@@ -42,7 +51,9 @@ class Temporals:
         """Say where a connection leads now; the client for it, the old one if nothing changed."""
         client = self._clients.get(connection)
         if client is None or client.target != target:
-            client = self._clients[connection] = TemporalClient(target, self._installation, self._count)
+            client = self._clients[connection] = TemporalClient(
+                target, self._installation, self._count, keys=self._keys
+            )
         return client
 
     def drop(self, connection: ConnectionKey) -> None:
