@@ -54,6 +54,9 @@ class Table:
     async def get(self, kind: str, namespace: str, name: str) -> Object | None:  # noqa: ARG002 - as the protocol
         return self.objects.get((kind, name))
 
+    async def select(self, kind: str, namespace: str, **selectors: Any) -> tuple[Object, ...]:
+        raise AssertionError(f"nothing here asks for {kind} in {namespace} by {selectors}")
+
     async def apply(self, kind: str, manifest: Object) -> Object:
         self._fail()
         known = self.objects.get((kind, manifest["metadata"]["name"]))

@@ -74,6 +74,12 @@ class Kubernetes(Protocol):
         """The object as it is now, or None if the server says 404."""
         ...
 
+    async def select(
+        self, kind: str, namespace: str, *, labels: str = "", fields: str = "", most: int = 100
+    ) -> tuple[Object, ...]:
+        """Some objects of a namespace by label and field selectors, `most` at most, in the order of their names."""
+        ...
+
     async def apply(self, kind: str, manifest: Object) -> Object:
         """Server-side apply with our field manager, forced.
 

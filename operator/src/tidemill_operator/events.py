@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, Protocol
 
-from tidemill_api.conditions import READY, STALLED
+from tidemill_api.conditions import IMAGE_UNAVAILABLE, PODS_REFUSED, READY, STALLED, UNSCHEDULABLE, WORKERS_FAILING
 from tidemill_api.errors import TidemillError
 from tidemill_operator.clients import Object
 from tidemill_operator.standing import counted
@@ -21,6 +21,8 @@ DRIFT_REPAIRED: Final = "DriftRepaired"
 RUN_STARTED: Final = "RunStarted"
 RECONCILE_FAILED: Final = "ReconcileFailed"
 _NOTE_BYTES: Final = 1000
+_TROUBLES: Final = frozenset({IMAGE_UNAVAILABLE, PODS_REFUSED, UNSCHEDULABLE, WORKERS_FAILING})
+"""Reasons that may pass without an edit, but seldom do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,8 @@ def _readiness(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Note]
         return
     if not before and now["status"] == "True":
         return  # well since it came: the condition says so, and a thousand pipelines need no thousand Events
-    stalled = _condition(new, STALLED).get("status") == "True"
-    yield Note("Warning" if stalled else "Normal", now["reason"], now.get("message", ""), "Reconcile")
+    bad = _condition(new, STALLED).get("status") == "True" or now["reason"] in _TROUBLES
+    yield Note("Warning" if bad else "Normal", now["reason"], now.get("message", ""), "Reconcile")
 
 
 def _drift(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Note]:

@@ -11,6 +11,7 @@ from typing import Final
 
 from tidemill_api.names import LABEL_POOL
 from tidemill_operator.clients import Key, Object, Store
+from tidemill_operator.pool.place import workers_missing
 from tidemill_operator.store import key_of, reference
 
 OUR_KINDS: Final = ("TemporalConnection", "WorkerPool", "DataPipeline", "DataPipelineRun")
@@ -89,4 +90,5 @@ def _weight(manifest: Object | None) -> tuple[object, ...] | None:
         metadata.get("deletionTimestamp"),
         tuple(sorted((metadata.get("labels") or {}).items())),
         ready,
+        workers_missing(manifest) if manifest.get("kind") == "WorkerPool" else None,
     )

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tidemill_api.errors import ConfigError
+from tidemill_api.errors import ConfigError, TidemillError
 from tidemill_api.names import CONFIG_DIR, CONFIG_FILE, SECRETS_DIR
 from tidemill_worker.app import App, Options
 from tidemill_worker.config import read_config
+
+_LONGEST_LAST_WORDS = 1024
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,11 +37,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _run(App(app_options))
     except ConfigError as error:
         logging.getLogger("tidemill.worker").error("%s", error)  # noqa: TRY400 - the sentence says it, a stack doesn't
+        _leave(options.termination_log, str(error))
         return 1
-    except Exception:
+    except Exception as error:
         logging.getLogger("tidemill.worker").exception("the worker ended")
+        # An unknown error's own words may quote what is secret; they are in the log, which fewer people read.
+        told = str(error) if isinstance(error, TidemillError) else "its log says more"
+        _leave(options.termination_log, f"{type(error).__name__}: {told}")
         return 1
     return 0
+
+
+def _leave(file: Path, words: str) -> None:
+    """Last words for whoever looks at the pod; Kubernetes makes the file, elsewhere there is none."""
+    with contextlib.suppress(OSError):
+        if file.exists():
+            file.write_text(words[:_LONGEST_LAST_WORDS], encoding="utf-8")
 
 
 def _run(app: App) -> None:
@@ -85,6 +99,13 @@ def _parser() -> argparse.ArgumentParser:
         default=25.0,
         metavar="SECONDS",
         help="time for open chunks after SIGTERM; 25 if not given",
+    )
+    parser.add_argument(
+        "--termination-log",
+        type=Path,
+        default=Path("/dev/termination-log"),
+        metavar="FILE",
+        help="where to leave the reason of a bad end, if the file is there; /dev/termination-log if not given",
     )
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     return parser

@@ -38,6 +38,7 @@ RESOURCES: Final[Mapping[str, tuple[str, str]]] = {
     "ServiceAccount": ("api/v1", "serviceaccounts"),
     "ConfigMap": ("api/v1", "configmaps"),
     "Secret": ("api/v1", "secrets"),
+    "Pod": ("api/v1", "pods"),
     "Lease": ("apis/coordination.k8s.io/v1", "leases"),
     "Event": ("apis/events.k8s.io/v1", "events"),
 }
@@ -145,6 +146,15 @@ class KubernetesClient:
             if not metadata.get("continue"):
                 return
             query["continue"] = metadata["continue"]
+
+    async def select(
+        self, kind: str, namespace: str, *, labels: str = "", fields: str = "", most: int = 100
+    ) -> tuple[Object, ...]:
+        """One page of a namespace's objects by label and field selectors."""
+        given = {"limit": str(most), "labelSelector": labels, "fieldSelector": fields}
+        query = {name: value for name, value in given.items() if value}
+        page = await self._request("GET", kind, _path(kind, namespace, None), query)
+        return tuple(page["items"])
 
     async def create(self, kind: str, namespace: str, manifest: Object) -> Object:
         """Create; ConflictError if there is one of that name."""

@@ -15,6 +15,7 @@ from tidemill_operator.pipeline.observe import Observed, There
 from tidemill_operator.pipeline.pause import Pause
 from tidemill_operator.pipeline.plan import has_ended, is_ours
 from tidemill_operator.pipeline.runs import active_runs, last_run, succeeding
+from tidemill_operator.pool.place import workers_missing
 from tidemill_operator.reading import annotation, status_of
 from tidemill_operator.standing import (
     Claim,
@@ -155,7 +156,8 @@ def _obstacle(desired: Desired, observed: Observed, outcomes: Sequence[Outcome])
     stranger, blocked = _stranger(desired, observed), desired.blocked
     places = (observed.here, *observed.elsewhere)
     troubles = [there.trouble for there in places if there is not None and there.trouble is not None]
-    hindrances = [each for each in (blocked, stranger, *troubles, standing_of(outcomes)) if each is not None]
+    idle = workers_missing(observed.pool) if observed.pool is not None else None
+    hindrances = [each for each in (blocked, stranger, *troubles, standing_of(outcomes), idle) if each is not None]
     return min(hindrances, key=lambda each: each.state != "stalled", default=None)
 
 

@@ -24,7 +24,11 @@ HEALTH_PORT: Final = 9464
 CONTAINER: Final = "worker"
 _USER: Final = 65532
 _GRACE: Final = 60
-"""Seconds that a pod has for its end; the worker is given ten less."""
+"""Seconds that a pod has for its end, unless `template` says otherwise."""
+_LAST_STEPS: Final = 10
+"""So many of these the worker needs after its chunks have ended."""
+_LOST: Final = 30
+"""Seconds after which pods of a node that doesn't answer are replaced; Kubernetes' own default is 300."""
 
 SecretKey = tuple[str, str]
 """Name of a Secret, and a key in it."""
@@ -93,7 +97,8 @@ def _marked(
 def _deployment(
     pool: str, spec: WorkerPoolSpec, config: str, secrets: Iterable[SecretKey], image: str
 ) -> dict[str, Any]:
-    template = overlay(_pod(pool, spec, secrets, image), spec.template)
+    laid = overlay(_pod(pool, spec, secrets, image), spec.template)
+    template = {**laid, "spec": _tolerant(laid.get("spec"))}
     metadata = template.get("metadata") or {}
     return {
         "replicas": spec.replicas,
@@ -118,7 +123,7 @@ def _pod(pool: str, spec: WorkerPoolSpec, secrets: Iterable[SecretKey], image: s
             "serviceAccountName": names.pool_child(pool),
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            "terminationGracePeriodSeconds": _GRACE,
+            "terminationGracePeriodSeconds": _grace(spec),
             "securityContext": {
                 "runAsNonRoot": True,
                 "runAsUser": _USER,
@@ -141,8 +146,9 @@ def _container(spec: WorkerPoolSpec, image: str) -> dict[str, Any]:
             *("--config", f"{names.CONFIG_DIR}/{names.CONFIG_FILE}"),
             *("--secrets", names.SECRETS_DIR),
             *("--health-address", f"0.0.0.0:{HEALTH_PORT}"),
-            *("--grace", str(_GRACE - 10)),
+            *("--grace", str(max(0, _grace(spec) - _LAST_STEPS))),
         ],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "ports": [{"name": "health", "containerPort": HEALTH_PORT, "protocol": "TCP"}],
         "resources": spec.resources,
         "securityContext": {
@@ -158,6 +164,30 @@ def _container(spec: WorkerPoolSpec, image: str) -> dict[str, Any]:
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod's own
         ],
     }
+
+
+def _grace(spec: WorkerPoolSpec) -> int:
+    """Seconds that a pod has for its end: the worker must know them. What is no number the API server refuses."""
+    pod = spec.template.get("spec")
+    asked = pod.get("terminationGracePeriodSeconds") if isinstance(pod, Mapping) else None
+    return asked if isinstance(asked, int) else _GRACE
+
+
+def _tolerant(pod: Any) -> Any:
+    """The pod, and for how long it bears a lost node: workers hold nothing that another one can't take up."""
+    if not isinstance(pod, Mapping):
+        return pod  # the API server says what is wrong with it
+    given = pod.get("tolerations") or []
+    added = [
+        {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _LOST}
+        for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+        if isinstance(given, list) and not any(_tolerates(each, key) for each in given)
+    ]
+    return {**pod, "tolerations": [*given, *added]} if added else pod
+
+
+def _tolerates(toleration: Any, taint: str) -> bool:
+    return isinstance(toleration, Mapping) and toleration.get("key") in (None, "", taint)
 
 
 def _volumes(pool: str, secrets: Iterable[SecretKey]) -> list[dict[str, Any]]:

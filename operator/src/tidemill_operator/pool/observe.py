@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from typing import Final
 
 from tidemill_api.conditions import TEMPORAL_UNREACHABLE
 from tidemill_api.errors import TemporalUnavailable
 from tidemill_api.names import pool_child, task_queue
-from tidemill_operator.clients import Clients, Key, Object
+from tidemill_operator.clients import Clients, Key, KubernetesError, Object
+from tidemill_operator.pool.children import selector
 from tidemill_operator.pool.place import connection_of_pool
+from tidemill_operator.pool.pods import unexplained
 from tidemill_operator.reading import is_going
 from tidemill_operator.standing import Standing, waits
 from tidemill_operator.views import ConnectionKey, ConnectionPendingError, RunSeen
+
+log: Final = logging.getLogger(__name__)
 
 CHILDREN = ("ConfigMap", "ServiceAccount", "Deployment")
 
@@ -34,6 +40,10 @@ class Observed:
     """Names of the pipelines that use it."""
     open_runs: tuple[RunSeen, ...] = ()
     """On its task queue; asked for only while the pool is being deleted."""
+    pods: tuple[Object, ...] | None = None
+    """Of its Deployment, as long as not all of them are ready; None: not looked at."""
+    pod_events: tuple[Object, ...] = ()
+    """Warnings about a pod whose own status says nothing."""
 
     @property
     def going(self) -> bool:
@@ -57,6 +67,7 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
     except ConnectionPendingError as error:
         trouble = waits(error.reason, str(error))
     found = {kind: store.get(kind, key.namespace, pool_child(key.name)) for kind in CHILDREN}
+    pods, events = (None, ()) if is_going(manifest) else await _pods(key, found.get("Deployment"), clients)
     return Observed(
         manifest=manifest,
         temporal_connection=store.get("TemporalConnection", *connection) if connection is not None else None,
@@ -66,4 +77,35 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
         children={kind: child for kind, child in found.items() if child is not None},
         pipelines=store.pipelines_of_pool(key.namespace, key.name),
         open_runs=runs,
+        pods=pods,
+        pod_events=events,
     )
+
+
+def all_ready(deployment: Object) -> bool:
+    """Whether all pods of a Deployment are there, new and ready."""
+    status, wished = deployment.get("status") or {}, deployment["spec"].get("replicas", 1)
+    return bool(
+        status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
+        and status.get("readyReplicas", 0) >= wished
+        and status.get("updatedReplicas", 0) >= wished
+        and status.get("replicas", 0) <= wished
+    )
+
+
+async def _pods(
+    key: Key, deployment: Object | None, clients: Clients
+) -> tuple[tuple[Object, ...] | None, tuple[Object, ...]]:
+    """Pods aren't watched: those of a pool are read while its Deployment says that some aren't ready."""
+    if deployment is None or all_ready(deployment):
+        return None, ()
+    labels = ",".join(f"{name}={value}" for name, value in selector(key.name).items())
+    try:
+        pods = await clients.kubernetes.select("Pod", key.namespace, labels=labels)
+        uid = unexplained(pods)
+        about = f"regarding.kind=Pod,regarding.uid={uid},type=Warning"
+        events = await clients.kubernetes.select("Event", key.namespace, fields=about) if uid is not None else ()
+    except KubernetesError as error:
+        log.warning("can't see why the workers of %s aren't ready: %s", key, error)
+        return (), ()
+    return pods, events

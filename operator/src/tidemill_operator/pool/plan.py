@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from tidemill_api.conditions import READY
 from tidemill_api.names import ANNOTATION_RELEASE, FINALIZER
+from tidemill_api.v1alpha1 import parse_timestamp
 from tidemill_operator.actions import (
     Action,
     AddFinalizer,
@@ -21,15 +23,18 @@ from tidemill_operator.pool.children import ANNOTATION_WISHED
 from tidemill_operator.pool.desire import Desired
 from tidemill_operator.pool.likeness import holds
 from tidemill_operator.pool.observe import Observed
-from tidemill_operator.reading import annotation
+from tidemill_operator.reading import annotation, status_of
+from tidemill_operator.standing import condition
 
 AFTER_TROUBLE: Final = timedelta(seconds=10)
 WHILE_WAITING: Final = timedelta(seconds=5)
+SOONEST_LOOK: Final = timedelta(seconds=2)
+RAREST_LOOK: Final = timedelta(seconds=30)
 
 
-def plan(desired: Desired, observed: Observed, now: datetime) -> tuple[Action, ...]:  # noqa: ARG001 - as all kinds
+def plan(desired: Desired, observed: Observed, now: datetime) -> tuple[Action, ...]:
     """The actions, in order."""
-    return tuple(_farewell(observed) if observed.going else _upkeep(desired, observed))
+    return tuple(_farewell(observed) if observed.going else _upkeep(desired, observed, now))
 
 
 def as_wished(wished: Mapping[str, Any], found: Object) -> bool:
@@ -38,29 +43,27 @@ def as_wished(wished: Mapping[str, Any], found: Object) -> bool:
     return annotation(found, ANNOTATION_WISHED) == mark and holds(found, wished)
 
 
-def ref(manifest: Object) -> ObjectRef:
-    """The pool as a target of writes."""
-    metadata = manifest["metadata"]
-    return ObjectRef(
-        "tidemill.dev/v1alpha1",
-        manifest.get("kind", "WorkerPool"),
-        metadata["namespace"],
-        metadata["name"],
-        metadata["uid"],
-        metadata.get("resourceVersion", ""),
-    )
-
-
-def _upkeep(desired: Desired, observed: Observed) -> Iterator[Action]:
+def _upkeep(desired: Desired, observed: Observed, now: datetime) -> Iterator[Action]:
     metadata = observed.manifest["metadata"]
     if FINALIZER not in (metadata.get("finalizers") or ()):
-        yield AddFinalizer(ref(observed.manifest))
+        yield AddFinalizer(ObjectRef.of(observed.manifest))
     for child in desired.children:
         found = observed.children.get(child["kind"])
         if found is None or not as_wished(child, found):
             yield ApplyObject(child, metadata["uid"])
     if observed.trouble is not None:
         yield LookAgain(AFTER_TROUBLE)
+    if observed.pods is not None:
+        yield LookAgain(_until_pods_are_seen_again(observed.manifest, now))
+
+
+def _until_pods_are_seen_again(manifest: Object, now: datetime) -> timedelta:
+    """Pods that aren't ready change without a sign on their Deployment. The longer it lasts, the rarer we look."""
+    ready = condition(status_of(manifest), READY)
+    if ready is None or ready["status"] == "True":
+        return SOONEST_LOOK
+    age = now - parse_timestamp(ready["lastTransitionTime"])
+    return min(max(age / 5, SOONEST_LOOK), RAREST_LOOK)
 
 
 def _farewell(observed: Observed) -> Iterator[Action]:
@@ -70,7 +73,7 @@ def _farewell(observed: Observed) -> Iterator[Action]:
         return
     if observed.trouble is not None:
         if annotation(manifest, ANNOTATION_RELEASE) == "true":
-            yield RemoveFinalizer(ref(manifest))
+            yield RemoveFinalizer(ObjectRef.of(manifest))
         else:
             yield LookAgain(AFTER_TROUBLE)
         return
@@ -80,4 +83,4 @@ def _farewell(observed: Observed) -> Iterator[Action]:
     if observed.open_runs or (observed.pipelines and not cancels):
         yield LookAgain(WHILE_WAITING)
     else:
-        yield RemoveFinalizer(ref(manifest))
+        yield RemoveFinalizer(ObjectRef.of(manifest))

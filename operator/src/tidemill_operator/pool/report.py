@@ -13,6 +13,7 @@ from tidemill_operator.clients import Object
 from tidemill_operator.pool.children import selector
 from tidemill_operator.pool.desire import Desired
 from tidemill_operator.pool.observe import Observed
+from tidemill_operator.pool.pods import refusal, trouble_of
 from tidemill_operator.reading import status_of
 from tidemill_operator.standing import Standing, claims, condition, conditions, ready, waits
 from tidemill_operator.trouble import standing_of
@@ -59,24 +60,25 @@ def _standing(desired: Desired, observed: Observed, deployment: Object | None, o
         return desired.blocked
     if (trouble := standing_of(outcomes)) is not None:
         return trouble
-    return _workers(desired, deployment)
+    return _workers(desired, observed, deployment)
 
 
-def _workers(desired: Desired, deployment: Object | None) -> Standing:
+def _workers(desired: Desired, observed: Observed, deployment: Object | None) -> Standing:
     """What the Deployment says of itself, in its own words where it fails."""
     if deployment is None:
         return waits(said.PROGRESSING, "the Deployment isn't there yet")
     status = deployment.get("status") or {}
     if status.get("observedGeneration", 0) < deployment["metadata"].get("generation", 0):
         return waits(said.PROGRESSING, "the Deployment is being rolled out")
-    failure = condition(status, "ReplicaFailure")
-    if failure is not None and failure.get("status") == "True":
-        return waits(said.WAITING_FOR_WORKERS, f"the Deployment can't start pods: {failure.get('message', '')}")
+    if (refused := refusal(deployment)) is not None:
+        return refused
     wished, there, updated = desired.replicas, status.get("readyReplicas", 0), status.get("updatedReplicas", 0)
     if wished == 0:
         return ready(said.SCALED_TO_ZERO, "spec.replicas is 0: runs wait until there are workers.")
     if there >= wished and updated >= wished:
         return ready(said.WORKERS_READY, f"{there} of {wished} workers are ready.")
+    if observed.pods is not None and (trouble := trouble_of(observed.pods, observed.pod_events)) is not None:
+        return trouble
     progress = condition(status, "Progressing")
     stuck = f"; {progress.get('message', '')}" if progress is not None and progress.get("status") == "False" else ""
     secrets = f"; they need the Secrets {', '.join(desired.secrets)}" if desired.secrets else ""
