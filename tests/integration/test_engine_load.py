@@ -191,6 +191,15 @@ REFUSED: dict[str, tuple[dict[str, str | bytes], dict[str, Any], type[TidemillEr
         SQLError,
         "spec.steps[0].sql.query",
     ),
+    "an answer that would be kept as something else": (
+        {"a.csv": "id\n1\n"},
+        {
+            "steps": [{"name": "q", "inputs": ["raw"], "sql": {"query": "SELECT id::BIT AS bits FROM raw"}}],
+            "sink": {"input": "q"},
+        },
+        SQLError,
+        "the column bits is a BIT, which can't be kept",
+    ),
     "unknown column in a rule": (
         {"a.csv": "id\n1\n"},
         {

@@ -82,6 +82,11 @@ WRONG = (
         "spec.steps[0].sql.query",
         "two columns of the answer are called carrier",
     ),
+    (
+        [query("SELECT *, TIMETZ '10:00:00+02' AS at FROM raw r LEFT JOIN airlines a USING (carrier)")],
+        "spec.steps[0].sql.query",
+        "the column at is a TIME WITH TIME ZONE, which can't be kept",
+    ),
     ([query(f"{JOIN} WHERE list_contains([1], x -> x)")], "spec.steps[0].sql.query", "lambda"),
     ([PLAIN, query("SELECT nam FROM named", "more", ["named"])], "spec.steps[1].sql.query", '"nam" not found'),
 )

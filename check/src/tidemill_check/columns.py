@@ -8,7 +8,7 @@ which looks at the files. `tidemill lint` asks; the operator doesn't, because bi
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -49,6 +49,14 @@ _EXAMPLES: Final[Mapping[str, ParameterValue]] = {
 }
 _NO_TYPE: Final = '"NULL"'
 """What DuckDB calls the type of a bare NULL."""
+_LOSSY: Final = ("TIME WITH TIME ZONE", "BIT")
+"""Types that DuckDB hands over as something else: a time without its offset, bits as its own bytes."""
+
+
+def lossy(answer: Iterable[tuple[str, str]]) -> str:
+    """Why an answer with these columns (name, DuckDB's type) can't be kept as it is; empty if it can."""
+    found = next(((name, kind) for name, kind in answer if kind in _LOSSY), None)
+    return f"the column {found[0]} is a {found[1]}, which can't be kept: cast it (::VARCHAR, say)" if found else ""
 
 
 def check_columns(spec: DataPipelineSpec) -> tuple[Problem, ...]:
@@ -131,7 +139,7 @@ def _unusable(answer: Sequence[tuple[str, str]], first: Columns) -> str:
         )
     if any(name.lower() == "rowid" for name in first):
         return "the first input has a column rowid, which is DuckDB's own word: give it another name"
-    return ""
+    return lossy(answer)
 
 
 def _bind(

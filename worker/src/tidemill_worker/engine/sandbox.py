@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from tidemill_api.errors import Internal
+from tidemill_check.columns import lossy
 
 MEMORY: Final = "512MB"
 _CONFIG: Final[dict[str, str | bool | int]] = {
@@ -148,7 +149,10 @@ class Sandbox:
     def _ask(self, query: str) -> pa.Table:
         statement = self._connection.extract_statements(query)[0]
         values = {key: self._parameters[key] for key in statement.named_parameters}
-        return self._connection.sql(query, params=values or None).to_arrow_table()
+        answer = self._connection.sql(query, params=values or None)
+        if why := lossy(zip(answer.columns, map(str, answer.types), strict=True)):
+            raise duckdb.BinderException(f"Binder Error: {why}")
+        return answer.to_arrow_table()
 
     def _forget(self, name: str) -> None:
         if self._whole.pop(name, None) is not None:
