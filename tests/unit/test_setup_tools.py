@@ -51,6 +51,23 @@ def test_the_cache_is_keyed_by_version(tmp_path: Path, monkeypatch: pytest.Monke
     assert envtest.ensure() == folder
 
 
+def test_a_program_built_from_another_source_is_missing(tmp_path: Path) -> None:
+    programs_in(tmp_path, "coredns", "pause")
+    (tmp_path / ".pause.version").write_text(envtest.source_hash(ROOT / "tools" / "pause"))
+    (tmp_path / ".coredns.version").write_text("another")
+    assert envtest.missing(tmp_path, ("coredns", "pause")) == ("coredns",)
+
+
+def test_every_program_of_the_cluster_can_be_built() -> None:
+    assert set(envtest.CLUSTER) <= {program.name for program in envtest.programs()}
+
+
+def test_a_program_that_nobody_knows_is_told_so(tmp_path: Path) -> None:
+    done = run_envtest("--find", "kubeadm", XDG_CACHE_HOME=str(tmp_path), PATH="")
+    assert done.returncode == 1
+    assert "no program is named kubeadm; known are kubectl, " in done.stderr
+
+
 def test_looking_for_programs_builds_none(tmp_path: Path) -> None:
     done = run_envtest("--find", XDG_CACHE_HOME=str(tmp_path), PATH="")
     assert done.returncode == 1
@@ -66,7 +83,7 @@ def test_a_build_that_fails_says_what_it_needs(tmp_path: Path) -> None:
     done = run_envtest(XDG_CACHE_HOME=str(tmp_path / "cache"), PATH=str(go.parent))
     assert done.returncode == 1
     assert "no network" in done.stderr
-    assert "building kubectl ended with 3" in done.stderr
+    assert "building kubectl, kube-apiserver ended with 3" in done.stderr
     assert "KUBEBUILDER_ASSETS" in done.stderr
 
 
