@@ -21,10 +21,12 @@ _SHOWN_LINES = 20
 
 @dataclass(frozen=True)
 class Generated:
-    """What one generator makes: the folder that is all its own, and the text of each file in it."""
+    """What one generator makes: the folder and the text of each file in it. What else is there is stray, unless shared."""
 
     folder: str
     files: dict[str, str]
+    shared: bool = False
+    """Files of other origin are in the folder too."""
 
 
 def generators() -> Iterator[Generated]:
@@ -33,7 +35,7 @@ def generators() -> Iterator[Generated]:
     package = importlib.import_module("tools.generators")
     for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda each: each.name):
         generator = importlib.import_module(f"tools.generators.{module.name}")
-        yield Generated(generator.FOLDER, generator.files())
+        yield Generated(generator.FOLDER, generator.files(), getattr(generator, "SHARED", False))
 
 
 def write(root: Path, generated: Generated) -> list[str]:
@@ -73,6 +75,8 @@ def differences(root: Path, generated: Generated) -> list[str]:
 
 
 def _strays(folder: Path, generated: Generated) -> list[Path]:
+    if generated.shared:
+        return []
     expected = {folder / name for name in generated.files}
     return sorted(file for file in folder.glob("**/*") if file.is_file() and file not in expected)
 

@@ -1,0 +1,102 @@
+{{/* Made by `make generate` from operator/src/tidemill_operator/rights.py; edit that. */}}
+
+{{- define "tidemill.rules.watched" -}}
+# read what is wished
+- apiGroups: ["tidemill.dev"]
+  resources: ["datapipelines"]
+  verbs: [get, list, watch]
+# finalizer, and the owner of a run by hand
+- apiGroups: ["tidemill.dev"]
+  resources: ["datapipelines"]
+  verbs: [patch]
+# tell what was seen
+- apiGroups: ["tidemill.dev"]
+  resources: ["datapipelines/status"]
+  verbs: [patch]
+# read what is wished
+- apiGroups: ["tidemill.dev"]
+  resources: ["workerpools"]
+  verbs: [get, list, watch]
+# finalizer, and the owner of a run by hand
+- apiGroups: ["tidemill.dev"]
+  resources: ["workerpools"]
+  verbs: [patch]
+# tell what was seen
+- apiGroups: ["tidemill.dev"]
+  resources: ["workerpools/status"]
+  verbs: [patch]
+# read what is wished
+- apiGroups: ["tidemill.dev"]
+  resources: ["datapipelineruns"]
+  verbs: [get, list, watch]
+# finalizer, and the owner of a run by hand
+- apiGroups: ["tidemill.dev"]
+  resources: ["datapipelineruns"]
+  verbs: [patch]
+# tell what was seen
+- apiGroups: ["tidemill.dev"]
+  resources: ["datapipelineruns/status"]
+  verbs: [patch]
+# read what is wished
+- apiGroups: ["tidemill.dev"]
+  resources: ["temporalconnections"]
+  verbs: [get, list, watch]
+# finalizer, and the owner of a run by hand
+- apiGroups: ["tidemill.dev"]
+  resources: ["temporalconnections"]
+  verbs: [patch]
+# tell what was seen
+- apiGroups: ["tidemill.dev"]
+  resources: ["temporalconnections/status"]
+  verbs: [patch]
+# children that hold their pool's deletion up, where OwnerReferencesPermissionEnforcement is on
+- apiGroups: ["tidemill.dev"]
+  resources: ["workerpools/finalizers"]
+  verbs: [update]
+# runs by hand that hold their pipeline's deletion up, where that is on
+- apiGroups: ["tidemill.dev"]
+  resources: ["datapipelines/finalizers"]
+  verbs: [update]
+# the workers of a pool
+- apiGroups: ["apps"]
+  resources: ["deployments"]
+  verbs: [get, list, watch, create, patch]
+# the workers' configuration
+- apiGroups: [""]
+  resources: ["configmaps"]
+  verbs: [get, list, create, patch]
+# the workers' identity
+- apiGroups: [""]
+  resources: ["serviceaccounts"]
+  verbs: [get, list, create, patch]
+# credentials of a TemporalConnection
+- apiGroups: [""]
+  resources: ["secrets"]
+  verbs: [get]
+  {{- with .Values.rbac.temporalConnectionSecrets }}
+  resourceNames: {{ toJson . }}
+  {{- end }}
+{{- if .Values.encryption.enabled }}
+# the key ring that workers need
+- apiGroups: [""]
+  resources: ["secrets"]
+  verbs: [get, create, patch, delete]
+  resourceNames: [{{ include "tidemill.poolEncryptionSecret" . }}]
+{{- end }}
+# tell what happened
+- apiGroups: ["events.k8s.io"]
+  resources: ["events"]
+  verbs: [create]
+{{- end -}}
+
+{{- define "tidemill.rules.own" -}}
+# the leader's Lease, the first time
+- apiGroups: ["coordination.k8s.io"]
+  resources: ["leases"]
+  verbs: [create]
+# take and renew it
+- apiGroups: ["coordination.k8s.io"]
+  resources: ["leases"]
+  verbs: [get, patch]
+  resourceNames: [{{ include "tidemill.leaseName" . }}]
+{{- end -}}
