@@ -23,10 +23,11 @@ from tests.support.scripted import LIMITS, Script, Stage
 from tests.support.worker import Pool, Runs, eventually, runs_on
 from tidemill_api.contract import PROGRESS_QUERY, RESULT_MEMO_KEY, RunProgress, RunResult
 from tidemill_api.errors import UnknownKey
+from tidemill_api.names import KEYS_VARIABLE, SETTLE_VARIABLE
 from tidemill_cli.dev.components.temporal import TemporalServer
 from tidemill_codec.cipher import is_encrypted, key_of
 from tidemill_codec.converter import encrypting
-from tidemill_codec.folder import KEYS_VARIABLE, SETTLE_VARIABLE, FixedKeys, KeyFolder
+from tidemill_codec.folder import FixedKeys, KeyFolder
 from tidemill_codec.ring import ring_of
 from tidemill_worker.workflows import run as workflow_module
 from tidemill_worker.workflows.messages import ChunkTask, Counts

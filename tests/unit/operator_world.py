@@ -16,6 +16,7 @@ from tidemill_api.names import FINALIZER, PipelineId, content_hash
 from tidemill_operator.actions import (
     Action,
     AddFinalizer,
+    ApplyKeyRing,
     ApplyObject,
     CancelRun,
     CreateSchedule,
@@ -159,6 +160,7 @@ class World:
     schedules: dict[tuple[ConnectionKey, str], ScheduleSeen] = field(default_factory=dict)
     runs: dict[str, RunSeen] = field(default_factory=dict)
     children: dict[str, Object] = field(default_factory=dict)
+    key_rings: dict[str, Object] = field(default_factory=dict)
     writes: int = 0
 
     def carry_out(self, manifest: Object, actions: Sequence[Action]) -> tuple[Outcome, ...]:
@@ -182,6 +184,8 @@ class World:
             case ApplyObject(object=child):
                 self.children[child["kind"]] = copy.deepcopy(dict(child))
                 return Outcome(action, "Done", object=self.children[child["kind"]])
+            case ApplyKeyRing(namespace=namespace, object=secret):
+                self.key_rings[namespace] = copy.deepcopy(dict(secret))
             case DeleteObject(object=ref):
                 self.children.pop(ref.kind, None)
             case CreateSchedule() | UpdateSchedule() | SetPause():

@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.keys import MountedRing, new_key
 from tidemill_api.errors import KeyRingInvalid
-from tidemill_codec.folder import KEYS_VARIABLE, SETTLE_VARIABLE, KeyFolder, keys_of
+from tidemill_api.names import KEYS_VARIABLE, SETTLE_VARIABLE
+from tidemill_codec.folder import KeyFolder, keys_of
 from tidemill_codec.ring import read_ring, ring_of
 
 KEY, OTHER = new_key(), new_key()

@@ -13,6 +13,9 @@ FINALIZER: Final = "tidemill.dev/finalizer"
 
 ANNOTATION_PAUSED: Final = "tidemill.dev/paused"
 """On a DataPipeline: a person's pause; the value is the reason."""
+ANNOTATION_CANCEL: Final = "tidemill.dev/cancel"
+"""On a DataPipelineRun: it is asked to stop, or never starts; the value is the reason. On a DataPipeline: its open runs
+with these keys, set apart by commas, are asked to stop."""
 ANNOTATION_RELEASE: Final = "tidemill.dev/release"
 """On an object that is being deleted while Temporal is out of reach: `"true"` lets it go without cleaning up there."""
 ANNOTATION_ADOPT: Final = "tidemill.dev/adopt-uid"
@@ -31,6 +34,12 @@ CONFIG_FILE: Final = "worker.json"
 """Key in the pool's ConfigMap, and name of the file below CONFIG_DIR."""
 SECRETS_DIR: Final = "/etc/tidemill/secrets"
 """Each Secret of the pool is a folder here, each of its keys a file."""
+KEYS_DIR: Final = "/etc/tidemill-keys"
+"""The key ring of the encryption, if there is one."""
+KEYS_VARIABLE: Final = "TIDEMILL_ENCRYPTION_KEYS"
+"""Environment variable of workers: the folder of the key ring. Without it nothing is encrypted."""
+SETTLE_VARIABLE: Final = "TIDEMILL_ENCRYPTION_SETTLE"
+"""Environment variable of workers: how many seconds after it was seen first a new key writes."""
 
 
 @dataclass(frozen=True, slots=True)

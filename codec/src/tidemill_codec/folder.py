@@ -11,12 +11,9 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from tidemill_api.errors import KeyRingInvalid
+from tidemill_api.names import KEYS_VARIABLE, SETTLE_VARIABLE
 from tidemill_codec.ring import KeyRing, read_ring
 
-KEYS_VARIABLE: Final = "TIDEMILL_ENCRYPTION_KEYS"
-"""Environment variable that names the folder."""
-SETTLE_VARIABLE: Final = "TIDEMILL_ENCRYPTION_SETTLE"
-"""Environment variable with the seconds of `KeyFolder`'s `settle`."""
 SETTLE: Final = 120.0
 """Within so many seconds the kubelet of every node has given a changed Secret to its pods."""
 _LOOK: Final = 1.0

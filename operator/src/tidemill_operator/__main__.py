@@ -41,6 +41,7 @@ def main() -> int:
 
 
 async def _run(settings: OperatorSettings) -> None:
+    from tidemill_codec.folder import KeyFolder
     from tidemill_operator.adapters.kubernetes import KubernetesClient
     from tidemill_operator.handlers import Watch
     from tidemill_operator.kinds import KINDS, temporals
@@ -51,17 +52,21 @@ async def _run(settings: OperatorSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     metrics = Metrics()
+    keys = KeyFolder(settings.encryption.keys, settings.encryption.settle) if settings.encryption is not None else None
     kubernetes = await KubernetesClient.connect(settings.kubeconfig, settings.context, metrics.count_api)
     program = Program(
         settings,
         kubernetes,
-        lambda store: temporals(settings, store, kubernetes, metrics.count_temporal),
+        lambda store: temporals(settings, store, kubernetes, metrics.count_temporal, keys),
         KINDS,
         metrics,
         lambda receive, beat: Watch(kubernetes.credentials, settings.namespaces, receive, beat, _loop_factory()).run(),
+        keys,
     )
     _rarely_collect()
     log.info("tidemill operator, installation %s, as %s", settings.decisions.installation, settings.identity)
+    if keys is not None:
+        log.info("payloads in Temporal are encrypted with the key %s", keys.ring().active)
     await until_stopped(program.run(), stop)
     log.info("stopped")
 

@@ -76,6 +76,17 @@ class ApplyObject:
 
 
 @dataclass(frozen=True, slots=True)
+class ApplyKeyRing:
+    """Server-side apply of the Secret with the key ring of a namespace's pools, unless it is there already.
+
+    A Secret of that name that isn't ours is never overwritten: it is fine if it holds the same ring, else `Refused`.
+    """
+
+    namespace: str
+    object: JSON = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteObject:
     """Delete a child, if it still has that uid."""
 
@@ -192,7 +203,7 @@ class LookAgain:
     after: timedelta
 
 
-KubernetesAction = AddFinalizer | RemoveFinalizer | ApplyObject | DeleteObject
+KubernetesAction = AddFinalizer | RemoveFinalizer | ApplyObject | ApplyKeyRing | DeleteObject
 TemporalAction = CreateSchedule | UpdateSchedule | SetPause | DeleteSchedule | StartRun | CancelRun
 Action = KubernetesAction | TemporalAction | LookAgain
 

@@ -13,6 +13,7 @@ from tidemill_api.names import FINALIZER
 from tidemill_operator.actions import (
     Action,
     AddFinalizer,
+    ApplyKeyRing,
     ApplyObject,
     CancelRun,
     CreateSchedule,
@@ -34,6 +35,7 @@ from tidemill_operator.clients import (
     RefusedError,
     Temporals,
 )
+from tidemill_operator.pool import key_ring
 from tidemill_operator.store import MemoryStore
 from tidemill_operator.views import (
     ConnectionKey,
@@ -96,6 +98,8 @@ class Appliance:
                 await self._finalizer(action)
             case ApplyObject():
                 return await self._apply_object(action)
+            case ApplyKeyRing():
+                return await self._apply_key_ring(action)
             case DeleteObject(object=ref):
                 await self._kubernetes.delete(ref.kind, ref.namespace, ref.name, uid=ref.uid)
                 self._forget(ref)
@@ -153,6 +157,25 @@ class Appliance:
         written = await self._kubernetes.apply(kind, manifest)
         self._put(kind, written)
         return Outcome(action, "Done", object=written)
+
+    async def _apply_key_ring(self, action: ApplyKeyRing) -> Outcome:
+        """Secrets are neither watched nor kept: this one is asked for when it may have to be written."""
+        name = action.object["metadata"]["name"]
+        found = await self._kubernetes.get("Secret", action.namespace, name)
+        if found is not None and not key_ring.is_ours(found) and not key_ring.same_ring(found, action.object):
+            return Outcome(
+                action,
+                "Refused",
+                f"there is a Secret {name} that isn't Tidemill's and holds another key ring: remove or rename it, "
+                "or start the operator with another --encryption-secret",
+            )
+        mark = key_ring.mark_of(action.object)
+        ours = found is None or key_ring.is_ours(found)
+        if ours and not (found and key_ring.mark_of(found) == mark and key_ring.same_ring(found, action.object)):
+            uid = {"uid": found["metadata"]["uid"]} if found is not None else {}
+            await self._kubernetes.apply("Secret", {**action.object, "metadata": {**action.object["metadata"], **uid}})
+        self._store.keep_key_ring(action.namespace, mark)
+        return Outcome(action, "Done")
 
     def _put(self, kind: str, written: Object) -> None:
         metadata = written["metadata"]

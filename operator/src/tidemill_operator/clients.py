@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from tidemill_api.contract import ScheduleMemo, TemporalAddress
 from tidemill_api.errors import TidemillError, Unavailable
 from tidemill_api.names import PipelineId
+from tidemill_codec.ring import KeyRing
 from tidemill_operator.actions import ScheduleWish
 from tidemill_operator.views import ConnectionKey, RunSeen, ScheduleEntry, ScheduleSeen, TemporalTarget
 
@@ -33,6 +34,15 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyRingOfPools:
+    """How the pools get the key ring: a Secret of that name in their namespace."""
+
+    secret: str
+    settle: float
+    """Seconds that a new key waits until it writes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What the decisions need of the operator's settings."""
 
@@ -42,6 +52,8 @@ class Settings:
     image: str
     """Image of workers whose pool names none."""
     image_pull_policy: str | None = None
+    key_ring: KeyRingOfPools | None = None
+    """How the pools get the key ring; None: nothing is encrypted."""
 
 
 class KubernetesError(TidemillError):
@@ -247,8 +259,28 @@ class Store(Protocol):
         """Whether a Schedule that we never made can be taken for absent without asking: making it would tell."""
         ...
 
+    def pools_of_namespace(self, namespace: str) -> tuple[tuple[str, str], ...]:
+        """Name and uid of each WorkerPool in a namespace."""
+        ...
+
+    def key_ring(self, namespace: str) -> str | None:
+        """Mark of the key ring that was handed to a namespace's pools; None: unknown, so look."""
+        ...
+
     def connections_with(self, schedule: str) -> tuple[ConnectionKey, ...]:
         """Every Temporal in which the last sweep saw a Schedule of this id (to find what was left behind)."""
+        ...
+
+
+class KeyRings(Protocol):
+    """The key ring while it changes."""
+
+    def ring(self) -> KeyRing:
+        """The ring; `active` is the key that writes now."""
+        ...
+
+    def declared(self) -> KeyRing:
+        """The ring as it was given: its `active` key may have to wait a while until it writes."""
         ...
 
 
@@ -260,3 +292,5 @@ class Clients:
     kubernetes: Kubernetes
     temporals: Temporals
     settings: Settings
+    keys: KeyRings | None = None
+    """The key ring; None: nothing is encrypted."""

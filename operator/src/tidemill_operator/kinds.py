@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from tidemill_codec.folder import Keys
 from tidemill_operator.adapters.kubernetes import KubernetesClient
 from tidemill_operator.adapters.temporals import Temporals
 from tidemill_operator.connection import desire as connection_desire
@@ -57,8 +58,12 @@ KINDS: Final[Mapping[str, Reconciler[Any, Any]]] = {
 
 
 def temporals(
-    settings: OperatorSettings, store: MemoryStore, kubernetes: KubernetesClient, count: Callable[[str, str], None]
+    settings: OperatorSettings,
+    store: MemoryStore,
+    kubernetes: KubernetesClient,
+    count: Callable[[str, str], None],
+    keys: Keys | None = None,
 ) -> Temporals:
     """The operator's own Temporal, if it has one, and those that TemporalConnections lead to."""
     resolve = connection_resolve.resolver(kubernetes, store)
-    return Temporals(settings.decisions.installation, own_target(settings), resolve, count)
+    return Temporals(settings.decisions.installation, own_target(settings), resolve, count, keys)

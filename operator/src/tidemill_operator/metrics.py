@@ -50,6 +50,9 @@ class Metrics:
         self.resync_seconds = Histogram(
             "tidemill_resync_seconds", "Duration of a full list", buckets=_BUCKETS, registry=registry
         )
+        self.schedules_sealed = Gauge(
+            "tidemill_schedules_sealed", "Schedules by the key of their runs' input", ("key",), registry=registry
+        )
         self.leader = Gauge("tidemill_leader", "1 if this process leads", registry=registry)
         self.objects = Gauge("tidemill_objects", "Known objects", ("kind",), registry=registry)
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from tidemill_api.errors import TidemillError
+from tidemill_codec.folder import KeyFolder
 from tidemill_operator.adapters.kubernetes import KubernetesClient
 from tidemill_operator.clients import Clients, Key, Object, Temporals
 from tidemill_operator.events import Events
@@ -20,6 +21,7 @@ from tidemill_operator.own_temporal import follow_files
 from tidemill_operator.queue import Queue
 from tidemill_operator.reconcile import Reconcile, Reconciler
 from tidemill_operator.resync import Resync, Verify, orphans
+from tidemill_operator.rotation import Rotation
 from tidemill_operator.settings import OperatorSettings
 from tidemill_operator.store import MemoryStore
 from tidemill_operator.sweep import Sweep
@@ -45,8 +47,9 @@ class Program:
         kinds: Mapping[str, Reconciler[Any, Any]],
         metrics: Metrics,
         watching: Watching,
+        keys: KeyFolder | None = None,
     ) -> None:
-        """`kinds`: who decides for each kind. Nothing is started yet."""
+        """`kinds`: who decides for each kind; with `keys` payloads are encrypted. Nothing is started yet."""
         self._settings = settings
         self._kubernetes = kubernetes
         self._metrics = metrics
@@ -56,7 +59,7 @@ class Program:
         self._queue: Queue[Key] = Queue()
         self._held: dict[Key, list[Event]] = {}
         self._temporals = temporals(self._store)
-        clients = Clients(self._store, kubernetes, self._temporals, settings.decisions)
+        clients = Clients(self._store, kubernetes, self._temporals, settings.decisions, keys)
         self._events = Events(kubernetes, settings.identity)
         self._reconcile = Reconcile(kinds, clients, self._store, self._queue, self._events, metrics)
         self._resync = Resync(self._store, kubernetes, settings.namespaces, self._reconcile.learn, metrics)
@@ -67,6 +70,7 @@ class Program:
         self._election = Election(
             kubernetes, settings.lease_namespace, settings.lease_name, settings.identity, settings.intervals.lease
         )
+        self._rotation = Rotation(keys, self._store, self._queue.add_after, metrics) if keys is not None else None
         self._gauges()
 
     async def run(self) -> None:
@@ -146,6 +150,8 @@ class Program:
                 group.create_task(self._look_around())
                 group.create_task(follow_files(self._settings, self._set_own))
                 group.create_task(self._events.post())
+                if self._rotation is not None:
+                    group.create_task(self._rotation.run())
         finally:
             self._beats.forget("sweep")
             self._metrics.leader.set(0)
@@ -171,9 +177,13 @@ class Program:
                 await self._temporals.get(connection)
 
     async def _look_around(self) -> None:
-        """Once a resync: what no event tells, which is renewed Secrets of connections and what was left in Temporal."""
+        """Once a resync: what no event tells, which is renewed or changed Secrets and what was left in Temporal."""
         while True:
-            for key in (*orphans(self._store, self._in_scope), *self._store.keys("TemporalConnection")):
+            due = [*orphans(self._store, self._in_scope), *self._store.keys("TemporalConnection")]
+            if self._rotation is not None:
+                self._store.forget_key_rings()
+                due += self._store.keys("WorkerPool")
+            for key in due:
                 self._queue.add(key)
             await asyncio.sleep(self._settings.intervals.resync)
 

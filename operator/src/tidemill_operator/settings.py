@@ -15,7 +15,7 @@ from typing import Any, Final
 from tidemill_api import names
 from tidemill_api.contract import TemporalAddress
 from tidemill_api.errors import ConfigError
-from tidemill_operator.clients import Settings
+from tidemill_operator.clients import KeyRingOfPools, Settings
 
 _INSTALLATION: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]*):([0-9]{1,5})")
@@ -39,6 +39,7 @@ class OperatorSettings:
 
     decisions: Settings
     temporal_files: TemporalFiles
+    encryption: Encryption | None
     namespaces: tuple[str, ...]
     """Namespaces to look after; empty: all."""
     kubeconfig: Path | None
@@ -62,6 +63,14 @@ class TemporalFiles:
     cert: Path | None = None
     key: Path | None = None
     api_key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Encryption:
+    """Where the key ring is, and how many seconds a new key waits until it writes."""
+
+    keys: Path
+    settle: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +143,20 @@ def _file(text: str) -> Path | None:
     return Path(text)
 
 
+def _folder(text: str) -> Path | None:
+    if not text:
+        return None
+    if not Path(text).is_dir():
+        raise ValueError(f"there is no folder {text}")
+    return Path(text)
+
+
+def _secret(text: str) -> str:
+    if len(text) > 253 or not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", text):
+        raise ValueError("must be the name of a Secret, such as tidemill-encryption-keys")
+    return text
+
+
 def _yes(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise ValueError("must be true or false")
@@ -171,6 +194,9 @@ _OPTIONS: Final = (
     _Option("--temporal-cert-file", _file, "", "client certificate", "FILE"),
     _Option("--temporal-key-file", _file, "", "key of the client certificate", "FILE"),
     _Option("--temporal-api-key-file", _file, "", "file with an API key (Temporal Cloud)", "FILE"),
+    _Option("--encryption-keys", _folder, "", "folder of the key ring; nothing is encrypted if not given", "DIR"),
+    _Option("--encryption-secret", _secret, "tidemill-encryption-keys", "Secret that hands the ring to pools", "NAME"),
+    _Option("--encryption-settle", _seconds(0), "120s", "how long after it is seen a new key writes", "SECONDS"),
     _Option("--worker-image", str, "ghcr.io/tidemill/worker:0.1.0", "image of pools that name none", "IMAGE"),
     _Option("--health-address", _address, ":8080", "where /healthz, /readyz and /metrics listen", "HOST:PORT"),
     _Option("--lease-name", str, "", "name of the leader's Lease; tidemill-INSTALLATION if not given"),
@@ -244,13 +270,16 @@ def _settings(values: Mapping[str, Any], environment: Mapping[str, str]) -> Oper
         tls=values["temporal_tls"] or any((files.ca, files.cert, files.api_key)),
         server_name=values["temporal_server_name"] or None,
     )
+    keys, settle = values["encryption_keys"], values["encryption_settle"]
     return OperatorSettings(
         decisions=Settings(
             installation=values["installation"],
             temporal=temporal if temporal.address else None,
             image=values["worker_image"],
+            key_ring=KeyRingOfPools(values["encryption_secret"], settle) if keys is not None else None,
         ),
         temporal_files=files,
+        encryption=Encryption(keys, settle) if keys is not None else None,
         namespaces=values["namespaces"],
         kubeconfig=values["kubeconfig"],
         context=values["context"] or None,

@@ -40,6 +40,7 @@ class MemoryStore:
         self._users: dict[Key, set[Key]] = defaultdict(set)  # what is referred to -> who refers to it
         self._gone: dict[str, None] = {}  # uids of removed objects, oldest first
         self._temporal: dict[ConnectionKey, TemporalView] = {}
+        self._key_rings: dict[str, str] = {}
 
     # Kubernetes
 
@@ -89,6 +90,23 @@ class MemoryStore:
     def pools_of_connection(self, namespace: str, connection: str) -> tuple[str, ...]:
         """Names of the pools that use a TemporalConnection, sorted."""
         return self._names_of(Key("TemporalConnection", namespace, connection))
+
+    def pools_of_namespace(self, namespace: str) -> tuple[tuple[str, str], ...]:
+        """Name and uid of each WorkerPool in a namespace."""
+        pools = [pool["metadata"] for pool in self.objects("WorkerPool") if pool["metadata"]["namespace"] == namespace]
+        return tuple(sorted((metadata["name"], metadata["uid"]) for metadata in pools))
+
+    def key_ring(self, namespace: str) -> str | None:
+        """Mark of the key ring that was handed to a namespace's pools; None: unknown, so look."""
+        return self._key_rings.get(namespace)
+
+    def keep_key_ring(self, namespace: str, mark: str) -> None:
+        """Remember that it was handed over."""
+        self._key_rings[namespace] = mark
+
+    def forget_key_rings(self) -> None:
+        """Somebody may have changed them: the next pass of each pool looks."""
+        self._key_rings.clear()
 
     def _bury(self, uid: str) -> None:
         """Remember that it is gone: the late answer to a write must not bring it back."""

@@ -40,6 +40,8 @@ class Observed:
     entry: ScheduleEntry | None = None
     """The Schedule in the last sweep of `here`."""
     last_closed: RunSeen | None = None
+    seals_with: str | None = None
+    """Id of the key that encrypts now; None: nothing is encrypted."""
 
     @property
     def going(self) -> bool:
@@ -72,6 +74,7 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
         elsewhere=tuple(there for there in elsewhere if there.trouble is None or there.connection in made_at),
         entry=swept.entry,
         last_closed=await _explained(here_key, swept.last_closed, manifest, clients),
+        seals_with=clients.keys.ring().active if clients.keys is not None else None,
     )
 
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from tidemill_api.contract import ScheduleMemo
-from tidemill_api.names import ANNOTATION_RELEASE, FINALIZER
+from tidemill_api.names import ANNOTATION_CANCEL, ANNOTATION_RELEASE, FINALIZER
 from tidemill_api.v1alpha1 import parse_timestamp
 from tidemill_operator.actions import (
     Action,
@@ -28,6 +28,7 @@ from tidemill_operator.actions import (
 from tidemill_operator.pipeline.desire import Desired
 from tidemill_operator.pipeline.observe import Observed, There
 from tidemill_operator.pipeline.pause import RUNNING, Pause, next_pause
+from tidemill_operator.pipeline.runs import run_key
 from tidemill_operator.reading import annotation, status_of
 from tidemill_operator.views import ScheduleSeen
 
@@ -42,7 +43,7 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> tuple[Action, .
     """The actions, in order."""
     if observed.going:
         return tuple(_farewell(desired, observed))
-    return tuple(_upkeep(desired, observed, now))
+    return (*_upkeep(desired, observed, now), *_called_off(desired, observed))
 
 
 def has_ended(desired: Desired, now: datetime) -> bool:
@@ -103,6 +104,18 @@ def _upkeep(desired: Desired, observed: Observed, now: datetime) -> Iterator[Act
         yield from _schedule(desired, observed, here, now)
 
 
+def _called_off(desired: Desired, observed: Observed) -> Iterator[Action]:
+    """Open runs that somebody wants to stop, by key: runs of the schedule have no object that could be annotated."""
+    keys = set((annotation(observed.manifest, ANNOTATION_CANCEL) or "").split(","))
+    here = observed.here
+    if here is not None and here.trouble is None:
+        yield from (
+            CancelRun(here.connection, run.workflow_id, run.run_id)
+            for run in here.open_runs
+            if run_key(run, desired.pipeline) in keys
+        )
+
+
 def _is_the_same(there: ScheduleSeen, here: ScheduleSeen | None) -> bool:
     """Whether two connections show one and the same Schedule: two names of one Temporal."""
     return here is not None and there.created == here.created
@@ -120,13 +133,12 @@ def _schedule(desired: Desired, observed: Observed, here: There, now: datetime) 
         yield CreateSchedule(here.connection, wish, pause.paused, pause.note)
     else:
         as_wished, as_made = in_step(desired, observed, schedule)
-        if as_wished and as_made:
+        if as_wished and as_made and schedule.sealed_with == observed.seals_with:
             yield from _pause_alone(desired, here, schedule)
         else:
             pause = next_pause(Pause(schedule.paused, schedule.note), desired.pause)
-            yield UpdateSchedule(
-                here.connection, wish, pause.paused, pause.note, schedule.token, repairs_drift=as_wished
-            )
+            drifted = as_wished and not as_made
+            yield UpdateSchedule(here.connection, wish, pause.paused, pause.note, schedule.token, drifted)
 
 
 def _carried(desired: Desired, observed: Observed) -> Pause | None:

@@ -14,6 +14,8 @@ import orjson
 from tidemill_api import names
 from tidemill_api.contract import WorkerConfig
 from tidemill_api.v1alpha1 import WorkerPoolSpec
+from tidemill_operator.clients import KeyRingOfPools
+from tidemill_operator.pool.key_ring import with_key_ring
 from tidemill_operator.pool.overlay import overlay
 
 ANNOTATION_WISHED: Final = "tidemill.dev/wished"
@@ -62,16 +64,20 @@ def children(
     config: WorkerConfig,
     secrets: Iterable[SecretKey],
     image: str,
+    key_ring: KeyRingOfPools | None = None,
 ) -> tuple[dict[str, Any], ...]:
     """All children of the pool with this metadata, in the order in which they are applied."""
     namespace, pool, uid = metadata["namespace"], metadata["name"], metadata["uid"]
     told = config.model_dump(mode="json", by_alias=True, exclude_none=True)
     text = orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode()
     name = names.pool_child(pool)
+    pod = _pod(pool, spec, secrets, image)
+    if key_ring is not None:
+        pod = with_key_ring(pod, key_ring)
     made = (
         {"apiVersion": "v1", "kind": "ConfigMap", "data": {names.CONFIG_FILE: text}},
         {"apiVersion": "v1", "kind": "ServiceAccount", "automountServiceAccountToken": False},
-        {"apiVersion": "apps/v1", "kind": "Deployment", "spec": _deployment(pool, spec, text, secrets, image)},
+        {"apiVersion": "apps/v1", "kind": "Deployment", "spec": _deployment(pool, spec, text, pod)},
     )
     annotations = {"ServiceAccount": spec.service_account.annotations}
     return tuple(
@@ -94,10 +100,8 @@ def _marked(
     return marked
 
 
-def _deployment(
-    pool: str, spec: WorkerPoolSpec, config: str, secrets: Iterable[SecretKey], image: str
-) -> dict[str, Any]:
-    laid = overlay(_pod(pool, spec, secrets, image), spec.template)
+def _deployment(pool: str, spec: WorkerPoolSpec, config: str, pod: dict[str, Any]) -> dict[str, Any]:
+    laid = overlay(pod, spec.template)
     template = {**laid, "spec": _tolerant(laid.get("spec"))}
     metadata = template.get("metadata") or {}
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tidemill_api.conditions import INVALID_SPEC
@@ -14,6 +14,7 @@ from tidemill_check.problem import Problem
 from tidemill_check.verdict import check_pool
 from tidemill_operator.clients import Object, Settings
 from tidemill_operator.pool.children import SecretKey, children
+from tidemill_operator.pool.key_ring import key_ring_secret
 from tidemill_operator.pool.observe import Observed
 from tidemill_operator.reading import Memory, read_spec
 from tidemill_operator.standing import Standing, verdict
@@ -34,6 +35,8 @@ class Desired:
     replicas: int
     blocked: Standing | None
     """Why there can be no children."""
+    key_ring: dict[str, Any] | None = field(default=None, repr=False)
+    """The Secret with the key ring, for all pools of the namespace; None: nothing is encrypted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +54,9 @@ def desire(observed: Observed, settings: Settings) -> Desired:
     """What is wished of Kubernetes for a pool."""
     metadata = observed.manifest["metadata"]
     queue = task_queue(settings.installation, metadata["namespace"], metadata["name"])
+    ring = _key_ring(observed, settings)
     if observed.trouble is not None and observed.trouble.reason.startswith("WaitingFor"):
-        return Desired(queue, (), (), observed.manifest["spec"].get("replicas", 1), observed.trouble)
+        return Desired(queue, (), (), observed.manifest["spec"].get("replicas", 1), observed.trouble, ring)
     version = (
         settings,
         metadata.get("generation"),
@@ -61,7 +65,14 @@ def desire(observed: Observed, settings: Settings) -> Desired:
     )
     reading = _READINGS.get(metadata["uid"], version, lambda: _read(observed, settings, queue))
     blocked = verdict(reading.problems) if reading.problems else None
-    return Desired(queue, reading.children, reading.secrets, reading.replicas, blocked)
+    return Desired(queue, reading.children, reading.secrets, reading.replicas, blocked, ring)
+
+
+def _key_ring(observed: Observed, settings: Settings) -> dict[str, Any] | None:
+    if observed.key_ring is None or settings.key_ring is None:
+        return None
+    namespace = observed.manifest["metadata"]["namespace"]
+    return key_ring_secret(namespace, settings.key_ring.secret, observed.key_ring, observed.neighbours)
 
 
 def _read(observed: Observed, settings: Settings, queue: str) -> _Reading:
@@ -86,7 +97,7 @@ def _read(observed: Observed, settings: Settings, queue: str) -> _Reading:
         metastore=spec.metastore,
     )
     secrets = tuple(_secret_keys(spec, temporal))
-    made = children(metadata, spec, config, secrets, settings.image)
+    made = children(metadata, spec, config, secrets, settings.image, settings.key_ring)
     return _Reading(made, tuple(sorted({secret for secret, _ in secrets})), (), spec.replicas)
 
 

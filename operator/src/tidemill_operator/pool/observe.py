@@ -9,6 +9,7 @@ from typing import Final
 from tidemill_api.conditions import TEMPORAL_UNREACHABLE
 from tidemill_api.errors import TemporalUnavailable
 from tidemill_api.names import pool_child, task_queue
+from tidemill_codec.ring import KeyRing
 from tidemill_operator.clients import Clients, Key, KubernetesError, Object
 from tidemill_operator.pool.children import selector
 from tidemill_operator.pool.place import connection_of_pool
@@ -44,6 +45,12 @@ class Observed:
     """Of its Deployment, as long as not all of them are ready; None: not looked at."""
     pod_events: tuple[Object, ...] = ()
     """Warnings about a pod whose own status says nothing."""
+    key_ring: KeyRing | None = None
+    """What its workers need to read what is encrypted; None: nothing is."""
+    handed_on: str | None = None
+    """Mark of the key ring that was handed to its namespace; None: unknown."""
+    neighbours: tuple[tuple[str, str], ...] = ()
+    """Name and uid of each pool of its namespace, itself too; only if there is a key ring."""
 
     @property
     def going(self) -> bool:
@@ -79,6 +86,9 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
         open_runs=runs,
         pods=pods,
         pod_events=events,
+        key_ring=clients.keys.declared() if clients.keys is not None else None,
+        handed_on=store.key_ring(key.namespace),
+        neighbours=store.pools_of_namespace(key.namespace) if clients.keys is not None else (),
     )
 
 

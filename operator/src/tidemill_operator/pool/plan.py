@@ -12,6 +12,7 @@ from tidemill_api.v1alpha1 import parse_timestamp
 from tidemill_operator.actions import (
     Action,
     AddFinalizer,
+    ApplyKeyRing,
     ApplyObject,
     CancelRun,
     LookAgain,
@@ -21,6 +22,7 @@ from tidemill_operator.actions import (
 from tidemill_operator.clients import Object
 from tidemill_operator.pool.children import ANNOTATION_WISHED
 from tidemill_operator.pool.desire import Desired
+from tidemill_operator.pool.key_ring import mark_of
 from tidemill_operator.pool.likeness import holds
 from tidemill_operator.pool.observe import Observed
 from tidemill_operator.reading import annotation, status_of
@@ -34,13 +36,26 @@ RAREST_LOOK: Final = timedelta(seconds=30)
 
 def plan(desired: Desired, observed: Observed, now: datetime) -> tuple[Action, ...]:
     """The actions, in order."""
-    return tuple(_farewell(observed) if observed.going else _upkeep(desired, observed, now))
+    after = _farewell(observed) if observed.going else _upkeep(desired, observed, now)
+    return (*_key_ring(desired, observed), *after)
 
 
 def as_wished(wished: Mapping[str, Any], found: Object) -> bool:
     """Whether a child is still what was asked for."""
     mark = wished["metadata"]["annotations"][ANNOTATION_WISHED]
     return annotation(found, ANNOTATION_WISHED) == mark and holds(found, wished)
+
+
+def _key_ring(desired: Desired, observed: Observed) -> Iterator[Action]:
+    """The key ring comes before the pods that wait for it, and is kept up to the end of the last run."""
+    ring = desired.key_ring
+    if ring is not None and observed.handed_on != mark_of(ring) and _held(observed):
+        yield ApplyKeyRing(observed.manifest["metadata"]["namespace"], ring)
+
+
+def _held(observed: Observed) -> bool:
+    """Whether the pool still needs what belongs to it."""
+    return not observed.going or FINALIZER in (observed.manifest["metadata"].get("finalizers") or ())
 
 
 def _upkeep(desired: Desired, observed: Observed, now: datetime) -> Iterator[Action]:
