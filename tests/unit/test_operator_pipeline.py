@@ -34,6 +34,7 @@ from tidemill_operator.views import ScheduleSeen
 
 GOING = {"deletionTimestamp": "2026-05-01T11:59:00Z"}
 RELEASE = {"tidemill.dev/release": "true"}
+CALLED_OFF = {"tidemill.dev/cancel": "a,c"}
 PAUSED = {"tidemill.dev/paused": "holiday"}
 UNREACHABLE = waits(said.TEMPORAL_UNREACHABLE, "Temporal at t:7233 can't be reached: refused")
 OTHERS = ScheduleMemo(installation="inst", namespace="travel", name="flights", uid="uid-former")
@@ -132,6 +133,14 @@ PLANS: dict[str, tuple[Observed, list[str]]] = {
         ["CreateSchedule"],
     ),
     "going": (observed(settled(**GOING), schedule()), ["DeleteSchedule", "LookAgain"]),
+    "some runs called off": (
+        observed(settled(annotations=CALLED_OFF), schedule(), open_runs=(seen_run("a"), seen_run("b"), seen_run("c"))),
+        ["CancelRun", "CancelRun"],
+    ),
+    "runs called off, unreachable": (
+        observed(settled(annotations=CALLED_OFF), open_runs=(seen_run("a"),), trouble=UNREACHABLE),
+        ["LookAgain"],
+    ),
     "going, open runs": (observed(settled(**GOING), open_runs=(seen_run(),)), ["LookAgain"]),
     "going, open runs, Cancel": (
         observed(settled(**GOING, spec={"deletionPolicy": "Cancel"}), open_runs=(seen_run(), seen_run("b"))),

@@ -28,6 +28,7 @@ from tidemill_operator.views import ConnectionPendingError, TemporalTarget
 
 GOING = {"deletionTimestamp": "2026-05-01T11:59:00Z"}
 RELEASE = {"tidemill.dev/release": "true"}
+CALLED_OFF = {"tidemill.dev/cancel": "wrong files"}
 UNREACHABLE = waits(said.TEMPORAL_UNREACHABLE, "Temporal at t:7233 can't be reached: refused")
 OWNER = {"apiVersion": "tidemill.dev/v1alpha1", "kind": "DataPipeline", "name": "flights", "uid": "uid-p"}
 NEW: Object = {"finalizers": []}
@@ -99,6 +100,22 @@ PLANS: dict[str, tuple[Observed, list[str]]] = {
         observed(run(**GOING, **STARTED, annotations=RELEASE), trouble=UNREACHABLE),
         ["RemoveFinalizer"],
     ),
+    "cancelled, new": (observed(run(**NEW, annotations=CALLED_OFF)), ["LookAgain"]),
+    "cancelled, prepared": (observed(run(annotations=CALLED_OFF)), ["LookAgain"]),
+    "cancelled, prepared, and its pool is gone": (observed(run(annotations=CALLED_OFF), pool=None), []),
+    "cancelled, open": (
+        observed(run(**STARTED, annotations=CALLED_OFF), run=seen_run()),
+        ["CancelRun", "LookAgain"],
+    ),
+    "cancelled, ended": (
+        observed(run(**STARTED, annotations=CALLED_OFF), run=seen_run(result="Cancelled")),
+        ["LookAgain"],
+    ),
+    "cancelled too late": (observed(run(**over("Succeeded"), **NEW, annotations=CALLED_OFF)), []),
+    "cancelled, unreachable": (
+        observed(run(**STARTED, annotations=CALLED_OFF), trouble=UNREACHABLE),
+        ["LookAgain"],
+    ),
     "going, left alone": (observed(run(**GOING, **NEW), run=seen_run()), []),
 }
 
@@ -128,6 +145,12 @@ STANDINGS: dict[str, tuple[Observed, str, str, str, str]] = {
     "another's": (
         observed(run(), run=seen_run(result="Succeeded", asked_by="uid-former")),
         *("Succeeded", "True", said.SUCCEEDED, "choose another name"),
+    ),
+    "called off": (PLANS["cancelled, new"][0], "Cancelled", "False", said.CANCELLED, "before it began: wrong files"),
+    "called off, open": (PLANS["cancelled, open"][0], "Running", "False", said.RUNNING, "open"),
+    "called off, unreachable": (
+        PLANS["cancelled, unreachable"][0],
+        *("Running", "False", said.TEMPORAL_UNREACHABLE, "refused"),
     ),
     "going": (PLANS["going, open"][0], "Running", "False", said.WAITING_FOR_RUNS, "is cancelled"),
     "going, unreachable": (PLANS["going, unreachable"][0], "Running", "False", said.TEMPORAL_UNREACHABLE, "release"),
@@ -161,6 +184,17 @@ def test_a_run_begins_with_its_name_as_key() -> None:
     status = told(seen, Outcome(start, "Done", run=seen_run()))
     assert status["phase"] == "Running"
     assert status["run"]["workflowId"] == start.workflow_id
+
+
+def test_a_run_can_process_a_key_again() -> None:
+    key = "2026-01-01T04:15:00Z"
+    seen = observed(run(ownerReferences=[OWNER], spec={"runKey": key}))
+
+    [start] = planned(seen)
+
+    assert isinstance(start, StartRun)
+    assert (start.workflow_id, start.input["runKey"]) == ("inst/travel/flights/again", key)
+    assert told(seen, Outcome(start, "Done", run=seen_run()))["run"]["key"] == key
 
 
 def test_a_run_belongs_to_its_pipeline() -> None:

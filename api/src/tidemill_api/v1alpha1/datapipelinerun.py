@@ -10,12 +10,19 @@ from tidemill_api.v1alpha1._base import Model, Rule
 from tidemill_api.v1alpha1._object import AGE, Conditions, Generation, PrinterColumn, Resource, Served, condition
 from tidemill_api.v1alpha1._types import LocalRef, ParameterName, Scalar, null_is_absence
 
+RunKey = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9:.-]*$", max_length=253, examples=["2026-01-01T04:15:00Z"])
+]
+
 
 class DataPipelineRunSpec(Model):
     """Which pipeline to run, and with what. It can't be changed after it was made."""
 
     pipeline_ref: LocalRef
     """The pipeline to run, in this namespace."""
+    run_key: RunKey | None = None
+    """Run key to process again, of a run that failed, was cancelled or was skipped; `$run_time` stays that key's. A
+    new key, the name of this object, if not given."""
     parameters: Annotated[dict[ParameterName, Scalar], Field(max_length=32), null_is_absence()] = Field(
         default_factory=dict
     )

@@ -18,7 +18,7 @@ def run_summary(run: RunSeen, pipeline: PipelineId) -> dict[str, Any]:
     """A run as status shows it (`RunSummary` as JSON)."""
     result = run.result
     told: dict[str, Any] = {
-        "key": result.run_key if result else _key(run, pipeline),
+        "key": result.run_key if result else run_key(run, pipeline),
         "result": phase(run),
         "workflowId": run.workflow_id,
         "workflowRunId": run.run_id,
@@ -86,7 +86,7 @@ def succeeding(run: Mapping[str, Any] | None, before: Mapping[str, Any]) -> Clai
             return Claim(conditions.SUCCEEDING, "Unknown", conditions.NO_RUN_YET, "No run has ended yet.")
 
 
-def _key(run: RunSeen, pipeline: PipelineId) -> str:
+def run_key(run: RunSeen, pipeline: PipelineId) -> str:
     """The run key, from the workflow id: the nominal time, or the name of the DataPipelineRun."""
     if run.workflow_id.startswith(pipeline.scheduled_workflow + "-"):
         return run.workflow_id.removeprefix(pipeline.scheduled_workflow + "-")

@@ -45,7 +45,7 @@ def desire(observed: Observed, settings: Settings) -> Desired:
         settings.installation, metadata["namespace"], observed.manifest["spec"]["pipelineRef"]["name"]
     )
     workflow_id = pipeline.workflow(metadata["name"])
-    if observed.ended or observed.going or observed.run is not None or observed.lost:
+    if observed.ended or observed.going or observed.run is not None or observed.lost or observed.cancelled:
         return Desired(pipeline, workflow_id, None)
     start = _start(observed, pipeline, settings)
     if isinstance(start, Standing):
@@ -86,7 +86,7 @@ def _start_of(
             uid,
             manifest["metadata"].get("generation", 0),
             spec,
-            run_key=observed.manifest["metadata"]["name"],
+            run_key=asked.run_key or observed.manifest["metadata"]["name"],
             parameters=asked.parameters,
             trigger="Manual",
         ),

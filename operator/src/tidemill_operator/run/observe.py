@@ -7,10 +7,10 @@ from typing import Final
 
 from tidemill_api.conditions import TEMPORAL_UNREACHABLE
 from tidemill_api.errors import TemporalUnavailable
-from tidemill_api.names import FINALIZER, PipelineId
+from tidemill_api.names import ANNOTATION_CANCEL, FINALIZER, PipelineId
 from tidemill_operator.clients import Clients, Key, Object
 from tidemill_operator.pool.place import connection_of_pool
-from tidemill_operator.reading import is_going, status_of
+from tidemill_operator.reading import annotation, is_going, status_of
 from tidemill_operator.standing import Standing, waits
 from tidemill_operator.views import ConnectionKey, ConnectionPendingError, RunSeen
 
@@ -41,6 +41,22 @@ class Observed:
         return is_going(self.manifest)
 
     @property
+    def cancelled(self) -> bool:
+        """Whether somebody has asked it to stop."""
+        return annotation(self.manifest, ANNOTATION_CANCEL) is not None
+
+    @property
+    def held(self) -> bool:
+        """Whether it has our finalizer, which it is given before it is started."""
+        return FINALIZER in (self.manifest["metadata"].get("finalizers") or ())
+
+    @property
+    def never_began(self) -> bool:
+        """Whether it is sure that it wasn't started."""
+        unknown = self.trouble is not None or (self.held and self.pool is None)
+        return self.run is None and "run" not in status_of(self.manifest) and not unknown
+
+    @property
     def ended(self) -> bool:
         """Whether its end is written down: then nothing is ever done for it again."""
         return status_of(self.manifest).get("phase") in ENDED
@@ -59,9 +75,9 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
         return plain
     workflow_id = PipelineId(clients.settings.installation, key.namespace, pipeline_name).workflow(key.name)
     started = status_of(manifest).get("run") is not None
-    held = FINALIZER in (manifest["metadata"].get("finalizers") or ())
+    ask = started or ((plain.going or plain.cancelled) and plain.held)
     try:
-        run = await _run(connection, workflow_id, clients, ask=started or (plain.going and held))
+        run = await _run(connection, workflow_id, clients, ask=ask)
     except TemporalUnavailable as error:
         return Observed(manifest, pipeline, pool, connection, trouble=waits(TEMPORAL_UNREACHABLE, str(error)))
     except ConnectionPendingError as error:

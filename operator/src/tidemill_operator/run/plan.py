@@ -2,6 +2,7 @@
 
 The run belongs to its pipeline (ownerReference): it goes with it. Deleting a run that is open cancels it, unless its
 pipeline is being deleted with `deletionPolicy: Wait`: then it was taken along (foreground deletion) and may end.
+The annotation `tidemill.dev/cancel` cancels it and keeps the record; one that hasn't begun never does.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from tidemill_api.names import ANNOTATION_RELEASE, FINALIZER
+from tidemill_api.names import ANNOTATION_RELEASE
 from tidemill_operator.actions import Action, AddFinalizer, CancelRun, LookAgain, ObjectRef, RemoveFinalizer, StartRun
 from tidemill_operator.reading import annotation, is_going
 from tidemill_operator.run.desire import Desired
@@ -28,28 +29,30 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> tuple[Action, .
 
 def _upkeep(desired: Desired, observed: Observed) -> Iterator[Action]:
     metadata = observed.manifest["metadata"]
-    held = FINALIZER in (metadata.get("finalizers") or ())
     if observed.ended:
         # Its end is written down: it may be deleted at any time, with or without an operator.
-        if held:
+        if observed.held:
             yield RemoveFinalizer(ObjectRef.of(observed.manifest))
         return
     if observed.trouble is not None:
         yield LookAgain(AFTER_TROUBLE)
+    elif observed.cancelled and observed.run is not None and observed.run.state == "Running":
+        yield CancelRun(observed.connection, observed.run.workflow_id, observed.run.run_id)
+        yield LookAgain(WHILE_WAITING)
     elif desired.start is not None:
-        if not held or not _owned(observed):
+        if not observed.held or not _owned(observed):
             yield AddFinalizer(ObjectRef.of(observed.manifest), _owner(observed))
         start = desired.start
         yield StartRun(
             observed.connection, desired.workflow_id, start.task_queue, start.input, start.pipeline, metadata["uid"]
         )
-    elif (observed.run is not None and observed.run.state != "Running") or observed.lost:
+    elif (observed.run is not None and observed.run.state != "Running") or observed.lost or _is_called_off(observed):
         yield LookAgain(AT_ONCE)  # once the end is written down
 
 
 def _farewell(observed: Observed) -> Iterator[Action]:
     manifest = observed.manifest
-    if FINALIZER not in (manifest["metadata"].get("finalizers") or ()):
+    if not observed.held:
         return
     if observed.trouble is not None:
         if annotation(manifest, ANNOTATION_RELEASE) == "true":
@@ -64,6 +67,10 @@ def _farewell(observed: Observed) -> Iterator[Action]:
     if not waits_with_pipeline(observed):
         yield CancelRun(observed.connection, run.workflow_id, run.run_id)
     yield LookAgain(WHILE_WAITING)
+
+
+def _is_called_off(observed: Observed) -> bool:
+    return observed.cancelled and observed.never_began
 
 
 def waits_with_pipeline(observed: Observed) -> bool:

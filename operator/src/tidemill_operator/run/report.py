@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from tidemill_api import conditions as said
-from tidemill_api.names import ANNOTATION_RELEASE
+from tidemill_api.names import ANNOTATION_CANCEL, ANNOTATION_RELEASE
 from tidemill_operator.actions import Outcome
 from tidemill_operator.clients import Object
 from tidemill_operator.pipeline.runs import error_of, phase, run_summary
-from tidemill_operator.reading import status_of
+from tidemill_operator.reading import annotation, status_of
 from tidemill_operator.run.desire import Desired
 from tidemill_operator.run.observe import Observed
 from tidemill_operator.run.plan import waits_with_pipeline
@@ -35,16 +35,27 @@ def report(desired: Desired, observed: Observed, outcomes: Sequence[Outcome], no
     generation = observed.manifest["metadata"].get("generation", 0)
     run = next((outcome.run for outcome in outcomes if outcome.run is not None), observed.run)
     told = {**(before.get("run") or {}), **run_summary(run, desired.pipeline)} if run else before.get("run")
+    if told is not None and run is not None and run.result is None and (key := _asked_key(observed)):
+        told = {**told, "key": key}
     if observed.lost and told is not None:
         told = {**told, "result": "Failed", "error": _FORGOTTEN}
     standing = _standing(desired, observed, run, outcomes)
     status: dict[str, Any] = {
         "observedGeneration": generation,
-        "phase": told["result"] if told else "Pending",
+        "phase": told["result"] if told else "Cancelled" if _never_began(observed, run) else "Pending",
         "run": told,
         "conditions": conditions(claims(standing), before.get("conditions") or (), generation, now),
     }
     return {name: value for name, value in status.items() if value is not None}
+
+
+def _asked_key(observed: Observed) -> str | None:
+    key: str | None = observed.manifest["spec"].get("runKey")
+    return key
+
+
+def _never_began(observed: Observed, run: RunSeen | None) -> bool:
+    return observed.cancelled and run is None and observed.never_began
 
 
 def _standing(desired: Desired, observed: Observed, run: RunSeen | None, outcomes: Sequence[Outcome]) -> Standing:
@@ -54,6 +65,9 @@ def _standing(desired: Desired, observed: Observed, run: RunSeen | None, outcome
         return _of_run(run, observed.manifest["metadata"]["uid"])
     if observed.lost:
         return stalled(said.FAILED, _FORGOTTEN)
+    if _never_began(observed, run):
+        reason = annotation(observed.manifest, ANNOTATION_CANCEL)
+        return stalled(said.CANCELLED, "it was cancelled before it began" + (f": {reason}" if reason else ""))
     trouble = desired.blocked or observed.trouble or standing_of(outcomes)
     return trouble or waits(said.PROGRESSING, "the run is about to start")
 

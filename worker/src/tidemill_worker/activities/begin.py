@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import assert_never
 
@@ -45,8 +46,8 @@ class Begin:
             while True:
                 found = await slots.try_to_begin(self._resources.store, request, claimant.order.overlap_policy)
                 match found:
-                    case Began(execution):
-                        planned = await self._planned(request, spec, execution)
+                    case Began(execution, run_time):
+                        planned = await self._planned(replace(request, run_time=run_time), spec, execution)
                         return Begun(state="Began", execution=execution, limits=limits_of(spec), planned=planned)
                     case AlreadyDone(execution):
                         return await self._skip(request, _done(request, execution))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tidemill_api.contract import RunInput, RunResult
@@ -31,6 +31,8 @@ class Began:
     """The run has the slot and is this execution of its key."""
 
     execution: int
+    run_time: datetime
+    """The key's moment: that of its first execution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +81,11 @@ async def try_to_begin(store: Metastore, request: Request, policy: Policy) -> Be
     async with store.transaction() as connection:
         await _lock(connection, uid)
         known = await connection.fetch(_KNOWN, uid, request.run_key)
+        if known:
+            request = replace(request, run_time=known[0]["run_time"])
         for row in known:
             if row["workflow_run_id"] == owner.run_id and row["result"] == "Running":
-                return Began(row["execution"])
+                return Began(row["execution"], request.run_time)
             if row["result"] == "Succeeded":
                 return AlreadyDone(row["execution"])
         places = await _places(connection, uid)
@@ -91,7 +95,7 @@ async def try_to_begin(store: Metastore, request: Request, policy: Policy) -> Be
         if isinstance(decision, Take):
             execution = 1 + max((row["execution"] for row in known), default=0)
             await _open_run(connection, request, execution)
-            return Began(execution)
+            return Began(execution, request.run_time)
         return Blocked(decision, tuple(o for o in others if o.holding or mine is None or o.number < mine.number))
 
 
@@ -163,7 +167,10 @@ async def _places(connection: Connection, uid: str) -> Sequence[Place]:
     ]
 
 
-_KNOWN = "SELECT execution, result, workflow_run_id FROM tidemill.runs WHERE uid = $1 AND run_key = $2"
+_KNOWN = (
+    "SELECT execution, result, workflow_run_id, run_time FROM tidemill.runs WHERE uid = $1 AND run_key = $2 "
+    "ORDER BY execution"
+)
 
 _PLACE = (
     "INSERT INTO tidemill.slots (uid, workflow_id, workflow_run_id, run_key, holding) VALUES ({}) "

@@ -7,6 +7,7 @@ publishing are durable activities that heartbeat. However the run ends, `finish`
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -62,6 +63,9 @@ KEY_PAUSE = timedelta(seconds=15)
 """Between two attempts of a step that no worker can read for want of a key of the encryption."""
 LONGEST_PAUSE = 60.0
 """Seconds between two looks at the slot by a run that waits for it."""
+
+_NOMINAL_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+"""Key of a scheduled run. No DataPipelineRun has such a name, but one can ask for such a key again."""
 
 Answer = TypeVar("Answer", bound=Message)
 
@@ -338,10 +342,11 @@ def _order(request: dict[str, Any]) -> RunInput:
 
 
 def _start(order: RunInput) -> Carried:
-    """Run key and nominal time: those of the Schedule, else the given key and the time of the start."""
+    """Run key and nominal time: those of the Schedule, else the given key and its moment or the time of the start."""
     nominal = workflow.info().typed_search_attributes.get(SearchAttributeKey.for_datetime("TemporalScheduledStartTime"))
     time = _rfc3339(nominal or workflow.info().workflow_start_time)
-    return Carried(claimant_key=order.run_key or time, run_time=time)
+    asked = order.run_key or time
+    return Carried(claimant_key=asked, run_time=asked if _NOMINAL_TIME.fullmatch(asked) else time)
 
 
 def _rfc3339(moment: datetime) -> str:
