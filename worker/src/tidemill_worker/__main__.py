@@ -15,6 +15,7 @@ from tidemill_api.errors import ConfigError, TidemillError
 from tidemill_api.names import CONFIG_DIR, CONFIG_FILE, SECRETS_DIR
 from tidemill_worker.app import App, Options
 from tidemill_worker.config import read_config
+from tidemill_worker.logs import log_to_stderr
 
 _LONGEST_LAST_WORDS = 1024
 
@@ -22,11 +23,7 @@ _LONGEST_LAST_WORDS = 1024
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the worker until SIGTERM or SIGINT. Exit codes: 0 stopped as told, 1 something ended it, 2 wrong usage."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(
-        level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
-    # Failures of activities are logged where they are translated, once, and without stacks that tell nothing.
-    logging.getLogger("temporalio.activity").setLevel(logging.ERROR)
+    log_to_stderr(options.log_level, options.log_format)
     try:
         app_options = Options(
             config=read_config(options.config),
@@ -108,6 +105,9 @@ def _parser() -> argparse.ArgumentParser:
         help="where to leave the reason of a bad end, if the file is there; /dev/termination-log if not given",
     )
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    parser.add_argument(
+        "--log-format", choices=("json", "text"), default="json", help="one line an event, for programs or people"
+    )
     return parser
 
 

@@ -21,7 +21,7 @@ def describe(label: str, files: WorkerFiles) -> Component:
         name=f"worker-{label}" if label else "worker",
         command=(
             *(sys.executable, "-m", "tidemill_worker", "--config", str(files.config), "--secrets", str(files.secrets)),
-            *("--health-address", f"{ports.LOOPBACK}:{port}"),
+            *("--health-address", f"{ports.LOOPBACK}:{port}", "--log-format", "text"),
         ),
         directory=files.directory,
         ready=lambda: _polls(port),
