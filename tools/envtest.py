@@ -61,21 +61,28 @@ def required_version(module: Path, dependency: str) -> str:
 def programs() -> tuple[Program, ...]:
     """All that can be built, with the versions of the go.mod files."""
     kubernetes, stamp = TOOLS / "kubernetes", kubernetes_stamp()
-    helm = {name: required_version(TOOLS / name, f"helm.sh/helm/{major}") for name, major in HELM.items()}
     return (
         *(Program(name, kubernetes, f"k8s.io/kubernetes/cmd/{name}", stamp) for name in KUBERNETES),
         Program("etcd", TOOLS / "etcd", "go.etcd.io/etcd/server/v3", "-s -w"),
         *(Program(name, TOOLS / name, ".", "-s -w", source_hash(TOOLS / name)) for name in ("coredns", "pause")),
-        *(
-            Program(
-                name.replace("helm4", "helm"),
-                TOOLS / name,
-                f"helm.sh/helm/{HELM[name]}/cmd/helm",
-                f"-s -w -X helm.sh/helm/{HELM[name]}/internal/version.version={version}",
-                version,
-            )
-            for name, version in helm.items()
-        ),
+        helm("helm", TOOLS / "helm4", "helm.sh/helm/v4"),
+        helm("helm3", TOOLS / "helm3", "helm.sh/helm/v3", ("pkg/chartutil", "pkg/lint/rules")),
+    )
+
+
+def helm(name: str, folder: Path, module: str, told: tuple[str, ...] = ()) -> Program:
+    """Helm, which is told its version, and in these packages the Kubernetes it is for (else it takes it for 1.20)."""
+    version = required_version(folder, module)
+    minor = required_version(folder, "k8s.io/client-go").split(".")[1]
+    stamps = "".join(
+        f" -X {module}/{package}.k8sVersionMajor=1 -X {module}/{package}.k8sVersionMinor={minor}" for package in told
+    )
+    return Program(
+        name,
+        folder,
+        f"{module}/cmd/helm",
+        f"-s -w -X {module}/internal/version.version={version}{stamps}",
+        version,
     )
 
 
@@ -87,7 +94,6 @@ KUBERNETES = (
     "kube-proxy",
     "kubelet",
 )
-HELM = {"helm4": "v4", "helm3": "v3"}
 
 
 def kubernetes_stamp() -> str:

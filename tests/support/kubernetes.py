@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.certificates import Authority, authority, signing_key
 from tidemill_cli.dev.components import ports
 from tidemill_cli.dev.components.component import Component, ComponentError, running_blocking
+from tools.certificates import Authority, authority, signing_key
 
 ROOT = Path(__file__).resolve().parents[2]
 ADMIN = ("tidemill-test-admin", ("system:masters",))

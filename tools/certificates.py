@@ -1,4 +1,4 @@
-"""A certificate authority for a test's API server: its own certificate, and one for each user a test wants to be."""
+"""A certificate authority for a cluster of tests and demos: its own certificate, and one for each server and user."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-_LIFE = datetime.timedelta(days=2)
+_LIFE = datetime.timedelta(days=365)
 _SIGNS_CERTIFICATES = x509.KeyUsage(
     digital_signature=False,
     content_commitment=False,
@@ -47,12 +47,14 @@ class Authority:
         """The authority's certificate, as a PEM file."""
         return self.folder / "ca.crt"
 
-    def server(self) -> KeyPair:
-        """The pair of a server on loopback."""
-        names = x509.SubjectAlternativeName(
-            [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
-        )
-        return self._issue("server", _name("kube-apiserver"), ExtendedKeyUsageOID.SERVER_AUTH, names)
+    def server(self, addresses: tuple[str, ...] = (), names: tuple[str, ...] = ()) -> KeyPair:
+        """The pair of the API server, on loopback and at these addresses and names."""
+        places: list[x509.GeneralName] = [
+            *(x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", *addresses)),
+            *(x509.DNSName(name) for name in ("localhost", *names)),
+        ]
+        alternatives = x509.SubjectAlternativeName(places)
+        return self._issue("server", _name("kube-apiserver"), ExtendedKeyUsageOID.SERVER_AUTH, alternatives)
 
     def client(self, user: str, groups: tuple[str, ...] = ()) -> KeyPair:
         """The pair of a Kubernetes user who is in these groups."""
@@ -77,7 +79,7 @@ def authority(folder: Path) -> Authority:
     """A new authority whose files go to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
-    name = _name("tidemill-test-ca")
+    name = _name("tidemill-ca")
     certificate = (
         _builder(name, name, key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
