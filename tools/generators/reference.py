@@ -69,6 +69,13 @@ def _page(kind: type[Resource]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def fields(kind: type[Resource]) -> Iterator[Field]:
+    """All fields of a kind below spec and status."""
+    schema = root(kind, for_people=True)
+    for part in ("spec", "status"):
+        yield from _fields(part, schema["properties"][part])
+
+
 def _fields(path: str, schema: Mapping[str, Any]) -> Iterator[Field]:
     """All fields below a schema, depth first, in the order of the models."""
     required = schema.get("required", ())
@@ -88,30 +95,44 @@ def _below(path: str, schema: Mapping[str, Any]) -> Iterator[Field]:
 
 
 def _entry(field: Field) -> list[str]:
-    lines = [f"### `{field.path}`", "", f"{'; '.join(_facts(field))}."]
+    lines = [f"### `{field.path}`", "", f"{'; '.join(facts(field))}."]
     if description := field.schema.get("description"):
         lines += ["", description]
+    if given := examples(field):
+        lines += ["", "For example " + ", ".join(f"`{_text(example)}`" for example in given) + "."]
+    told = rules(field)
+    return [*lines, "", *([*told, ""] if told else [])]
+
+
+def examples(field: Field) -> list[Any]:
+    """Examples of its value, or of one of its items."""
+    return list(field.schema.get("examples") or _items(field).get("examples") or ())
+
+
+def rules(field: Field) -> list[str]:
+    """The rules of its value and of its items."""
+    return [*_rules(field.schema), *_rules(_items(field))]
+
+
+def _items(field: Field) -> Mapping[str, Any]:
     items = field.schema.get("items", field.schema.get("additionalProperties", {}))
-    examples = field.schema.get("examples") or (items.get("examples") if isinstance(items, Mapping) else None)
-    if examples:
-        lines += ["", "For example " + ", ".join(f"`{_text(example)}`" for example in examples) + "."]
-    rules = [*_rules(field.schema), *(_rules(items) if isinstance(items, Mapping) else ())]
-    return [*lines, "", *([*rules, ""] if rules else [])]
+    return items if isinstance(items, Mapping) else {}
 
 
-def _facts(field: Field) -> list[str]:
+def facts(field: Field) -> list[str]:
+    """Type, whether it is required, default, bounds."""
     schema = field.schema
-    facts = [_type(schema)]
+    told = [_type(schema)]
     if field.required:
-        facts.append("required")
+        told.append("required")
     if "default" in schema and schema["default"] != {}:
-        facts.append(f"default `{_text(schema['default'])}`")
-    facts += _bounds(schema)
+        told.append(f"default `{_text(schema['default'])}`")
+    told += _bounds(schema)
     if schema.get("type") == "array":
-        facts += [f"each {bound}" for bound in _bounds(schema["items"])]
+        told += [f"each {bound}" for bound in _bounds(schema["items"])]
         if keys := schema.get("x-kubernetes-list-map-keys"):
-            facts.append(f"no two with the same `{keys[0]}`")
-    return facts
+            told.append(f"no two with the same `{keys[0]}`")
+    return told
 
 
 def _rules(schema: Mapping[str, Any]) -> Iterator[str]:

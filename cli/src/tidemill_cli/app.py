@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from tidemill_cli.cluster.commands import add_to as add_cluster_commands
+
 app = typer.Typer(
     name="tidemill",
     help="Data pipelines declared as Kubernetes resources, run by Temporal on workers of their own pools.",
@@ -46,6 +48,9 @@ def tidemill(
     ] = False,
 ) -> None:
     """Data pipelines declared as Kubernetes resources, run by Temporal on workers of their own pools."""
+
+
+add_cluster_commands(app)
 
 
 @app.command()

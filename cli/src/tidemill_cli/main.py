@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 INTERRUPTED = 130
+OUTPUT_CLOSED = 141
 
 
-def main() -> None:
+def main(program: str | None = None) -> None:
     """Run the command line; Ctrl-C ends it without a traceback, also while it still imports."""
     try:
         from tidemill_cli.app import app
 
-        app()
+        app(prog_name=program)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # who read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(OUTPUT_CLOSED)
+
+
+def plugin() -> None:
+    """`kubectl-tidemill`, which kubectl finds on the PATH: the same, under the name that people type."""
+    main("kubectl tidemill")

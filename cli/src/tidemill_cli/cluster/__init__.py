@@ -1,0 +1,1 @@
+"""The commands that need a cluster: what `kubectl tidemill` adds. All that they do goes through the Kubernetes API."""
