@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 _POLICY = Path("/usr/sbin/policy-rc.d")
@@ -25,35 +24,14 @@ class PackagesError(Exception):
     """Packages are missing and can't be installed by us; the message has the command that installs them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Package:
-    """A Debian package, known by a program or file that it brings."""
-
-    name: str
-    brings: str
-    """A program's name, or an absolute path."""
-
-    @property
-    def installed(self) -> bool:
-        """Whether what it brings is there, from wherever."""
-        return Path(self.brings).exists() if self.brings.startswith("/") else located(self.brings) is not None
-
-
 # What runs pods on a node without a container engine.
-NODE = (
-    Package("containerd", "containerd"),
-    Package("runc", "runc"),
-    Package("containernetworking-plugins", "/usr/lib/cni/ptp"),
-    Package("conntrack", "conntrack"),
-    Package("iptables", "iptables"),
-    Package("iproute2", "ip"),
-    Package("util-linux", "nsenter"),
-)
-# What builds images without a container engine.
-IMAGES = (
-    Package("buildah", "buildah"),
-    Package("debootstrap", "debootstrap"),
-)
+NODE = ("containerd", "runc", "containernetworking-plugins", "conntrack", "iptables", "iproute2", "util-linux")
+# A package is there if what we use of it is, whoever installed it: a program's name, or an absolute path.
+_BRINGS = {
+    "containernetworking-plugins": "/usr/lib/cni/ptp",
+    "iproute2": "ip",
+    "util-linux": "nsenter",
+}
 
 
 def located(program: str) -> str | None:
@@ -61,9 +39,13 @@ def located(program: str) -> str | None:
     return shutil.which(program, path=_PATH)
 
 
-def missing(packages: Iterable[Package]) -> tuple[str, ...]:
-    """The names of those that aren't installed."""
-    return tuple(package.name for package in packages if not package.installed)
+def missing(packages: Iterable[str]) -> tuple[str, ...]:
+    """Those whose program (of the package's name, unless told otherwise above) isn't there."""
+    return tuple(name for name in packages if not _there(_BRINGS.get(name, name)))
+
+
+def _there(brought: str) -> bool:
+    return Path(brought).exists() if brought.startswith("/") else located(brought) is not None
 
 
 def command(names: Iterable[str]) -> str:
@@ -71,55 +53,61 @@ def command(names: Iterable[str]) -> str:
     return f"apt-get install --no-install-recommends {' '.join(names)}"
 
 
-def obstacle(packages: Iterable[Package]) -> str | None:
-    """Why the missing ones couldn't be installed by us, with the command that does; changes nothing."""
+def obstacle(packages: Iterable[str], why: str) -> str | None:
+    """Why the missing ones can't be installed by us, with the command that does; changes nothing.
+
+    `why` ends the sentence "these packages are needed ...".
+    """
     names = missing(packages)
     if not names:
         return None
     if shutil.which("apt-get") is None:
-        return f"{', '.join(names)} (Debian's names) are missing, and there is no apt-get here to install them"
+        return f"packages are needed {why}: install {', '.join(names)} (Debian's names) as your system does"
     if os.geteuid() != 0:
-        return f"{', '.join(names)} are missing; as root: {command(names)}"
+        return f"packages are needed {why}, and only root can install them: {command(names)}"
     return None
 
 
-def ensure(packages: Iterable[Package]) -> None:
-    """Install what is missing, without starting a service.
+def ensure(packages: Iterable[str], why: str) -> None:
+    """Install what is missing, without starting a service; `why` as in `obstacle`.
 
     Raises:
-        PackagesError: we may not install, or apt failed.
+        PackagesError: this is no Debian, or we aren't root, or apt failed.
     """
     wanted = tuple(packages)
     names = missing(wanted)
     if not names:
         return
-    if (why := obstacle(wanted)) is not None:
-        raise PackagesError(why)
-    say(f"installing {' '.join(names)} (Debian's packages)")
+    if (obstructed := obstacle(wanted, why)) is not None:
+        raise PackagesError(obstructed)
+    say(f"installing {', '.join(names)} ({why})")
     with _no_services():
-        if not _apt("install", "--no-install-recommends", *names):
+        said = _apt("install", "--no-install-recommends", *names)
+        if missing(names):
             # The lists of packages may be old or absent.
             _apt("update")
-            _apt("install", "--no-install-recommends", *names)
+            said = _apt("install", "--no-install-recommends", *names)
     if "containerd" in names and shutil.which("systemctl"):
         # Nor at the next boot: ours runs its own.
         subprocess.run(["systemctl", "disable", "containerd"], capture_output=True, check=False)
     if left := missing(wanted):
-        raise PackagesError(f"apt-get didn't install {', '.join(left)}, see above; as root: {command(left)}")
+        raise PackagesError(f"`{command(left)}` failed:\n{said.strip()}")
 
 
-def _apt(*arguments: str) -> bool:
+def _apt(*arguments: str) -> str:
+    """Run apt-get without a question; returns what it complained of."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     # Another apt may be at work: wait for its lock.
-    options = ("-q", "-y", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0")
+    options = ("--quiet=2", "--yes", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0")
     done = subprocess.run(
         ["apt-get", *options, *arguments],
         env=environment,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
         check=False,
     )
-    return done.returncode == 0
+    return done.stderr
 
 
 @contextlib.contextmanager
