@@ -14,7 +14,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Generic, TypeVar
 
 from tidemill_api.errors import TidemillError
-from tidemill_operator.actions import Action, ApplyObject, LookAgain, Outcome, RemoveFinalizer, UpdateSchedule
+from tidemill_operator.actions import (
+    Action,
+    ApplyKeyRing,
+    ApplyObject,
+    LookAgain,
+    Outcome,
+    RemoveFinalizer,
+    UpdateSchedule,
+)
 from tidemill_operator.apply import Appliance
 from tidemill_operator.clients import Clients, ConflictError, Key, Object, Settings, Store
 from tidemill_operator.events import RECONCILE_FAILED, Events, Note, transitions
@@ -203,6 +211,8 @@ class Reconcile:
                     self._metrics.drift.labels("Schedule").inc()
                 case Outcome(action=ApplyObject(object=manifest), result="Done"):
                     log.info("applied %s %s", manifest["kind"], manifest["metadata"]["name"])
+                case Outcome(action=ApplyKeyRing(namespace=namespace), result="Done"):
+                    log.info("the pools of namespace %s have the key ring", namespace)
                 case _:
                     pass
         return outcomes
