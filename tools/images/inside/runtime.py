@@ -1,0 +1,73 @@
+"""The lowest layer of all images: Python, the C library, and nothing to run them by but themselves.
+
+    python3 -m inside.runtime FOLDER
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from inside.bytecode import compile_tree
+from inside.layer import Layer
+
+USER = 65532
+# Tests, editors, installers, the other world's Tk; and what describes the machine that Python was built on.
+_LEAVE_OUT = (
+    *("test", "idlelib", "tkinter", "turtle.py", "turtledemo", "ensurepip", "lib2to3", "pydoc_data", "distutils"),
+    *("site-packages", "dist-packages", "config-*", "venv", "EXTERNALLY-MANAGED", "**/__pycache__", "unittest/test"),
+    *("lib-dynload/_test*", "lib-dynload/_xx*", "lib-dynload/_tkinter*", "sqlite3/test", "ctypes/test"),
+)
+
+
+def main() -> int:
+    """Fill the folder."""
+    layer = Layer(Path(sys.argv[1]))
+    layer.root.mkdir(parents=True)
+    for name in ("bin", "lib", "lib64", "sbin"):
+        if (link := Path("/", name)).is_symlink():
+            (layer.root / name).symlink_to(os.readlink(link))
+    interpreter = Path(sys.executable).resolve()
+    layer.add(interpreter)
+    stdlib = Path(sysconfig.get_path("stdlib"))
+    layer.add_tree(stdlib, _LEAVE_OUT)
+    for linked in (path for path in stdlib.rglob("*.py") if path.is_symlink()):
+        # Debian keeps some of its own settings of Python in /etc.
+        layer.add(linked.resolve())
+    layer.add_libraries()
+    layer.add_loaded_by_name()
+    layer.add_package_records()
+    compile_tree(layer.root / stdlib.relative_to("/"), layer.root)
+    command = layer.root / "usr/local/bin/python"
+    command.parent.mkdir(parents=True, exist_ok=True)
+    command.symlink_to(interpreter)
+    _write_system_files(layer)
+    layer.finish(int(os.environ["SOURCE_DATE_EPOCH"]))
+    return 0
+
+
+def _write_system_files(layer: Layer) -> None:
+    layer.write(
+        "/etc/passwd",
+        f"root:x:0:0:root:/:/nonexistent\ntidemill:x:{USER}:{USER}:tidemill:/tmp:/nonexistent\n",
+    )
+    layer.write("/etc/group", f"root:x:0:\ntidemill:x:{USER}:\n")
+    layer.write("/etc/nsswitch.conf", "hosts: files dns\n")
+    for scanned in ("/etc/os-release", "/etc/debian_version"):
+        if Path(scanned).exists():
+            layer.add(Path(scanned))
+    (layer.root / "tmp").mkdir(exist_ok=True)
+    (layer.root / "tmp").chmod(0o1777)
+    # Python of other images lies where the loader looks only because this file says so.
+    if Path("/etc/ld.so.conf").exists():
+        layer.add(Path("/etc/ld.so.conf"))
+        layer.add_tree(Path("/etc/ld.so.conf.d"))
+        subprocess.run(["/sbin/ldconfig", "-X", "-r", str(layer.root)], check=True)
+        (layer.root / "var/cache/ldconfig/aux-cache").unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
