@@ -1,4 +1,4 @@
-// Command coredns answers the names of the test cluster and forwards all others.
+// Command coredns answers the names of the test cluster, and that there are no others.
 //
 // It is CoreDNS with the plugins that such a cluster needs; the usual build takes all of them, most of the time for
 // clients of clouds.
@@ -8,10 +8,10 @@ import (
 	_ "github.com/coredns/coredns/plugin/bind"
 	_ "github.com/coredns/coredns/plugin/cache"
 	_ "github.com/coredns/coredns/plugin/errors"
-	_ "github.com/coredns/coredns/plugin/forward"
 	_ "github.com/coredns/coredns/plugin/health"
 	_ "github.com/coredns/coredns/plugin/kubernetes"
 	_ "github.com/coredns/coredns/plugin/ready"
+	_ "github.com/coredns/coredns/plugin/template"
 
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/coremain"
@@ -19,6 +19,6 @@ import (
 
 func main() {
 	// The order of the plugins in the chain, which the usual build takes from its plugin.cfg.
-	dnsserver.Directives = []string{"bind", "health", "ready", "errors", "cache", "kubernetes", "forward"}
+	dnsserver.Directives = []string{"bind", "health", "ready", "errors", "cache", "kubernetes", "template"}
 	coremain.Run()
 }
