@@ -15,6 +15,7 @@ from tidemill_api.errors import ConfigError, TidemillError
 from tidemill_api.names import CONFIG_DIR, CONFIG_FILE, SECRETS_DIR
 from tidemill_worker.app import App, Options
 from tidemill_worker.config import read_config
+from tidemill_worker.engine.memory import keep_freed_blocks
 from tidemill_worker.logs import log_to_stderr
 
 _LONGEST_LAST_WORDS = 1024
@@ -23,6 +24,7 @@ _LONGEST_LAST_WORDS = 1024
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the worker until SIGTERM or SIGINT. Exit codes: 0 stopped as told, 1 something ended it, 2 wrong usage."""
     options = _parser().parse_args(arguments)
+    keep_freed_blocks()
     log_to_stderr(options.log_level, options.log_format)
     try:
         app_options = Options(

@@ -13,7 +13,7 @@ from typing import Final, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from tidemill_worker.engine.blocks import Piece
-from tidemill_worker.engine.memory import reuse_freed_blocks
+from tidemill_worker.engine.memory import share_the_allocator
 
 THREADS: Final = max(2, min(4, os.cpu_count() or 1))
 AHEAD: Final = THREADS + 1
@@ -28,7 +28,7 @@ _bounds: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakK
 @cache
 def threads() -> ThreadPoolExecutor:
     """The threads that read and work, for all chunks."""
-    reuse_freed_blocks()
+    share_the_allocator()
     return ThreadPoolExecutor(THREADS, thread_name_prefix="tidemill-engine")
 
 

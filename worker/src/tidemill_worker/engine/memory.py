@@ -6,11 +6,8 @@ time. One allocator that keeps some memory, with few arenas, takes less time and
 
 from __future__ import annotations
 
-import ctypes
-import platform
+import os
 from typing import Final
-
-import pyarrow as pa
 
 _TRIM_THRESHOLD: Final = -1  # the parameters' numbers in malloc.h
 _MMAP_THRESHOLD: Final = -3
@@ -22,11 +19,29 @@ _KEPT: Final = 64 << 20
 _ARENAS: Final = 2
 
 
-def reuse_freed_blocks() -> None:
-    """Let freed blocks be used again without the system. Nothing happens where the C library isn't glibc."""
-    if platform.libc_ver()[0] == "glibc":
-        library = ctypes.CDLL(None)
-        library.mallopt(_ARENA_MAX, _ARENAS)
-        library.mallopt(_MMAP_THRESHOLD, _REUSED)
-        library.mallopt(_TRIM_THRESHOLD, _KEPT)
+def keep_freed_blocks() -> bool:
+    """Let freed blocks be used again without the system, wherever they were taken from the C library.
+
+    Best done before there are threads: each may already have an arena of its own. Nothing happens (and the answer is
+    False) where the C library isn't glibc. Imports nothing that is slow to import.
+    """
+    try:
+        if not (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc"):
+            return False
+    except (AttributeError, OSError, ValueError):
+        return False
+    import ctypes
+
+    library = ctypes.CDLL(None)
+    library.mallopt(_ARENA_MAX, _ARENAS)
+    library.mallopt(_MMAP_THRESHOLD, _REUSED)
+    library.mallopt(_TRIM_THRESHOLD, _KEPT)
+    return True
+
+
+def share_the_allocator() -> None:
+    """The same for Arrow, which takes its memory from the C library then. Imports pyarrow."""
+    if keep_freed_blocks():
+        import pyarrow as pa
+
         pa.set_memory_pool(pa.system_memory_pool())
