@@ -140,6 +140,14 @@ RULES: Final = (
         "spec.execution.errorTolerance", "errorTolerance needs maxPercent, maxRows or both",
     ),
     Refused(
+        "letters-kept-for-no-time", "pipeline", {"spec.deadLetter.retention": "0d"},
+        "spec.deadLetter.retention", "retention must be longer than 0, such as 30d",
+    ),
+    Refused(
+        "column-redacted-twice", "pipeline", {"spec.deadLetter.redactColumns": ["carrier", "carrier"]},
+        "spec.deadLetter.redactColumns", "redactColumns names a column twice",
+    ),
+    Refused(
         "connection-of-two-sorts", "pool", {"spec.connections[1].files": {"url": "file:///data/"}},
         "spec.connections[1]", "a connection is exactly one of: files, postgres",
     ),
@@ -194,6 +202,14 @@ CLASSICS: Final = (
     Refused(
         "enum-in-lower-case", "pipeline", {"spec.sinks[0].writeDisposition": "merge"},
         "spec.sinks[0].writeDisposition", 'supported values: "Append", "Merge", "Replace"', "Append, Merge, Replace",
+    ),
+    Refused(
+        "letters-kept-in-another-way", "pipeline", {"spec.deadLetter.store": "full"},
+        "spec.deadLetter.store", 'supported values: "Full", "KeysOnly", "None"', "Full, KeysOnly, None",
+    ),
+    Refused(
+        "no-letters-at-all", "pipeline", {"spec.deadLetter.maxRows": 0},
+        "spec.deadLetter.maxRows", "should be greater than or equal to 1", "greater than or equal to 1",
     ),
     Refused(
         "delimiter-beyond-ascii", "pipeline", {"spec.sources[0].files.format.csv.delimiter": "¦"},

@@ -211,6 +211,16 @@ SINKS: Final = (
     ),
 )
 
+LETTERS: Final = (
+    Wrong(
+        "letters-kept-too-long",
+        {"spec.deadLetter.retention": "4000d"},
+        conditions.INVALID_SPEC,
+        "spec.deadLetter.retention",
+        "4000d is too long",
+    ),
+)
+
 POOL: Final = (
     Wrong(
         "unknown-connection-of-a-source",
@@ -282,6 +292,6 @@ POOL: Final = (
     ),
 )
 
-BY_ITSELF: Final = (*GRAPH, *SCHEDULE, *SQL, *PARAMETERS, *SINKS)
+BY_ITSELF: Final = (*GRAPH, *SCHEDULE, *SQL, *PARAMETERS, *SINKS, *LETTERS)
 """Wrong whatever the pool is."""
 TABLE: Final = (*BY_ITSELF, *POOL)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.kubernetes import ROOT
 from tidemill_api.v1alpha1 import DataPipelineSpec
+from tidemill_api.v1alpha1.dead_letter import DeadLetter
 from tidemill_check.columns import check_columns
 from tidemill_check.verdict import check_pipeline
 from tidemill_cli.manifests import load_manifests
@@ -138,6 +139,30 @@ def test_columns_that_are_not_declared_are_not_judged() -> None:
     steps = [query(f"{JOIN} WHERE mnth > 1")]
     assert check_columns(spec_of(steps, "named", ["nothing"], airlines=[])) == ()
     assert check_columns(spec_of([rule("mnth > 1")], "valid", ["nothing"], raw=[])) == ()
+
+
+REDACTED: tuple[tuple[list[dict[str, Any]], str, list[str], str], ...] = (
+    ([PLAIN], "named", ["name"], ""),
+    ([PLAIN], "named", ["nmae"], "no source or step has a column nmae; did you mean name?"),
+    ([query("SELECT r.month AS of FROM raw r JOIN airlines a USING (carrier)")], "named", ["of"], ""),
+    ([], "raw", ["nothing"], "no source or step has a column nothing"),
+)
+
+
+@pytest.mark.parametrize(("steps", "read", "columns", "says"), REDACTED)
+def test_a_column_to_redact_must_be_there(
+    steps: list[dict[str, Any]], read: str, columns: list[str], says: str
+) -> None:
+    spec = spec_of(steps, read)
+    spec = spec.model_copy(update={"dead_letter": DeadLetter(redact_columns=tuple(columns))})
+    found = (*check_pipeline(spec), *check_columns(spec)) if steps else check_pipeline(spec)
+    assert [problem.field for problem in found] == (["spec.deadLetter.redactColumns[0]"] if says else [])
+    assert says in "".join(problem.message for problem in found)
+
+
+def test_columns_to_redact_that_nobody_can_know_yet() -> None:
+    spec = spec_of([], "raw", raw=[]).model_copy(update={"dead_letter": DeadLetter(redact_columns=("nothing",))})
+    assert (*check_pipeline(spec), *check_columns(spec)) == ()
 
 
 def test_all_problems_come_at_once() -> None:

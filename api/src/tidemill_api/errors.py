@@ -11,6 +11,7 @@ TidemillError
 │   ├── NewColumn        a file has a column that the contract refuses
 │   ├── BadRow           a row is bad and the manifest says Fail
 │   ├── ToleranceExceeded
+│   ├── DeadLetterFull   more rejected rows than deadLetter.maxRows: kept ones must be looked after first
 │   └── StepFailed       a query failed on the data (division by zero, overflow)
 ├── SinkError
 │   ├── TableMissing     createTable: Never, and there is none
@@ -98,6 +99,10 @@ class BadRow(DataError):
 
 class ToleranceExceeded(DataError):
     """More bad rows than errorTolerance allows, or all of them."""
+
+
+class DeadLetterFull(DataError):
+    """There is no room for more rejected rows, and none is dropped."""
 
 
 class StepFailed(DataError):

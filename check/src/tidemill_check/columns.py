@@ -20,6 +20,7 @@ from tidemill_check.duckdb_parser import LOCKED_DOWN
 from tidemill_check.graph import inputs_of, topological
 from tidemill_check.parameters import RUN_TIME, ParameterValue
 from tidemill_check.problem import Problem, listed, suggestion
+from tidemill_check.verdict import unknown_redacted
 
 if TYPE_CHECKING:
     import duckdb
@@ -86,7 +87,11 @@ class _Columns:
                 step = self._spec.steps[places[name]]
                 if all(needed in self._known for needed in step.inputs):
                     found += [problem.below(f"spec.steps[{places[name]}]") for problem in self._step(step)]
-        return (*sorted(found, key=lambda problem: problem.field), *self._keys())
+        return (*sorted(found, key=lambda problem: problem.field), *self._keys(), *self._redacted())
+
+    def _redacted(self) -> Iterator[Problem]:
+        if all(name in self._known for name in inputs_of(self._spec)):
+            yield from unknown_redacted(self._spec, [name for columns in self._known.values() for name in columns])
 
     def _step(self, step: Step) -> Iterator[Problem]:
         tables = {name: self._known[name] for name in step.inputs}

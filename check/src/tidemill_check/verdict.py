@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from tidemill_api import conditions
 from tidemill_api.v1alpha1 import DataPipelineSpec, WorkerPoolSpec
@@ -31,6 +31,7 @@ def check_pipeline(spec: DataPipelineSpec) -> tuple[Problem, ...]:
             *_sql(spec),
             *_tables(spec),
             *_durations(spec),
+            *_redacted(spec),
         ),
         _ORDER,
     )
@@ -115,6 +116,23 @@ def _durations(spec: DataPipelineSpec) -> Iterator[Problem]:
     ):
         if length(value) is None:
             yield _too_long(f"spec.execution.{field}", value)
+    if length(spec.dead_letter.retention) is None:
+        yield _too_long("spec.deadLetter.retention", spec.dead_letter.retention)
+
+
+def _redacted(spec: DataPipelineSpec) -> Iterator[Problem]:
+    """A column to redact that isn't there: its values would be kept. Known here only if no query makes columns."""
+    if all(source.columns for source in spec.sources) and all(step.sql is None for step in spec.steps):
+        yield from unknown_redacted(spec, [column.name for source in spec.sources for column in source.columns])
+
+
+def unknown_redacted(spec: DataPipelineSpec, columns: Iterable[str]) -> Iterator[Problem]:
+    """Columns of `deadLetter.redactColumns` that aren't among all columns of the pipeline."""
+    known = set(columns)
+    for place, name in enumerate(spec.dead_letter.redact_columns):
+        if name not in known:
+            message = f"no source or step has a column {name}{suggestion(name, known)}"
+            yield _problem(f"spec.deadLetter.redactColumns[{place}]", message)
 
 
 def _allowed(pool: WorkerPoolSpec, labels: Mapping[str, str]) -> Iterator[Problem]:

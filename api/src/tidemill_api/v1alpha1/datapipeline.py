@@ -10,6 +10,7 @@ from tidemill_api.v1alpha1._base import ListKey, Model, Rule
 from tidemill_api.v1alpha1._object import AGE, Conditions, Generation, PrinterColumn, Resource, Served, condition
 from tidemill_api.v1alpha1._types import LocalRef, ObjectName, ParameterName, Scalar
 from tidemill_api.v1alpha1.datapipelinerun import RunSummary
+from tidemill_api.v1alpha1.dead_letter import DeadLetter
 from tidemill_api.v1alpha1.execution import Chunking, ErrorTolerance, Execution, Retry
 from tidemill_api.v1alpha1.schedule import Schedule
 from tidemill_api.v1alpha1.sink import PostgresTable, Sink
@@ -24,6 +25,7 @@ __all__ = [
     "DataPipeline",
     "DataPipelineSpec",
     "DataPipelineStatus",
+    "DeadLetter",
     "ErrorTolerance",
     "Execution",
     "FileSource",
@@ -84,6 +86,8 @@ class DataPipelineSpec(Model):
     """Where rows are loaded."""
     execution: Execution = Execution()
     """How a run is carried out."""
+    dead_letter: DeadLetter = DeadLetter()
+    """What is kept of rejected rows, for how long, and how many."""
     deletion_policy: Literal["Wait", "Cancel"] = "Wait"
     """When the pipeline is deleted: Wait for open runs, or Cancel them."""
 

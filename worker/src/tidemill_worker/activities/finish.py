@@ -10,6 +10,7 @@ from tidemill_api.contract import RunResult
 from tidemill_api.errors import TidemillError
 from tidemill_worker import engine
 from tidemill_worker.activities.begin import request_of
+from tidemill_worker.activities.housekeeping import Housekeeping
 from tidemill_worker.activities.resources import Resources
 from tidemill_worker.activities.translation import translated
 from tidemill_worker.activities.workflows_elsewhere import Elsewhere
@@ -25,6 +26,7 @@ class Finish:
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
+        self._housekeeping = Housekeeping(resources.store)
 
     @activity.defn(name=FINISH)
     async def finish(self, ending: Ending) -> RunResult:
@@ -41,6 +43,8 @@ class Finish:
             elif finished.staged:
                 await self._clean(RunId(claimant.order.uid, claimant.run_key, result.execution))
             await self._wake(finished.waiting)
+            if result.execution:
+                await self._housekeeping.after_run(claimant.order.uid, claimant.order.spec)
             self._resources.measures.run(result)
             return result
 

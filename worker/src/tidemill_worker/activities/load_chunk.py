@@ -54,7 +54,7 @@ class LoadChunk:
             chunk,
             total,
             resources.connections,
-            resources.letters,
+            resources.letters(snapshot.spec, chunk),
             heart.report,
             heart.asked_to_stop,
         )

@@ -13,7 +13,7 @@ from tidemill_api.contract import WorkerConfig
 from tidemill_api.errors import SpecError
 from tidemill_api.v1alpha1 import DataPipelineSpec, WorkerPoolSpec
 from tidemill_worker.connections import PoolConnections
-from tidemill_worker.engine.model import RunRef
+from tidemill_worker.engine.model import Chunk, RunRef
 from tidemill_worker.measures import Measures
 from tidemill_worker.metastore import Metastore, RunId, runs
 from tidemill_worker.metastore.dead_letters import MetastoreLetters
@@ -40,10 +40,11 @@ class Resources:
     measures: Measures
     _snapshots: OrderedDict[RunId, Snapshot] = field(default_factory=OrderedDict)
 
-    @property
-    def letters(self) -> MetastoreLetters:
-        """Where the engine's rejected rows go."""
-        return MetastoreLetters(self.store)
+    def letters(self, spec: DataPipelineSpec, chunk: Chunk) -> MetastoreLetters:
+        """Where the rows go that the engine rejects of a chunk."""
+        from tidemill_worker.engine.keeping import keeping_of
+
+        return MetastoreLetters(self.store, keeping_of(spec, chunk))
 
     async def snapshot(self, run: RunId) -> Snapshot:
         """What the run works by; read once, since it never changes. Raises SpecError, PostgresUnavailable."""

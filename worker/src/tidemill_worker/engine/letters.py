@@ -30,6 +30,7 @@ SCHEMA: Final = pa.schema(
         pa.field("reason", pa.string(), nullable=False),
         pa.field("rules", pa.list_(pa.string()), nullable=False),  # rules that the row broke; else empty
         pa.field("error", pa.string(), nullable=False),  # a sentence; may hold the value at fault
+        pa.field("cause", pa.string(), nullable=False),  # the same without values: what errors are counted by
         pa.field("row_text", pa.string(), nullable=True),  # the row as it stands in the file, NUL bytes as U+FFFD
         pa.field("row_columns", pa.string(), nullable=True),  # JSON object of the columns, if a query changed the row
     ]
@@ -62,6 +63,8 @@ class Letter:
     rules: Sequence[str] = ()
     part: int = 0
     columns: str | None = None
+    cause: str = ""
+    """The error without the value at fault; empty if it is the error as it stands."""
 
 
 def of_rows(step: str, origin: Origin, rows: Rows, letters: Sequence[Letter]) -> pa.Table:
@@ -79,6 +82,7 @@ def of_rows(step: str, origin: Origin, rows: Rows, letters: Sequence[Letter]) ->
         reason=[letter.reason for letter in letters],
         rules=[list(letter.rules) for letter in letters],
         error=[letter.error.replace("\0", "\ufffd") for letter in letters],
+        cause=[(letter.cause or letter.error).replace("\0", "\ufffd") for letter in letters],
         row_text=[_shown(rows.text(letter.row)) for letter in letters],
         row_columns=[letter.columns for letter in letters],
     )
@@ -99,6 +103,7 @@ def of_broken_row(origin: Origin, row: BrokenRow, encoding: str) -> pa.Table:
         reason=["BadRow"],
         rules=[[]],
         error=[row.error],
+        cause=[row.error],
         row_text=[text + " … (cut)" if row.length > len(row.data) else text],
         row_columns=[None],
     )

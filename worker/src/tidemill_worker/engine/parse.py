@@ -79,6 +79,8 @@ class Fault:
 
     reason: Literal["BadValue", "BadRow"]
     error: str
+    cause: str = ""
+    """The error without the value at fault, if it quotes one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,9 +274,9 @@ def _typed(texts: pa.Table, layout: Layout, left: list[int], faults: dict[int, F
         if bad is not None:
             for index in pc.indices_nonzero(bad).to_pylist():
                 shown = text[index].as_py()
-                faults.setdefault(
-                    left[index], Fault("BadValue", f"{column.name}: {_short(shown)} is not of type {column.type}")
-                )
+                cause = f"{column.name} is not of type {column.type}"
+                error = f"{column.name}: {_short(shown)} is not of type {column.type}"
+                faults.setdefault(left[index], Fault("BadValue", error, cause))
         if column.required and text.null_count:
             for index in pc.indices_nonzero(pc.is_null(text)).to_pylist():
                 faults.setdefault(left[index], Fault("BadValue", f"{column.name} is required and has no value"))

@@ -68,7 +68,10 @@ class Reader:
         found = None
         if parsed.faults:
             rows = Rows(piece, self.dialect)
-            faults = [Letter(row, fault.reason, fault.error) for row, fault in sorted(parsed.faults.items())]
+            faults = [
+                Letter(row, fault.reason, fault.error, cause=fault.cause)
+                for row, fault in sorted(parsed.faults.items())
+            ]
             self._refuse(origin, piece.offset + rows.begin(faults[0].row), faults[0].reason)
             found = dead.of_rows(name, origin, rows, faults)
         count = StepCount(step=name, rows_in=parsed.rows, rows_out=parsed.table.num_rows, rejected=len(parsed.faults))

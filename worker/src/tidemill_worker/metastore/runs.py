@@ -102,12 +102,14 @@ async def leave_letter(connection: Connection, run: RunId, error: RunError) -> N
     """A failed run leaves a dead letter too, without a row."""
     await connection.execute(
         "INSERT INTO tidemill.dead_letters "
-        "(uid, run_key, execution, step, source, chunk, position, part, namespace, pipeline, reason, rules, error) "
-        "SELECT uid, run_key, execution, $4, '', -1, -1, 0, namespace, pipeline, 'RunFailed', '{}', $5 "
+        "(uid, run_key, execution, step, source, chunk, position, part, namespace, pipeline, reason, rules, error, "
+        "cause, stored) "
+        "SELECT uid, run_key, execution, $4, '', -1, -1, 0, namespace, pipeline, 'RunFailed', '{}', $5, $6, 'None' "
         "FROM tidemill.runs WHERE uid = $1 AND run_key = $2 AND execution = $3 ON CONFLICT DO NOTHING",
         *run.columns,
         error.step or "",
         f"{error.type}: {error.message}",
+        error.type,
     )
 
 

@@ -1,0 +1,141 @@
+"""What is kept of rejected rows, as `spec.deadLetter` says: all of it, keys only, nothing, some columns redacted. Pure.
+
+Where it can't be told which part of a row is which column, nothing of the row is kept rather than too much.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import pyarrow as pa
+
+from tidemill_api.names import content_hash
+from tidemill_api.v1alpha1 import DataPipelineSpec
+from tidemill_api.v1alpha1.dead_letter import DeadLetter
+from tidemill_worker.engine import letters as dead
+from tidemill_worker.engine.model import Chunk, Layout
+
+REDACTED: Final = "[redacted]"
+
+SCHEMA: Final = pa.schema(
+    [
+        *dead.SCHEMA,
+        pa.field("row_keys", pa.string(), nullable=True),  # JSON object of the row's key columns
+        pa.field("layout", pa.string(), nullable=True),  # how row_text is cut into columns: `TextLayout.id`
+        pa.field("stored", pa.string(), nullable=False),  # Full, KeysOnly, None
+        pa.field("redacted", pa.list_(pa.string()), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class TextLayout:
+    """How a row's text is cut into columns."""
+
+    columns: tuple[str | None, ...]
+    """Name of each field; None for one that the pipeline doesn't read."""
+    delimiter: str
+    quote: str
+
+    @cached_property
+    def id(self) -> str:
+        """The same for the same layout."""
+        return content_hash([self.columns, self.delimiter, self.quote])
+
+    def cut(self, text: str) -> list[str] | None:
+        """The fields of a row, or None where there aren't as many as there should be."""
+        try:
+            rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter, quotechar=self.quote))
+        except csv.Error:
+            return None
+        return rows[0] if len(rows) == 1 and len(rows[0]) == len(self.columns) else None
+
+    def joined(self, fields: Sequence[str]) -> str:
+        """The inverse of `cut`; what needn't be quoted isn't."""
+        text = io.StringIO(newline="")
+        csv.writer(text, delimiter=self.delimiter, quotechar=self.quote, lineterminator="\r\n").writerow(fields)
+        return text.getvalue().removesuffix("\r\n")
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """The rules of one pipeline, for the rows of one chunk."""
+
+    policy: DeadLetter
+    keys: frozenset[str]
+    """Columns that are a primary key of a sink."""
+    layouts: Mapping[tuple[str, str], TextLayout]
+    """By source and file."""
+
+    def kept(self, letters: pa.Table) -> pa.Table:
+        """Letters of `letters.SCHEMA` as they may be kept: `SCHEMA`."""
+        found = zip(letters.column("source").to_pylist(), letters.column("file").to_pylist(), strict=True)
+        layouts = [self.layouts.get(place) for place in found]
+        columns = {name: letters.column(name) for name in letters.column_names}
+        count = letters.num_rows
+        columns["row_keys"] = pa.nulls(count, pa.string())
+        columns["layout"] = pa.array([each.id if each else None for each in layouts], pa.string())
+        columns["stored"] = pa.repeat(pa.scalar(self.policy.store), count)
+        columns["redacted"] = pa.array([list(self.policy.redact_columns)] * count, SCHEMA.field("redacted").type)
+        if self.policy.store != "Full" or self.policy.redact_columns:
+            columns["error"] = letters.column("cause")
+            columns |= self._rows(letters, layouts)
+        return pa.table([columns[field.name] for field in SCHEMA], schema=SCHEMA)
+
+    def _rows(self, letters: pa.Table, layouts: Sequence[TextLayout | None]) -> dict[str, pa.Array]:
+        kept: dict[str, list[str | None]] = {"row_text": [], "row_columns": [], "row_keys": []}
+        texts, shown = letters.column("row_text").to_pylist(), letters.column("row_columns").to_pylist()
+        for text, columns, layout in zip(texts, shown, layouts, strict=True):
+            fields = layout.cut(text) if layout is not None and text is not None else None
+            values = json.loads(columns) if columns is not None else None
+            full = self.policy.store == "Full"
+            kept["row_text"].append(layout.joined(self._masked(layout, fields)) if full and layout and fields else None)
+            kept["row_columns"].append(_json(self._masked_values(values)) if full and values is not None else None)
+            kept["row_keys"].append(self._keys(layout, fields, values) if self.policy.store == "KeysOnly" else None)
+        return {name: pa.array(values, pa.string()) for name, values in kept.items()}
+
+    def _masked(self, layout: TextLayout, fields: Sequence[str]) -> list[str]:
+        """Without redacted columns, and without those whose names aren't known."""
+        hidden = {None, *self.policy.redact_columns}
+        return [REDACTED if name in hidden else field for name, field in zip(layout.columns, fields, strict=True)]
+
+    def _masked_values(self, values: Mapping[str, object]) -> dict[str, object]:
+        return {name: REDACTED if name in self.policy.redact_columns else value for name, value in values.items()}
+
+    def _keys(
+        self, layout: TextLayout | None, fields: Sequence[str] | None, values: Mapping[str, object] | None
+    ) -> str | None:
+        if values is None and layout is not None and fields is not None:
+            values = {name: field for name, field in zip(layout.columns, fields, strict=True) if name is not None}
+        known = {name: value for name, value in (values or {}).items() if name in self.keys}
+        return _json(self._masked_values(known)) if known else None
+
+
+def keeping_of(spec: DataPipelineSpec, chunk: Chunk) -> Keeping:
+    """The rules for all rows that a chunk may reject: its own, and those of the whole inputs that it reports."""
+    formats = {source.name: source.files.format.csv for source in spec.sources}
+    parts = [(chunk.source, chunk.part), *((name, part) for name, parts in chunk.broadcast for part in parts)]
+    layouts = {
+        (source, part.file.label): TextLayout(names_of(part.layout), formats[source].delimiter, formats[source].quote)
+        for source, part in parts
+    }
+    keys = frozenset(name for sink in spec.sinks for name in sink.primary_key)
+    return Keeping(spec.dead_letter, keys, layouts)
+
+
+def names_of(layout: Layout) -> tuple[str | None, ...]:
+    """The column of each field of a row; of columns that read the same field, the first."""
+    names: dict[int, str] = {}
+    for column in layout.columns:
+        names.setdefault(column.field, column.name)
+    return tuple(names.get(index) for index in range(layout.fields))
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

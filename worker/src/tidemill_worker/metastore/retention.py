@@ -1,0 +1,55 @@
+"""Dead letters go when they are older than their pipeline's `spec.deadLetter.retention`; a bounded bit at a time."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import Final
+
+from tidemill_worker.metastore.store import Metastore
+
+BATCH: Final = 5_000
+"""Letters that are removed in one transaction."""
+AT_MOST: Final = 2.0
+"""Seconds that one pass may take; what is left is for the next."""
+
+
+async def keep_for(store: Metastore, uid: str, retention: timedelta) -> None:
+    """Note how long the pipeline's letters are kept."""
+    async with store.connection() as connection:
+        await connection.execute(
+            "INSERT INTO tidemill.dead_letter_keeping AS k (uid, retention) VALUES ($1, $2) "
+            "ON CONFLICT (uid) DO UPDATE SET retention = excluded.retention "
+            "WHERE k.retention IS DISTINCT FROM excluded.retention",
+            uid,
+            retention,
+        )
+
+
+async def expire(store: Metastore) -> int:
+    """Remove letters of all pipelines of the metastore whose time is over; returns how many have gone."""
+    limit, gone = time.monotonic() + AT_MOST, 0
+    async with store.connection() as connection:
+        old = await connection.fetch(_WHOSE)
+        for uid in sorted(row["uid"] for row in old):
+            while time.monotonic() < limit:
+                removed = int((await connection.execute(_REMOVE, uid, BATCH)).rsplit(" ", 1)[-1])
+                gone += removed
+                if removed < BATCH:
+                    break
+    return gone
+
+
+_WHOSE: Final = """
+SELECT DISTINCT l.uid FROM tidemill.dead_letters l JOIN tidemill.dead_letter_keeping k USING (uid)
+WHERE l.last_seen < now() - (SELECT min(retention) FROM tidemill.dead_letter_keeping WHERE letters > 0)
+    AND l.last_seen < now() - k.retention
+"""
+"""The first condition is one that an index of times can answer."""
+_REMOVE: Final = """
+DELETE FROM tidemill.dead_letters WHERE ctid = ANY (ARRAY(
+    SELECT l.ctid FROM tidemill.dead_letters l
+    WHERE l.uid = $1 AND l.last_seen < now() - (
+        SELECT retention FROM tidemill.dead_letter_keeping WHERE uid = $1)
+    LIMIT $2 FOR UPDATE SKIP LOCKED))
+"""
