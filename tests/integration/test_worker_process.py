@@ -102,6 +102,16 @@ def test_a_file_that_is_no_configuration(tmp_path: Path, content: str | None, wo
     assert "Traceback" not in done.stderr
 
 
+def test_it_leaves_its_last_words_for_whoever_looks_at_the_pod(pool: Pool, tmp_path: Path) -> None:
+    pool.write(connections=[{"name": "x"}])
+    words = tmp_path / "termination-log"
+    words.touch()
+    worker = pool.start("--termination-log", str(words), ready=False)
+
+    assert worker.child.wait(30) == 1
+    assert "exactly one of" in words.read_text()
+
+
 @pytest.mark.parametrize("dsn", ["no dsn", "mysql://u:secret-word@h/d", "postgresql://u:secret-word@h:port/d"])
 def test_a_connection_string_that_is_none(pool: Pool, dsn: str) -> None:
     pool.write()

@@ -90,10 +90,9 @@ class App:
         client, _ = await asyncio.gather(self._until_there(client_now), self._until_there(resources.store.check))
         worker = _worker(client, self.options, resources)
         polling = asyncio.create_task(worker.run())
-        following = asyncio.create_task(
-            follow_credentials(
-                worker, config.temporal, secrets, runtime, credentials_of(config.temporal, secrets), keys
-            )
+        following = asyncio.gather(
+            follow_credentials(worker, config.temporal, secrets, runtime, self.measures.secret, keys),
+            resources.connections.follow(),
         )
         warming = asyncio.create_task(_warm_when_idle())
         try:
@@ -116,7 +115,7 @@ class App:
         from tidemill_worker.migrations import ensure
 
         config = self.options.config
-        connections = PoolConnections(config.connections, self.options.secrets, ensure)
+        connections = PoolConnections(config.connections, self.options.secrets, ensure, self.measures.secret)
         name = config.metastore.connection
         store = Metastore(name, lambda: connections.metastore(name))
         return Resources(config=config, connections=connections, store=store, measures=self.measures)

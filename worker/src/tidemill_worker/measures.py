@@ -24,6 +24,7 @@ class _Instruments:
     busy: Gauge
     seconds: Histogram
     runs: Counter
+    unusable: Gauge
 
 
 class Measures:
@@ -49,6 +50,12 @@ class Measures:
                 registry=registry,
             ),
             runs=Counter("tidemill_runs", "Runs whose end this worker recorded.", ["result"], registry=registry),
+            unusable=Gauge(
+                "tidemill_secret_unusable",
+                "1 while a Secret holds what can't be used, and its former content stays in use.",
+                ["connection"],
+                registry=registry,
+            ),
         )
 
     @contextlib.contextmanager
@@ -75,6 +82,10 @@ class Measures:
     def run(self, result: RunResult) -> None:
         """A run whose end was recorded."""
         self._made.runs.labels(result.result).inc()
+
+    def secret(self, connection: str, unusable: bool) -> None:
+        """Whether the Secret of a connection (or of `temporal`) holds something that can't be used."""
+        self._made.unusable.labels(connection).set(unusable)
 
     def exposition(self) -> bytes:
         """All of it, in Prometheus' text format."""

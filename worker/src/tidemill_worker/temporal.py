@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -26,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 SLOTS_TOLD_EVERY = timedelta(seconds=3)
 """So often the worker tells Temporal its used and free slots; the operator's scaling reads them."""
-CREDENTIALS_READ_EVERY = 15.0
+CREDENTIALS_READ_EVERY = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,22 +111,31 @@ async def follow_credentials(
     address: TemporalAddress,
     secrets: Path,
     runtime: Runtime,
-    used: Credentials,
+    tell: Callable[[str, bool], None],
     keys: KeyFolder | None = None,
 ) -> None:
-    """Give the worker new credentials when their files change; for ever. A file that is away changes nothing."""
+    """Give the worker new credentials when their files change; for ever. What can't be used changes nothing.
+
+    `tell` is told `temporal`, and whether the files hold something that can't be used.
+    """
+    used, said = credentials_of(address, secrets), ""
     while True:
         await asyncio.sleep(CREDENTIALS_READ_EVERY)
         try:
             found = await asyncio.to_thread(credentials_of, address, secrets)
-            if found == used:
-                continue
-            worker.client = await connect(address, found, runtime, keys)
+            if found != used:
+                worker.client = await connect(address, found, runtime, keys)
+                _log.info("Temporal's credentials have changed; the new ones are in use")
+            used, problem = found, ""
         except (SecretMissing, TemporalUnavailable) as error:
-            _log.warning("the former credentials stay in use: %s", error)
-        else:
-            used = found
-            _log.info("Temporal's credentials have changed; the new ones are in use")
+            problem = str(error)
+        if problem != said:
+            said = problem
+            tell("temporal", bool(problem))
+            if problem:
+                _log.warning(
+                    "what the Secret of Temporal holds now can't be used, the former stays in use: %s", problem
+                )
 
 
 def _sentence(error: BaseException) -> str:

@@ -1,0 +1,77 @@
+"""Pools of connections to one database.
+
+A pool stays the same one for as long as the worker lives, so whoever holds it goes on when the Secret changes: new
+connections are made by the new one, those made by a former one end when they are given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+
+from tidemill_api.v1alpha1 import parse_duration
+from tidemill_api.v1alpha1.workerpool import PostgresConnection
+from tidemill_worker.connections.login import Login
+
+Prepare = Callable[[str, asyncpg.Pool], Awaitable[None]]
+"""Called once for each database that may be written to, before its pool is handed out: (connection's name, pool)."""
+
+
+class Database:
+    """One pool."""
+
+    def __init__(self, name: str, settings: PostgresConnection, login: Login, prepare: Prepare) -> None:
+        self._name = name
+        self._settings = settings
+        self._login = login
+        self._prepare = prepare
+        self._pool: asyncpg.Pool | None = None
+        self._ready_for: int | None = None
+        self._lock = asyncio.Lock()
+
+    async def pool(self) -> asyncpg.Pool:
+        """The pool; its database is prepared. Raises SecretMissing, ConfigError, PostgresUnavailable."""
+        self._login.look()
+        if self._pool is not None and self._ready_for == self._login.changes:
+            return self._pool
+        async with self._lock:
+            if self._pool is None:
+                self._pool = await self._made()
+            if self._ready_for != self._login.changes:
+                await self._make_ready(self._pool)
+            return self._pool
+
+    def terminate(self) -> None:
+        """End all connections; what still runs in them is rolled back."""
+        if self._pool is not None:
+            self._pool.terminate()
+
+    async def _make_ready(self, pool: asyncpg.Pool) -> None:
+        """After the first look, and after a change of the connection string, which may lead elsewhere."""
+        if self._ready_for is not None:
+            await pool.expire_connections()
+        while self._ready_for != self._login.changes:
+            changes = self._login.changes
+            if self._settings.access == "Write":
+                await self._prepare(self._name, pool)
+            self._ready_for = changes
+
+    async def _made(self) -> asyncpg.Pool:
+        """A pool that connects when it is used, so that it costs nothing until then."""
+        return await asyncpg.create_pool(
+            connect=self._login.connect,
+            min_size=0,
+            max_size=self._settings.pool.max_size,
+            max_inactive_connection_lifetime=parse_duration(self._settings.pool.idle_timeout).total_seconds(),
+            reset=_nothing,
+        )
+
+
+async def _nothing(_connection: object) -> None:
+    """In place of asyncpg's reset, one more round trip for each use of a connection.
+
+    We leave nothing behind to reset: settings, locks and temporary tables are those of a transaction, and asyncpg
+    rolls back by itself what is open.
+    """
