@@ -29,6 +29,8 @@ TOOLS = Path(__file__).resolve().parent
 PROGRAMS = ("kube-apiserver", "etcd", "kubectl")
 # What a cluster on a bare node runs; containerd, runc and the network plugins are Debian's.
 CLUSTER = (*PROGRAMS, "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet", "coredns", "pause")
+# Small programs of our own sources: parts of a cluster, and what GitOps tools compute, for tests.
+OURS = ("coredns", "pause", "kstatus", "argolua")
 # A build of our own is reproducible: nothing of the machine in it, and no C compiler needed.
 BUILD_FLAGS = ("-trimpath", "-buildvcs=false")
 
@@ -64,7 +66,10 @@ def programs() -> tuple[Program, ...]:
     return (
         *(Program(name, kubernetes, f"k8s.io/kubernetes/cmd/{name}", stamp) for name in KUBERNETES),
         Program("etcd", TOOLS / "etcd", "go.etcd.io/etcd/server/v3", "-s -w"),
-        *(Program(name, TOOLS / name, ".", "-s -w", source_hash(TOOLS / name)) for name in ("coredns", "pause")),
+        *(Program(name, TOOLS / name, ".", "-s -w", source_hash(TOOLS / name)) for name in OURS),
+        Program(
+            "kind", TOOLS / "kind", "sigs.k8s.io/kind", "-s -w", required_version(TOOLS / "kind", "sigs.k8s.io/kind")
+        ),
         helm("helm", TOOLS / "helm4", "helm.sh/helm/v4"),
         helm("helm3", TOOLS / "helm3", "helm.sh/helm/v3", ("pkg/chartutil", "pkg/lint/rules")),
     )

@@ -1,4 +1,7 @@
-"""`python -m tools.cluster up|down|status|load-images [ARCHIVE...]`."""
+"""`python -m tools.cluster [--with auto|kind|node] check|up|down|status|kubeconfig|load-images [ARCHIVE...]`.
+
+`auto` is the one that is up, else kind where a Docker engine answers, else the bare node.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +10,44 @@ import sys
 from pathlib import Path
 
 from tools import debian, envtest
-from tools.cluster import images, lifecycle, preflight
+from tools.cluster import images, kind, lifecycle, preflight
+from tools.cluster.kind import Kind
 from tools.cluster.layout import Layout
 from tools.cluster.node import ClusterError
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tools.cluster", description="A Kubernetes cluster without Docker.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.cluster", description="A Kubernetes cluster to try things on."
+    )
+    parser.add_argument("--with", dest="kind_of", choices=["auto", "kind", "node"], default="auto")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("check", help="say whether this machine can run it; change nothing")
     commands.add_parser("up", help="start it, unless it runs")
     commands.add_parser("down", help="stop it and remove all of it")
     commands.add_parser("status", help="what runs; exit code 1 if it doesn't serve")
+    commands.add_parser("kubeconfig", help="print the path of its kubeconfig")
     loading = commands.add_parser("load-images", help="load image archives, by default all of .cache/images")
     loading.add_argument("archives", nargs="*", type=Path)
     chosen = parser.parse_args(arguments)
     try:
-        return _carry_out(Layout(), chosen.command, chosen)
+        if chosen.kind_of == "kind" or (chosen.kind_of == "auto" and _kind_serves()):
+            return _with_kind(Kind(), chosen)
+        return _with_node(Layout(), chosen)
     except (preflight.PreflightError, debian.PackagesError, envtest.EnvtestError, ClusterError) as error:
         lifecycle.say(str(error))
         return 1
 
 
-def _carry_out(layout: Layout, command: str, chosen: argparse.Namespace) -> int:
-    match command:
+def _kind_serves() -> bool:
+    if Layout().record.exists():
+        return False
+    return Kind().made or kind.engine_answers()
+
+
+def _with_node(layout: Layout, chosen: argparse.Namespace) -> int:
+    match chosen.command:
         case "check":
             preflight.run(layout)
             lifecycle.say("this machine can run it")
@@ -42,13 +58,44 @@ def _carry_out(layout: Layout, command: str, chosen: argparse.Namespace) -> int:
             lifecycle.say("stopped and removed" if lifecycle.down(layout) else "there is none")
         case "status":
             return _status(layout)
+        case "kubeconfig":
+            print(layout.kubeconfig)
         case _:
-            archives = tuple(chosen.archives) or tuple(sorted(images.ARCHIVES.glob("*.tar")))
-            if not archives:
-                raise ClusterError(f"no archive in {images.ARCHIVES}: `make images` makes them")
-            for archive in lifecycle.load(layout, archives):
-                lifecycle.say(f"loaded {archive.name}")
+            _say_loaded(lifecycle.load(layout, _archives(chosen)))
     return 0
+
+
+def _with_kind(cluster: Kind, chosen: argparse.Namespace) -> int:
+    match chosen.command:
+        case "check":
+            lifecycle.say("a Docker engine answers" if kind.engine_answers() else "no Docker engine answers")
+            return 0 if kind.engine_answers() else 1
+        case "up":
+            lifecycle.say("kind makes it" if kind.up(cluster) else "runs already, in kind")
+            lifecycle.say(f"export KUBECONFIG={cluster.kubeconfig}")
+        case "down":
+            lifecycle.say("removed" if kind.down(cluster) else "there is none")
+        case "status":
+            print(f"cluster:  {'made by kind' if cluster.made else 'there is none'}")
+            print(f"kubectl:  export KUBECONFIG={cluster.kubeconfig}")
+            return 0 if cluster.made else 1
+        case "kubeconfig":
+            print(cluster.kubeconfig)
+        case _:
+            _say_loaded(kind.load(_archives(chosen)))
+    return 0
+
+
+def _archives(chosen: argparse.Namespace) -> tuple[Path, ...]:
+    archives = tuple(chosen.archives) or tuple(sorted(images.ARCHIVES.glob("*.tar")))
+    if not archives:
+        raise ClusterError(f"no archive in {images.ARCHIVES}: `make images` makes them")
+    return archives
+
+
+def _say_loaded(archives: tuple[Path, ...]) -> None:
+    for archive in archives:
+        lifecycle.say(f"loaded {archive.name}")
 
 
 def _status(layout: Layout) -> int:

@@ -1,0 +1,88 @@
+"""The same cluster made of containers, where Docker runs: kind with `kind-config.yaml`.
+
+It has a kubeconfig of its own, and touches no cluster but the one of its name.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools import envtest
+from tools.cluster.layout import ROOT
+from tools.cluster.node import ClusterError
+
+NAME = "tidemill"
+STATE = ROOT / ".data" / "kind"
+CONFIG = ROOT / "kind-config.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """The cluster's state folder."""
+
+    state: Path = STATE
+
+    @property
+    def kubeconfig(self) -> Path:
+        """An administrator's."""
+        return self.state / "kubeconfig"
+
+    @property
+    def made(self) -> bool:
+        """Whether `up` was called and `down` wasn't."""
+        return self.kubeconfig.exists()
+
+
+def engine_answers() -> bool:
+    """Whether there is a Docker whose engine answers."""
+    if shutil.which("docker") is None:
+        return False
+    asked = subprocess.run(["docker", "info", "--format={{.ServerVersion}}"], capture_output=True, check=False)
+    return asked.returncode == 0
+
+
+def up(kind: Kind) -> bool:
+    """Make the cluster unless it is there; returns whether it was made.
+
+    `KIND_IMAGE` names the node image, so that one configuration serves every version of Kubernetes.
+    """
+    if not engine_answers():
+        raise ClusterError("kind needs Docker, and no engine answers to `docker info`; without: `make cluster-up`")
+    kind.state.mkdir(parents=True, exist_ok=True)
+    where = ["--name", NAME, "--kubeconfig", str(kind.kubeconfig)]
+    if NAME in _run("get", "clusters").split():
+        _run("export", "kubeconfig", *where)
+        return False
+    image = os.environ.get("KIND_IMAGE")
+    _run("create", "cluster", *where, "--config", str(CONFIG), *(["--image", image] if image else []), "--wait", "180s")
+    return True
+
+
+def down(kind: Kind) -> bool:
+    """Remove the cluster and its kubeconfig; returns whether there was one."""
+    there = kind.made or (engine_answers() and NAME in _run("get", "clusters").split())
+    if there:
+        _run("delete", "cluster", "--name", NAME, "--kubeconfig", str(kind.kubeconfig))
+    shutil.rmtree(kind.state, ignore_errors=True)
+    return there
+
+
+def load(archives: Iterable[Path]) -> tuple[Path, ...]:
+    """Load image archives into all nodes; returns them."""
+    loaded = tuple(archives)
+    for archive in loaded:
+        _run("load", "image-archive", str(archive), "--name", NAME)
+    return loaded
+
+
+def _run(*arguments: str) -> str:
+    program = shutil.which("kind") or str(envtest.ensure(("kind",)) / "kind")
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ClusterError(f"kind {' '.join(arguments)} ended with {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
