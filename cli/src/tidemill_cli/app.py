@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tidemill_cli.cluster.commands import add_to as add_cluster_commands
+from tidemill_cli.encryption.commands import add_to as add_encryption_commands
 
 app = typer.Typer(
     name="tidemill",
@@ -51,6 +52,7 @@ def tidemill(
 
 
 add_cluster_commands(app)
+add_encryption_commands(app)
 
 
 @app.command()

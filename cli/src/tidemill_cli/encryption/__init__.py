@@ -1,0 +1,1 @@
+"""`tidemill keys`, `tidemill decode` and `tidemill codec-server`: key rings, and reading what they encrypt."""
