@@ -70,6 +70,16 @@ def _make(cached: Path) -> None:
             run("chroot", str(root), "apt-get", *arguments)
         shutil.rmtree(root / "var/lib/apt/lists")
         fresh = Path(temporary, "root.tar")
-        run("tar", "--create", "--file", str(fresh), "--directory", str(root), "--numeric-owner", "--exclude=./dev/*", ".")
+        run(
+            "tar",
+            "--create",
+            "--file",
+            str(fresh),
+            "--directory",
+            str(root),
+            "--numeric-owner",
+            "--exclude=./dev/*",
+            ".",
+        )
         fresh.rename(cached)
     say(f"made the base image in {time.monotonic() - began:.0f} s; it is kept in {cached.parent}")

@@ -17,7 +17,7 @@ BUDGET = ROOT / "images" / "budget.toml"
 DOCKERFILE = ROOT / "images" / "Dockerfile"
 PREFIX = "localhost/tidemill"
 EPOCH = 1_767_225_600
-"""All files of all images, and the images themselves, are of this time (2026-01-01): what is built twice is the same."""
+"""The time of all files of all images, and of the images (2026-01-01): what is built twice is the same."""
 NAMES = ("operator", "worker", "dev-services", "examples")
 
 _BUILD = ("images/Dockerfile", "tools/images/inside", "requirements.lock", "pyproject.toml")

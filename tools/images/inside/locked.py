@@ -1,9 +1,9 @@
 """The part of `requirements.lock` that one image needs: still pinned, still with hashes.
 
 The lock is one for all parts and extras, and its comments say what each line is there `via`. So what an extra needs is
-found by following these comments from the extra's own names, which takes no network, and no second lock to keep in step.
-A package that only another extra of a shared dependency asks for can come along; none can be missing
-(`application.py` asks pip to check).
+found by following these comments from the extra's own names: no network, and no second lock to keep in step. A package
+that only another extra of a shared dependency asks for can come along; none can be missing (`dependencies.py` asks
+pip to check).
 """
 
 from __future__ import annotations

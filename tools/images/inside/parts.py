@@ -1,6 +1,6 @@
 """The layer of our own code: the wheel of this source tree, as far as the image needs it, compiled.
 
-    python3 -m inside.parts IMAGE FOLDER WHEEL
+python3 -m inside.parts IMAGE FOLDER WHEEL
 """
 
 from __future__ import annotations

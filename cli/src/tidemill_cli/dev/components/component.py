@@ -140,8 +140,10 @@ class Running:
             yield _POLL_SECONDS
 
 
-def start(component: Component) -> Running:
+def start(component: Component, *, keep_log: bool = True) -> Running:
     """Start the process; it may not serve yet (`Running.ready`).
+
+    Its output goes to its log file, or without `keep_log` to where ours goes.
 
     Raises:
         DirectoryInUseError: somebody else runs it on this directory right now.
@@ -153,7 +155,7 @@ def start(component: Component) -> Running:
         _end_leftover(component)
         if component.prepare is not None:
             component.prepare()
-        child = _spawn(component)
+        child = _spawn(component, keep_log=keep_log)
     except BaseException:
         lock.close()
         raise
@@ -217,15 +219,15 @@ def _first(failures: BaseExceptionGroup[ComponentError]) -> ComponentError:
     return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
-def _spawn(component: Component, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+def _spawn(component: Component, stdin: int = subprocess.DEVNULL, *, keep_log: bool = True) -> subprocess.Popen[bytes]:
     plan = {"parent": os.getpid(), "signal": int(component.stop_signal), "user": component.user}
     launcher = str(Path(__file__).with_name("_launch.py"))
     with component.log.open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-I", "-S", launcher, json.dumps(plan), *component.command],
             stdin=stdin,
-            stdout=log,
-            stderr=subprocess.STDOUT,
+            stdout=log if keep_log else None,
+            stderr=subprocess.STDOUT if keep_log else None,
             cwd=component.directory,
             env={**os.environ, **component.environment},
             start_new_session=True,

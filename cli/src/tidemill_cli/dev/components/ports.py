@@ -6,6 +6,7 @@ import json
 import random
 import socket
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tidemill_cli.dev.components.component import ComponentError
@@ -15,6 +16,23 @@ LOOPBACK = "127.0.0.1"
 # the component's bind by merely connecting somewhere.
 _LOWEST, _HIGHEST = 15_000, 29_999
 _ATTEMPTS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where a component listens: here on loopback, in a pod on all addresses and on ports that are agreed on."""
+
+    host: str = LOOPBACK
+    fixed: Mapping[str, int] = field(default_factory=dict[str, int])
+    """By name; ports that aren't named are free ones, kept for the next start."""
+
+    def choose(self, file: Path, *names: str) -> dict[str, int]:
+        """A port for each name: the fixed ones, and others as `remembered`."""
+        others = remembered(file, *(name for name in names if name not in self.fixed))
+        return {name: self.fixed.get(name, others.get(name, 0)) for name in names}
+
+
+HERE = Listen()
 
 
 class NoFreePortError(ComponentError):

