@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from enum import Enum
 from typing import Any, Final
 
 _NO_FILES: Final = ":4"
@@ -72,7 +73,7 @@ def _values(flag: str, option: Any, before: Sequence[str]) -> list[str]:
         case "--context":
             return _kubectl(before, "config", "get-contexts", "--output=name")
         case _:
-            return list(getattr(option.type, "choices", ()))
+            return [each.value for each in type(option.default)] if isinstance(option.default, Enum) else []
 
 
 def _names(kinds: Iterable[str], before: Sequence[str]) -> list[str]:

@@ -34,6 +34,8 @@ MANAGER: Final = "kubectl-tidemill"
 _STATUS: Final = re.compile(r'Error from server \((\w+)\): (?:error when \w+ing "[^"]*": )?(.*)')
 _UNKNOWN_KIND: Final = re.compile(r"the server doesn't have a resource type|no matches for kind|could not find the req")
 
+_UNREACHABLE: Final = ("connection refused", "was refused", "no such host", "i/o timeout", "Unable to connect")
+
 
 class ClusterError(Exception):
     """A request came to nothing; the message is one line and says what to do. `reason` is the API server's word."""
@@ -127,7 +129,13 @@ class Kubectl:
     def _watch_once(self, kind: str, name: str, seen: Callable[[Object], bool], timeout: float) -> Object | None:
         arguments = ("get", KINDS[kind], name, "--watch", "--output=json", "--output-watch-events")
         process = subprocess.Popen(self._command(arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        timer = threading.Timer(timeout, process.terminate)
+        over = threading.Event()
+
+        def end() -> None:
+            over.set()
+            process.terminate()
+
+        timer = threading.Timer(timeout, end)
         timer.start()
         try:
             assert process.stdout is not None
@@ -139,7 +147,7 @@ class Kubectl:
                     found: Object = event["object"]
                     return found
             words = process.stderr.read()
-            if process.wait() > 0:
+            if process.wait() != 0 and not over.is_set():
                 raise _error_of(words)
             return None
         finally:
@@ -220,7 +228,7 @@ def _error_of(stderr: str) -> ClusterError:
                 return ClusterError(f"{sentence}: ask whoever grants rights in this namespace", reason)
             case _:
                 return ClusterError(sentence, reason)
-    if "connection refused" in last or "no such host" in last or "i/o timeout" in last:
+    if any(words in last for words in _UNREACHABLE):
         return ClusterError(f"{last.removeprefix('error: ')} (--context chooses another cluster)", "Unreachable")
     if lines and lines[0].startswith("The "):  # the API server refuses an object, with a list of reasons
         return ClusterError(" ".join(line.strip() for line in lines), "Invalid")
