@@ -19,7 +19,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from tests.support.fixtures import unique
 from tests.support.keys import MountedRing, new_key
-from tests.support.scripted import LIMITS, Script, Stage
+from tests.support.scripted import LIMITS, Script, Stage, performed_with
 from tests.support.worker import Pool, Runs, eventually, runs_on
 from tidemill_api.contract import PROGRESS_QUERY, RESULT_MEMO_KEY, RunProgress, RunResult
 from tidemill_api.errors import UnknownKey
@@ -264,15 +264,8 @@ async def test_a_chunk_that_no_worker_can_read_is_not_failed(
     keys = FixedKeys(ring_of({"k1": K1, "active": "k1"}, "test"))
     converter = encrypting(pydantic_data_converter, keys, "default")
     client = await Client.connect(temporal_server.address, data_converter=converter)
-    queue = unique("queue-")
-    async with Worker(
-        client,
-        task_queue=queue,
-        workflows=[DataPipelineRun],
-        activities=script.activities(),
-        workflow_runner=SandboxedWorkflowRunner(restrictions=PASSED),
-    ):
-        handle = await Stage(client, queue).start()
+    async with performed_with(client, script) as stage:
+        handle = await stage.start()
         result: RunResult = await handle.result()
         told = await history(handle)
 

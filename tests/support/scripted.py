@@ -136,7 +136,13 @@ async def performed(environment: WorkflowEnvironment, script: Script) -> AsyncIt
     """Run the real workflow with scripted activities."""
     config = environment.client.config()
     config["data_converter"] = pydantic_data_converter
-    client = Client(**config)
+    async with performed_with(Client(**config), script) as stage:
+        yield stage
+
+
+@contextlib.asynccontextmanager
+async def performed_with(client: Client, script: Script) -> AsyncIterator[Stage]:
+    """Run the real workflow with scripted activities, by a client of the test's own."""
     queue = unique("queue-")
     passed = SandboxRestrictions.default.with_passthrough_modules("tidemill_api", "tidemill_worker", "pydantic")
     async with Worker(
