@@ -41,6 +41,11 @@ class ApiServer:
         path = f"{self.assets}{os.pathsep}{os.environ['PATH']}"
         return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "PATH": path}
 
+    @property
+    def audit(self) -> Path:
+        """The log of what ServiceAccounts asked for, one audit event a line."""
+        return self.authority.folder.parent / "apiserver" / "audit.log"
+
     def kubectl(
         self, *arguments: str, stdin: str | None = None, check: bool = True, kubeconfig: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
@@ -123,7 +128,17 @@ def _etcd(assets: Path, folder: Path, port: int, peer_port: int) -> Component:
 def _kube_apiserver(server: ApiServer, folder: Path, etcd_port: int, port: int) -> Component:
     pair = server.authority.server()
     signing = signing_key(server.authority.folder / "service-accounts.key")
+    policy = {
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "audit-policy.yaml").write_text(json.dumps(policy), encoding="utf-8")
     options = {
+        "audit-policy-file": str(folder / "audit-policy.yaml"),
+        "audit-log-path": str(folder / "audit.log"),
         "etcd-servers": f"http://{ports.LOOPBACK}:{etcd_port}",
         "bind-address": ports.LOOPBACK,
         "secure-port": str(port),
@@ -137,6 +152,8 @@ def _kube_apiserver(server: ApiServer, folder: Path, etcd_port: int, port: int) 
         "service-cluster-ip-range": "10.0.0.0/24",
         # Nobody makes a namespace's default ServiceAccount here, and pods would be refused for the lack of it.
         "disable-admission-plugins": "ServiceAccount",
+        # As on OpenShift: who makes an owner wait for its child must have the right to.
+        "enable-admission-plugins": "OwnerReferencesPermissionEnforcement",
         "endpoint-reconciler-type": "none",
         "profiling": "false",
         "v": "0",

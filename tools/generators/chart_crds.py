@@ -1,4 +1,4 @@
-"""`helm/tidemill/templates/crds/`: the CRDs as templates of the chart, so that an upgrade of the release upgrades them."""
+"""`helm/tidemill/templates/crds/`: the CRDs as templates of the chart, which upgrades upgrade."""
 
 from __future__ import annotations
 
@@ -19,7 +19,5 @@ def _template(text: str) -> str:
         raise ValueError(f"a CustomResourceDefinition doesn't begin its metadata with a name: {text[:200]}")
     name, _, body = rest.partition("\n")
     labels = '  labels:\n    {{- include "tidemill.labels" (list . "crds") | nindent 4 }}\n'
-    keep = (
-        "  {{- if .Values.crds.keep }}\n  annotations:\n    helm.sh/resource-policy: keep\n  {{- end }}\n"  # no values in it
-    )
+    keep = "  {{- if .Values.crds.keep }}\n  annotations:\n    helm.sh/resource-policy: keep\n  {{- end }}\n"
     return f"{{{{- if .Values.crds.enabled }}}}\n{head}{named}{name}\n{labels}{keep}{body}{{{{- end }}}}\n"

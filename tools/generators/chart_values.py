@@ -1,7 +1,7 @@
 """The chart's `values.schema.json` and README.md, from the comments in its `values.yaml`.
 
-A comment `# -- text` above a value describes it; `# @schema {...}` adds to what its default shows of its type. An object
-takes no other keys than those shown, unless it is `{"free": true}`. Values that are no more stand in `deprecated.yaml`.
+A comment `# -- text` above a value describes it; `# @schema {...}` adds to what its default shows of its type. An
+object takes no other keys than those shown, unless it is `{"free": true}`. Values that are no more: `deprecated.yaml`.
 """
 
 from __future__ import annotations

@@ -55,17 +55,20 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
-{{/* Labels of an object: (list $ "operator"). */}}
+{{/* Labels of an object: (list $ "operator"), or with more behind them: (list $ "operator" (dict ...)). */}}
 {{- define "tidemill.labels" -}}
 {{- $root := index . 0 -}}
-{{ include "tidemill.selector" . }}
-app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ $root.Release.Service }}
-app.kubernetes.io/part-of: tidemill
-helm.sh/chart: {{ include "tidemill.chart" $root }}
-{{- with $root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $ours := dict
+  "app.kubernetes.io/version" $root.Chart.AppVersion
+  "app.kubernetes.io/managed-by" $root.Release.Service
+  "app.kubernetes.io/part-of" "tidemill"
+  "helm.sh/chart" (include "tidemill.chart" $root)
+-}}
+{{- $given := deepCopy $root.Values.commonLabels -}}
+{{- if gt (len .) 2 -}}
+{{- $given = mustMergeOverwrite $given (deepCopy (index . 2)) -}}
+{{- end -}}
+{{- toYaml (mustMergeOverwrite $given $ours (include "tidemill.selector" . | fromYaml)) -}}
 {{- end -}}
 
 {{/* An image: (list $ .Values.image). */}}

@@ -29,6 +29,8 @@ class Right:
     verbs: tuple[Verb, ...]
     why: str
     named: Named = "any"
+    asked_by: Literal["request", "admission"] = "request"
+    """Who asks for it: a request of ours, or OwnerReferencesPermissionEnforcement (as on OpenShift) about one."""
 
 
 def _ours(plural: str) -> tuple[Right, ...]:
@@ -40,28 +42,29 @@ def _ours(plural: str) -> tuple[Right, ...]:
     )
 
 
+_OWNERS: Final = (
+    Right(
+        GROUP, "workerpools/finalizers", ("update",), "let children hold up their pool's deletion", "any", "admission"
+    ),
+    Right(GROUP, "datapipelineruns", ("delete",), "give runs by hand their pipeline as owner", "any", "admission"),
+    Right("", "secrets", ("delete",), "give the key ring its pools as owners", "encryption", "admission"),
+)
+"""Who says that an object goes with another must have the right to do away with it."""
+
 WATCHED: Final[tuple[Right, ...]] = (
     *_ours("datapipelines"),
     *_ours("workerpools"),
     *_ours("datapipelineruns"),
     *_ours("temporalconnections"),
-    Right(
-        GROUP,
-        "workerpools/finalizers",
-        ("update",),
-        "children that hold their pool's deletion up, where OwnerReferencesPermissionEnforcement is on",
-    ),
-    Right(
-        GROUP,
-        "datapipelines/finalizers",
-        ("update",),
-        "runs by hand that hold their pipeline's deletion up, where that is on",
-    ),
+    *_OWNERS,
     Right("apps", "deployments", ("get", "list", "watch", "create", "patch"), "the workers of a pool"),
     Right("", "configmaps", ("get", "list", "create", "patch"), "the workers' configuration"),
     Right("", "serviceaccounts", ("get", "list", "create", "patch"), "the workers' identity"),
+    Right("networking.k8s.io", "networkpolicies", ("get", "list", "create", "patch"), "where workers may connect to"),
     Right("", "secrets", ("get",), "credentials of a TemporalConnection", "temporal"),
-    Right("", "secrets", ("get", "create", "patch", "delete"), "the key ring that workers need", "encryption"),
+    Right("", "secrets", ("get", "create", "patch"), "the key ring that workers need", "encryption"),
+    Right("", "pods", ("list",), "see why a pool's workers aren't ready"),
+    Right("events.k8s.io", "events", ("list",), "see why a pool's workers can't start"),
     Right("events.k8s.io", "events", ("create",), "tell what happened"),
 )
 """In each namespace that is looked after."""

@@ -49,14 +49,21 @@
 - apiGroups: ["tidemill.dev"]
   resources: ["temporalconnections/status"]
   verbs: [patch]
-# children that hold their pool's deletion up, where OwnerReferencesPermissionEnforcement is on
+# let children hold up their pool's deletion
 - apiGroups: ["tidemill.dev"]
   resources: ["workerpools/finalizers"]
   verbs: [update]
-# runs by hand that hold their pipeline's deletion up, where that is on
+# give runs by hand their pipeline as owner
 - apiGroups: ["tidemill.dev"]
-  resources: ["datapipelines/finalizers"]
-  verbs: [update]
+  resources: ["datapipelineruns"]
+  verbs: [delete]
+{{- if .Values.encryption.enabled }}
+# give the key ring its pools as owners
+- apiGroups: [""]
+  resources: ["secrets"]
+  verbs: [delete]
+  resourceNames: [{{ include "tidemill.poolEncryptionSecret" . }}]
+{{- end }}
 # the workers of a pool
 - apiGroups: ["apps"]
   resources: ["deployments"]
@@ -69,6 +76,10 @@
 - apiGroups: [""]
   resources: ["serviceaccounts"]
   verbs: [get, list, create, patch]
+# where workers may connect to
+- apiGroups: ["networking.k8s.io"]
+  resources: ["networkpolicies"]
+  verbs: [get, list, create, patch]
 # credentials of a TemporalConnection
 - apiGroups: [""]
   resources: ["secrets"]
@@ -80,9 +91,17 @@
 # the key ring that workers need
 - apiGroups: [""]
   resources: ["secrets"]
-  verbs: [get, create, patch, delete]
+  verbs: [get, create, patch]
   resourceNames: [{{ include "tidemill.poolEncryptionSecret" . }}]
 {{- end }}
+# see why a pool's workers aren't ready
+- apiGroups: [""]
+  resources: ["pods"]
+  verbs: [list]
+# see why a pool's workers can't start
+- apiGroups: ["events.k8s.io"]
+  resources: ["events"]
+  verbs: [list]
 # tell what happened
 - apiGroups: ["events.k8s.io"]
   resources: ["events"]

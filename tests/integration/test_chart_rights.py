@@ -1,0 +1,212 @@
+"""The operator's whole life under the chart's RBAC rules on a real API server: none is missing, and none is unused."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+
+from tests.support.chart import CHART, helm
+from tests.support.fixtures import unique
+from tests.support.kubernetes import ApiServer
+from tests.support.operator_process import running_operator
+from tests.support.operator_world import World, pipeline, pool, run
+from tests.support.waiting import until
+from tidemill_cli.dev.components.temporal import TemporalServer
+from tidemill_operator.rights import OWN, WATCHED
+
+RELEASE = "tidemill"
+Call = tuple[str, str, str]
+"""Verb, API group and resource with its subresource."""
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A release in a namespace of its own, and the operator that runs as its Deployment would."""
+
+    world: World
+    home: str
+    user: str
+
+    def calls(self) -> list[dict[str, Any]]:
+        """The audit log of the operator's requests."""
+        lines = self.world.api.audit.read_text(encoding="utf-8").splitlines()
+        events: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        return [event for event in events if event["user"]["username"] == self.user]
+
+
+@pytest.fixture(params=["cluster", "namespaces"])
+def installed(
+    request: pytest.FixtureRequest,
+    apiserver: ApiServer,
+    temporal_server: TemporalServer,
+    installation_id: str,
+    namespace: str,
+    tmp_path: Path,
+) -> Iterator[Installed]:
+    """The operator for the whole cluster, or for one namespace that isn't its own."""
+    home = unique("home-")
+    apiserver.kubectl("create", "namespace", home)
+    four = helm("helm", apiserver)
+    given = [
+        f"--set=installationId={installation_id}",
+        f"--set=temporal.address={temporal_server.address}",
+        "--set=admissionPolicy.enabled=false",
+        "--set=rbac.userRoles=false",
+    ]
+    if request.param == "namespaces":
+        given.append(f"--set=watch.namespaces={{{namespace}}}")
+    four.run("upgrade", "--install", RELEASE, str(CHART), f"--namespace={home}", "--take-ownership", *given)
+    arguments = [*container(apiserver, home)["args"], *ring(apiserver, home, tmp_path / "ring")]
+    kubeconfig = as_account(apiserver, home, RELEASE, tmp_path)
+    with running_operator(
+        tmp_path / "operator",
+        kubeconfig,
+        installation_id,
+        *(each for each in arguments if not each.startswith("--health-address")),
+        *("--log-level=debug", "--log-format=text", "--sweep-interval=0.5", "--resync-interval=3"),
+        temporal=temporal_server.address,
+    ) as operator:
+        world = World(apiserver, temporal_server.address, installation_id, operator, namespace)
+        yield Installed(world, home, f"system:serviceaccount:{home}:{RELEASE}")
+    four.run("uninstall", RELEASE, f"--namespace={home}")
+
+
+def container(api: ApiServer, home: str) -> dict[str, Any]:
+    """The operator's container as the chart renders it."""
+    found = api.kubectl("-n", home, "get", "deployment", f"{RELEASE}-operator", "-o", "json").stdout
+    only: dict[str, Any] = json.loads(found)["spec"]["template"]["spec"]["containers"][0]
+    return only
+
+
+def ring(api: ApiServer, home: str, folder: Path) -> tuple[str, ...]:
+    """The key ring as it would be mounted; arguments that name it as the chart's environment variables do."""
+    data = json.loads(api.kubectl("-n", home, "get", "secret", f"{RELEASE}-encryption", "-o", "json").stdout)["data"]
+    folder.mkdir()
+    for name, value in data.items():
+        (folder / name).write_bytes(base64.b64decode(value))
+    told = {each["name"]: each.get("value", "") for each in container(api, home)["env"]}
+    return (f"--encryption-keys={folder}", f"--encryption-secret={told['TIDEMILL_ENCRYPTION_SECRET']}")
+
+
+def as_account(api: ApiServer, home: str, account: str, folder: Path) -> Path:
+    """The kubeconfig of a ServiceAccount, with a token such as its pods get."""
+    token = api.kubectl("-n", home, "create", "token", account).stdout.strip()
+    config = json.loads(api.kubeconfig.read_text(encoding="utf-8"))
+    config["users"][0]["user"] = {"token": token}
+    file = folder / "account.kubeconfig"
+    file.touch(mode=0o600)
+    file.write_text(json.dumps(config), encoding="utf-8")
+    return file
+
+
+def live(world: World) -> None:
+    """What the operator does for people: make, repair, pause, run by hand, refuse."""
+    dsn = {"metadata": {"name": "warehouse"}, "stringData": {"dsn": "postgresql://nowhere/none"}}
+    key = {"metadata": {"name": "key"}, "stringData": {"key": "abc"}}
+    ref = {"secretKeyRef": {"name": "key", "key": "key"}}
+    connection = {"metadata": {"name": "cloud"}, "spec": {"address": world.temporal, "apiKey": ref}}
+    # A worker that nobody places: its events are looked up.
+    labels = {"app.kubernetes.io/component": "worker", "tidemill.dev/pool": "etl"}
+    containers = [{"name": "worker", "image": "worker"}]
+    world.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "idle", "labels": labels},
+            "spec": {"containers": containers},
+        },
+        {"apiVersion": "v1", "kind": "Secret", **dsn},
+        {"apiVersion": "v1", "kind": "Secret", **key},
+        {"apiVersion": "tidemill.dev/v1alpha1", "kind": "TemporalConnection", **connection},
+        pool(),
+        pipeline("flights"),
+        pipeline("wrong", workerPoolRef={"name": "missing"}),
+    )
+    world.wait("DataPipeline", "flights", "True", "Scheduled")
+    world.wait("DataPipeline", "wrong", "False", "WaitingForPool")
+    world.until(lambda: world.get("TemporalConnection", "cloud").get("status", {}), "the connection was tried")
+
+    world.kubectl("patch", "deployment", "etl-worker", "--type=merge", "-p", '{"spec": {"replicas": 7}}')
+    world.until(repaired(world, "Deployment", "etl-worker", lambda found: found["spec"]["replicas"] == 1), "repaired")
+    world.kubectl("delete", "configmap,serviceaccount", "etl-worker")
+    for kind in ("ConfigMap", "ServiceAccount"):
+        world.until(repaired(world, kind, "etl-worker", bool), f"the {kind} is there again")
+
+    world.kubectl("patch", "datapipeline", "flights", "--type=merge", "-p", '{"spec": {"suspend": true}}')
+    world.wait("DataPipeline", "flights", "True", "Suspended")
+    world.apply(run("now", of="flights"))
+    world.wait("DataPipelineRun", "now", "False", "Running")
+    world.until(lambda: json.loads(world.kubectl("get", "events", "-o", "json"))["items"][:1] and {"": ""}, "events")
+
+
+def end(world: World) -> None:
+    """All is deleted, as far as it needs the operator."""
+    world.kubectl("delete", "datapipelinerun,datapipeline", "--all", "--wait=false")
+    for name in ("flights", "wrong"):
+        world.gone("DataPipeline", name)
+    world.kubectl("patch", "workerpool", "etl", "--type=merge", "-p", '{"spec": {"deletionPolicy": "Cancel"}}')
+    world.kubectl("delete", "workerpool,temporalconnection", "--all", "--wait=false")
+    world.gone("WorkerPool", "etl")
+    world.gone("TemporalConnection", "cloud")
+
+
+def repaired(world: World, kind: str, name: str, good: Callable[[Any], bool]) -> Callable[[], dict[str, Any]]:
+    def look() -> dict[str, Any]:
+        found = world.get(kind, name)
+        return found if found and good(found) else {}
+
+    return look
+
+
+async def test_the_whole_life_under_the_chart_s_rules(installed: Installed, temporal: Client) -> None:
+    live(installed.world)
+    # There is no worker here that would end it.
+    await temporal.get_workflow_handle(f"{installed.world.schedule_id('flights')}/now").terminate()
+    end(installed.world)
+    calls = installed.calls()
+    forbidden = [event["requestURI"] for event in calls if event["responseStatus"].get("code") == 403]
+    assert forbidden == [], "a right is missing in tidemill_operator.rights"
+    assert not re.search(r"[Ff]orbidden", installed.world.operator.log.read_text())
+
+    used = {call for event in calls for call in calls_of(event)}
+    requests = [right for right in (*WATCHED, *OWN) if right.asked_by == "request"]
+    granted = {(verb, right.group, right.resource) for right in requests for verb in right.verbs}
+    assert granted - used == set(), "rights that nothing uses"
+
+
+def calls_of(event: dict[str, Any]) -> Iterator[Call]:
+    """What a request needs the right to; a server-side apply of what isn't there needs two."""
+    place = event.get("objectRef") or {}
+    resource = "/".join(filter(None, (place.get("resource"), place.get("subresource"))))
+    group = place.get("apiGroup", "")
+    yield event["verb"], group, resource
+    if event["verb"] == "patch" and event["responseStatus"].get("code") == 201:
+        yield "create", group, resource
+
+
+def test_rights_end_where_the_release_ends(installed: Installed, namespace: str) -> None:
+    """With a list of namespaces nothing is granted elsewhere, and no ClusterRole is made."""
+    world = installed.world
+    listed = any(argument.startswith("--namespaces") for argument in container(world.api, installed.home)["args"])
+
+    def may(verb: str, what: str, where: str) -> bool:
+        asked = ("auth", "can-i", verb, what, "-n", where, f"--as={installed.user}")
+        return world.api.kubectl(*asked, check=False).stdout.strip() == "yes"
+
+    until(lambda: may("list", "datapipelines", namespace), "the rules are in force")
+    assert may("list", "datapipelines", "default") is not listed
+    assert may("create", "deployments", "default") is not listed
+    assert not may("list", "secrets", namespace), "Secrets are read by name only"
+    assert not may("delete", "deployments", namespace)
+    assert not may("get", "pods/log", namespace)
+    assert not may("patch", f"leases/{RELEASE}-other", installed.home)
+    roles = world.api.kubectl("get", "clusterroles", "-l", f"app.kubernetes.io/instance={RELEASE}", "-o", "name").stdout
+    assert bool(roles.strip()) is not listed
