@@ -19,7 +19,7 @@ from tests.support.operator_world import Manifest, World, pipeline, pool, run
 from tests.support.waiting import until_async
 from tidemill_api.contract import WorkerConfig
 
-CHILDREN = ("deployment", "serviceaccount", "configmap")
+CHILDREN = ("deployment", "serviceaccount", "configmap", "networkpolicy")
 
 
 @workflow.defn(name="DataPipelineRun", sandboxed=False)
@@ -88,6 +88,7 @@ def _report_ready(world: World, replicas: int) -> None:
             {"automountServiceAccountToken": True},
             lambda child: child["automountServiceAccountToken"] is False,
         ),
+        ("networkpolicy", {"spec": {"egress": [{}]}}, lambda child: len(child["spec"]["egress"]) == 3),
     ],
     ids=CHILDREN,
 )
@@ -103,6 +104,35 @@ async def test_drift_of_a_child_is_repaired(world: World, kind: str, patch: Mani
             else {}
         ),
         f"the {kind} is as wished again",
+    )
+
+
+async def test_where_workers_may_connect_to(world: World) -> None:
+    """The API server takes the policy, and what it adds is no drift."""
+    database = {"namespaces": {"matchLabels": {"team": "db"}}, "pods": {"matchLabels": {"app": "pg"}}, "ports": [5432]}
+    world.apply(pool(egress={"cidrs": ["10.20.0.0/16"], "pods": [database]}))
+    world.wait("WorkerPool", "etl", "False", "Progressing")
+    policy = world.get("networkpolicy", "etl-worker")
+    assert policy["spec"]["egress"][2:] == [
+        {"to": [{"ipBlock": {"cidr": "10.20.0.0/16"}}]},
+        {
+            "to": [
+                {"podSelector": {"matchLabels": {"app": "pg"}}, "namespaceSelector": {"matchLabels": {"team": "db"}}}
+            ],
+            "ports": [{"protocol": "TCP", "port": 5432}],
+        },
+    ]
+    resyncs = world.operator.figure("tidemill_resync_seconds_count")
+    world.until(
+        lambda: {"now": True} if world.operator.figure("tidemill_resync_seconds_count") > resyncs + 1 else {},
+        "everything was listed again",
+    )
+    version = world.get("networkpolicy", "etl-worker")["metadata"]["resourceVersion"]
+    assert version == policy["metadata"]["resourceVersion"]
+    world.apply(pool(egress={"cidrs": ["10.20.0.1/16"]}))
+    verdict = world.wait("WorkerPool", "etl", "True", "InvalidSpec", of="Stalled")
+    assert verdict["message"].startswith(
+        "spec.egress.cidrs[0]: 10.20.0.1/16 has bits behind its prefix: write 10.20.0.0/16"
     )
 
 

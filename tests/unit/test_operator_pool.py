@@ -81,7 +81,7 @@ def told(seen: Observed, *outcomes: Outcome) -> Object:
 CONTAINER = ("spec", "template", "spec", "containers", 0)
 APPLY = "ApplyObject"
 PLANS: dict[str, tuple[Observed, list[str]]] = {
-    "new": (observed(pool(finalizers=[])), ["AddFinalizer", APPLY, APPLY, APPLY]),
+    "new": (observed(pool(finalizers=[])), ["AddFinalizer", APPLY, APPLY, APPLY, APPLY]),
     "in step": (made(), []),
     "children of before an edit": (
         observed(pool(spec={"replicas": 3}), children=children_of(observed())),
@@ -90,6 +90,7 @@ PLANS: dict[str, tuple[Observed, list[str]]] = {
     "replicas by hand": (edited(made(), "Deployment", "spec", "replicas", value=9), [APPLY]),
     "image by hand": (edited(made(), "Deployment", *CONTAINER, "image", value="evil"), [APPLY]),
     "configuration by hand": (edited(made(), "ConfigMap", "data", "worker.json", value="{}"), [APPLY]),
+    "network by hand": (edited(made(), "NetworkPolicy", "spec", "egress", value=[{}]), [APPLY]),
     "token by hand": (edited(made(), "ServiceAccount", "automountServiceAccountToken", value=True), [APPLY]),
     "label by hand": (edited(made(), "Deployment", "metadata", "labels", "tidemill.dev/pool", value="x"), [APPLY]),
     "others' label": (edited(made(), "Deployment", "metadata", "labels", "team", value="x"), []),
@@ -496,4 +497,4 @@ def test_no_two_pools_share_a_task_queue_or_children(pools: list[tuple[str, str]
 def test_each_child_is_marked_with_what_was_wished() -> None:
     marks = {child["metadata"]["annotations"][ANNOTATION_WISHED] for child in children_of(observed()).values()}
 
-    assert len(marks) == 3
+    assert len(marks) == 4

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tidemill_api import conditions
 from tidemill_api.v1alpha1 import DataPipelineSpec, WorkerPoolSpec
@@ -64,7 +65,21 @@ def check_pool(spec: WorkerPoolSpec) -> tuple[Problem, ...]:
             found.append(
                 _problem(f"{path}.files.url", f"{connection.files.url} goes up by '..': write the folder itself")
             )
-    return tuple(found)
+    return (*found, *_cidrs(spec.egress.cidrs if spec.egress is not None else ()))
+
+
+def _cidrs(cidrs: Sequence[str]) -> Iterator[Problem]:
+    for index, cidr in enumerate(cidrs):
+        path = f"spec.egress.cidrs[{index}]"
+        try:
+            ipaddress.ip_network(cidr)
+        except ValueError:
+            try:
+                meant = str(ipaddress.ip_interface(cidr).network)
+            except ValueError:
+                yield _problem(path, f"{cidr} is no CIDR: write it like 10.20.0.0/16 or 2001:db8::/32")
+            else:
+                yield _problem(path, f"{cidr} has bits behind its prefix: write {meant}")
 
 
 def _problem(field: str, message: str, reason: str = conditions.INVALID_SPEC) -> Problem:

@@ -15,7 +15,7 @@ from tidemill_operator.pool.place import workers_missing
 from tidemill_operator.store import key_of, reference
 
 OUR_KINDS: Final = ("TemporalConnection", "WorkerPool", "DataPipeline", "DataPipelineRun")
-CHILD_KINDS: Final = ("Deployment", "ServiceAccount", "ConfigMap")
+CHILD_KINDS: Final = ("Deployment", "ServiceAccount", "ConfigMap", "NetworkPolicy")
 SOON: Final = 0.5
 """Seconds after which dependents are looked at."""
 

@@ -165,5 +165,7 @@ def _api_version(kind: str) -> str:
             return "apps/v1"
         case "ServiceAccount" | "ConfigMap":
             return "v1"
+        case "NetworkPolicy":
+            return "networking.k8s.io/v1"
         case _:
             return "tidemill.dev/v1alpha1"

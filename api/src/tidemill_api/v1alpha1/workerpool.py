@@ -115,6 +115,30 @@ class Metastore(Model):
     """A postgres connection of this pool with `access: Write`; the tables live in its schema `tidemill`."""
 
 
+CIDR = Annotated[str, Field(pattern=r"^[0-9A-Fa-f:.]{2,45}/[0-9]{1,3}$", max_length=49, examples=["10.20.0.0/16"])]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class PodPeer(Model):
+    """Pods that workers may connect to."""
+
+    namespaces: LabelSelector | None = None
+    """In namespaces with these labels; in the pool's own if not given."""
+    pods: LabelSelector = LabelSelector()
+    """Pods with these labels; all if not given."""
+    ports: Annotated[tuple[Port, ...], Field(max_length=16)] = ()
+    """Ports of the pods (not of a Service before them), TCP; all if not given."""
+
+
+class Egress(Model):
+    """Where workers may connect to, besides DNS and the pool's Temporal: nowhere else."""
+
+    cidrs: Annotated[tuple[CIDR, ...], Field(max_length=64)] = ()
+    """Addresses as CIDR: `10.20.0.0/16`, `192.0.2.7/32`. Private and link-local ones must be listed like any other."""
+    pods: Annotated[tuple[PodPeer, ...], Field(max_length=32)] = ()
+    """Pods of the cluster, by their labels."""
+
+
 class WorkerPoolSpec(Model):
     """The workers and all that their pipelines can reach."""
 
@@ -138,6 +162,9 @@ class WorkerPoolSpec(Model):
     """All that pipelines of this pool can reach."""
     metastore: Metastore
     """Where runs, slots and dead letters are kept."""
+    egress: Egress | None = None
+    """Where workers may connect to, held by a NetworkPolicy. If not given: anywhere but link-local addresses and
+    clouds' metadata services."""
     template: dict[str, Any] = Field(default_factory=dict)
     """A pod template laid over Tidemill's: nodeSelector, tolerations, affinity, volumes, mounts, env, labels,
     annotations. Checked by a dry-run apply."""

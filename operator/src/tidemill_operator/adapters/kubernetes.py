@@ -35,6 +35,7 @@ RESOURCES: Final[Mapping[str, tuple[str, str]]] = {
     "DataPipelineRun": (_OURS, "datapipelineruns"),
     "TemporalConnection": (_OURS, "temporalconnections"),
     "Deployment": ("apis/apps/v1", "deployments"),
+    "NetworkPolicy": ("apis/networking.k8s.io/v1", "networkpolicies"),
     "ServiceAccount": ("api/v1", "serviceaccounts"),
     "ConfigMap": ("api/v1", "configmaps"),
     "Secret": ("api/v1", "secrets"),

@@ -16,6 +16,7 @@ from tidemill_api.contract import WorkerConfig
 from tidemill_api.v1alpha1 import WorkerPoolSpec
 from tidemill_operator.clients import KeyRingOfPools
 from tidemill_operator.pool.key_ring import with_key_ring
+from tidemill_operator.pool.network import network_policy
 from tidemill_operator.pool.overlay import overlay
 
 ANNOTATION_WISHED: Final = "tidemill.dev/wished"
@@ -77,6 +78,11 @@ def children(
     made = (
         {"apiVersion": "v1", "kind": "ConfigMap", "data": {names.CONFIG_FILE: text}},
         {"apiVersion": "v1", "kind": "ServiceAccount", "automountServiceAccountToken": False},
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "spec": network_policy(selector(pool), spec.egress, config.temporal.address, HEALTH_PORT),
+        },
         {"apiVersion": "apps/v1", "kind": "Deployment", "spec": _deployment(pool, spec, text, pod)},
     )
     annotations = {"ServiceAccount": spec.service_account.annotations}

@@ -20,7 +20,7 @@ from tidemill_operator.views import ConnectionKey, ConnectionPendingError, RunSe
 
 log: Final = logging.getLogger(__name__)
 
-CHILDREN = ("ConfigMap", "ServiceAccount", "Deployment")
+CHILDREN = ("ConfigMap", "ServiceAccount", "NetworkPolicy", "Deployment")
 
 
 @dataclass(frozen=True, slots=True)
