@@ -131,8 +131,8 @@ async def _overhead(bench: _Bench, rounds: int) -> AsyncIterator[Measurement]:
             )
             await bare.result()
             if n >= 5:  # the first ones import, connect and make the table
-                own.append(await _timed(mine))
-                simple.append(await _timed(bare))
+                own.append(await timed(mine))
+                simple.append(await timed(bare))
         yield compared("run.whole", [t.whole for t in own], "ms", "simplest workflow", [t.whole for t in simple])
         yield compared(
             "run.overhead", [t.overhead for t in own], "ms", "simplest workflow", [t.overhead for t in simple]
@@ -144,7 +144,7 @@ async def _overhead(bench: _Bench, rounds: int) -> AsyncIterator[Measurement]:
 
 
 @dataclass(frozen=True)
-class _Times:
+class Times:
     """Milliseconds of one workflow run."""
 
     whole: float
@@ -156,7 +156,8 @@ class _Times:
         return self.whole - self.activities
 
 
-async def _timed(handle: WorkflowHandle[Any, Any]) -> _Times:
+async def timed(handle: WorkflowHandle[Any, Any]) -> Times:
+    """By the history of a run, as the server has it."""
     history = await handle.fetch_history()
     started: dict[int, datetime] = {}
     activities = 0.0
@@ -168,4 +169,4 @@ async def _timed(handle: WorkflowHandle[Any, Any]) -> _Times:
             began = started[event.activity_task_completed_event_attributes.started_event_id]
             activities += (at - began).total_seconds() * 1000
     first, last = history.events[0].event_time.ToDatetime(), history.events[-1].event_time.ToDatetime()
-    return _Times((last - first).total_seconds() * 1000, activities)
+    return Times((last - first).total_seconds() * 1000, activities)

@@ -17,6 +17,7 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -245,7 +246,7 @@ def signed(key: rsa.RSAPrivateKey, kid: str = "one", **changes: Any) -> dict[str
 
 def test_jwts_of_the_issuer_open_it(start: Start, tmp_path: Path) -> None:
     ours, others = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
-    public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(ours.public_key()))
+    public = json.loads(RSAAlgorithm.to_jwk(ours.public_key()))
     (tmp_path / "jwks.json").write_text(json.dumps({"keys": [{**public, "kid": "one", "alg": "RS256", "use": "sig"}]}))
     options = {"--jwks": str(tmp_path / "jwks.json"), "--issuer": "https://issuer", "--audience": "codec"}
     server = start(*(word for option in options.items() for word in option))
