@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -44,7 +45,41 @@ def read(data: bytes, *types: str, dialect: Dialect = PLAIN, required: bool = Fa
         errors += [fault.error for _, fault in sorted(parsed.faults.items())]
         assert parsed.rows == parsed.table.num_rows + len(parsed.faults)
         assert len(parse.Rows(piece, dialect)) == parsed.rows
+        assert parsed.lines in {None, piece.lines}
     return good, errors
+
+
+@pytest.mark.parametrize(
+    ("data", "known"),
+    [
+        (b"1,2\n3,4\n", True),
+        (b"1,2\n3,4", True),
+        (b"1,2\n\n\n3,4\n", False),  # blank lines are no rows, but lines
+        (b"\n1,2\n3,4\n\n", False),
+        (b"1,2\r\n3,4\r\n", False),
+        (b"1,2\r3,4\r", False),
+        (b'1,"2"\n3,4\n', False),
+        (b'1,"2"\n3,"4\n"\n', False),
+    ],
+)
+def test_lines_that_reading_tells_are_those_of_the_block(data: bytes, known: bool) -> None:
+    block = Block(0, data)
+    assert block.lines == (data.count(b"\n") or data.count(b"\r"))
+    for nulls in (("",), ("NA",)):
+        for types in (("string", "string"), ("int32", "string")):
+            parsed = parse.parse(block, layout(*types), replace(PLAIN, nulls=nulls))
+            assert (parsed.rows, parsed.table.num_rows, parsed.lines) == (2, 2, block.lines if known else None)
+
+
+def test_rows_without_values_are_rows() -> None:
+    for data, rows in ((b",\n1,2\n,\n", 3), (b",\n\n1,2\n", 2)):
+        parsed = parse.parse(Block(0, data), layout("int32", "string"), PLAIN)
+        assert (parsed.rows, parsed.lines) == (rows, None if b"\n\n" in data else 3)
+
+
+@pytest.mark.parametrize("data", [b"1\n2\n", b"1\n\n2\n", b"\n\n1\n2"])
+def test_blank_lines_are_no_rows_of_one_column_either(data: bytes) -> None:
+    assert read(data, "int32") == ([(1,), (2,)], [])
 
 
 FIELD = st.text(st.sampled_from('ab,;"\n\r é'), max_size=6).map(lambda text: text + "x")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tidemill_worker.engine.borders import last_border, scan, whole_rows
+from tidemill_worker.engine.borders import last_border, line_breaks, scan, whole_rows
 from tidemill_worker.engine.dialect import BLOCK, MAX_ROW, Dialect
 
 Read = Callable[[int], bytes]
@@ -29,8 +29,8 @@ class Block:
 
     @property
     def lines(self) -> int:
-        """Physical lines in it."""
-        return self.data.count(b"\n") or self.data.count(b"\r")
+        """Physical lines in it. Counts them each time."""
+        return line_breaks(self.data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,7 +145,7 @@ def _source(reader: Reader, parts: tuple[Part, ...], folder: Path, chunk: int) -
                 counts.append(done.count)
                 if done.letters is not None:
                     letters.append(dead.shifted(done.letters, line))
-                line += piece.lines
+                line += piece.lines if done.lines is None else done.lines
     schema = schema_of(parts[0].layout)
     return found, _node(schema, [each.batch for each in found], [c for c in counts if c], letters, reader.source.name)
 

@@ -6,7 +6,7 @@ an open quote), is read again as text, and each column is cast value by value: o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -94,19 +94,44 @@ class Parsed:
     """Which row of the block each row of the table is; None: the same."""
     faults: dict[int, Fault] = field(default_factory=dict)
     """By row of the block."""
+    lines: int | None = None
+    """Line breaks of the block, if reading came to know them; None: still to be counted."""
 
 
 def parse(block: Block, layout: Layout, dialect: Dialect) -> Parsed:
     """Read a block of whole rows. Never raises for what its rows hold."""
     if not _suspicious(block.data, dialect):
-        try:
-            table = _read(_utf8(block.data, dialect), layout, dialect, typed=True)
-        except pa.ArrowInvalid:
-            pass
-        else:
-            if _holds(table, layout):
-                return Parsed(table, table.num_rows)
+        for lines_are_rows in _assumptions(block.data, layout, dialect):
+            try:
+                table = _read(_utf8(block.data, dialect), layout, dialect, typed=True, blank_lines=not lines_are_rows)
+            except pa.ArrowInvalid:
+                continue
+            if lines_are_rows and _may_hold_blank_lines(table, dialect) and _blank_lines(block.data):
+                continue
+            if not _holds(table, layout):
+                break
+            ended = block.data.endswith(b"\n")
+            return Parsed(table, table.num_rows, lines=table.num_rows - (not ended) if lines_are_rows else None)
     return _carefully(block, layout, dialect)
+
+
+def _assumptions(data: bytes, layout: Layout, dialect: Dialect) -> Iterator[bool]:
+    """Whether to read each line as a row, so that they needn't be counted; then whether to try again otherwise."""
+    plain = layout.fields > 1 and data.find(dialect.quote) < 0 and data.find(b"\r") < 0
+    if plain:
+        yield True
+    if not plain or _blank_lines(data):
+        yield False
+
+
+def _may_hold_blank_lines(table: pa.Table, dialect: Dialect) -> bool:
+    """Whether rows may have been blank lines: such a row has no value in any column. Quick, unlike looking for them."""
+    empty_is_null = "" in dialect.nulls
+    return all(column.null_count or (pa.types.is_string(column.type) and not empty_is_null) for column in table.columns)
+
+
+def _blank_lines(data: bytes) -> bool:
+    return data.startswith(b"\n") or b"\n\n" in data
 
 
 def schema_of(layout: Layout) -> pa.Schema:
@@ -155,9 +180,15 @@ def _utf8(data: bytes, dialect: Dialect) -> bytes:
 
 
 def _read(
-    data: bytes, layout: Layout, dialect: Dialect, *, typed: bool, skipped: list[csv.InvalidRow] | None = None
+    data: bytes,
+    layout: Layout,
+    dialect: Dialect,
+    *,
+    typed: bool,
+    skipped: list[csv.InvalidRow] | None = None,
+    blank_lines: bool = True,
 ) -> pa.Table:
-    """The layout's columns, typed or as text."""
+    """The layout's columns, typed or as text. Blank lines are no rows, or without `blank_lines` rows without values."""
     wanted = {str(c.field): arrow_type(c.type) if typed else pa.string() for c in layout.columns}
 
     def skip(row: csv.InvalidRow) -> str:
@@ -165,7 +196,7 @@ def _read(
         skipped.append(row)
         return "skip"
 
-    table = _csv(data, layout.fields, wanted, dialect, None if skipped is None else skip)
+    table = _csv(data, layout.fields, wanted, dialect, None if skipped is None else skip, blank_lines)
     # By position: two columns of the manifest may read the same field.
     arrays = [table.column(str(c.field)) for c in layout.columns]
     if typed:
@@ -176,8 +207,15 @@ def _read(
     return pa.table(arrays, names=[c.name for c in layout.columns])
 
 
-def _csv(data: bytes, fields: int, wanted: dict[str, pa.DataType], dialect: Dialect, invalid: object) -> pa.Table:
-    if not data.strip(b"\r\n"):
+def _csv(
+    data: bytes,
+    fields: int,
+    wanted: dict[str, pa.DataType],
+    dialect: Dialect,
+    invalid: object,
+    blank_lines: bool = True,
+) -> pa.Table:
+    if not data.lstrip(b"\r\n"):
         return pa.table({name: pa.array([], kind) for name, kind in wanted.items()})
     return csv.read_csv(
         pa.BufferReader(data),
@@ -189,6 +227,7 @@ def _csv(data: bytes, fields: int, wanted: dict[str, pa.DataType], dialect: Dial
             quote_char=dialect.quote.decode(),
             double_quote=True,
             newlines_in_values=dialect.quoted_newlines,
+            ignore_empty_lines=blank_lines,
             invalid_row_handler=invalid,
         ),
         convert_options=csv.ConvertOptions(

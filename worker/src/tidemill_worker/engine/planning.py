@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import csv
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -28,6 +30,8 @@ SAMPLE_BYTES: Final = 1 << 20
 """Beginning of a file that is looked at for inferring types."""
 SAMPLE_FILES: Final = 8
 """Files of a source that are looked at for inferring types: the first ones."""
+COUNTERS: Final = 2
+"""Threads that count lines while a file is read for its borders."""
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 _BOM: Final = b"\xef\xbb\xbf"
 
@@ -219,9 +223,8 @@ def _chunked(spec: DataPipelineSpec, parts: tuple[Part, ...], name: str, folders
             yield whole
             continue
         with files.opened(folders[name], part.file, source.files, part.start, part.file.size) as read:
-            cuts = list(
-                cuts_of(pieces(read, dialect, part.start, min(BLOCK, most_bytes)), dialect, part, most_bytes, most_rows)
-            )
+            found = _counted(pieces(read, dialect, part.start, min(BLOCK, most_bytes)))
+            cuts = list(cuts_of(found, dialect, part, most_bytes, most_rows))
         for (start, line), (end, _) in zip(cuts, [*cuts[1:], (part.file.size, 0)], strict=True):
             yield replace(part, start=start, end=end, first_line=line)
 
@@ -239,17 +242,32 @@ def _small(folder: Path, part: Part, source: Source, most_bytes: int, most_rows:
     return size * rows / len(sample) < 0.9 * most_rows
 
 
+def _counted(found: Iterator[Piece]) -> Iterator[tuple[Piece, int]]:
+    """The pieces with their lines. Counting takes longer than reading: other threads do it, some pieces ahead."""
+    with ThreadPoolExecutor(COUNTERS, thread_name_prefix="tidemill-lines") as counters:
+        ahead: deque[tuple[Piece, Future[int]]] = deque()
+        for piece in found:
+            ahead.append((piece, counters.submit(_lines, piece)))
+            if len(ahead) > COUNTERS:
+                first, lines = ahead.popleft()
+                yield first, lines.result()
+        yield from ((piece, lines.result()) for piece, lines in ahead)
+
+
+def _lines(piece: Piece) -> int:
+    return piece.lines
+
+
 def cuts_of(
-    found: Iterator[Piece], dialect: Dialect, part: Part, most_bytes: int, most_rows: int
+    found: Iterable[tuple[Piece, int]], dialect: Dialect, part: Part, most_bytes: int, most_rows: int
 ) -> Iterator[tuple[int, int]]:
     """Offset and line of each chunk's first row. A chunk has a piece at least, and else no more than the limits."""
     start, line, rows = part.start, part.first_line, 0
     yield start, line
-    for piece in found:
+    for piece, lines in found:
         if piece.offset > start and piece.end - start > most_bytes:
             start, rows = piece.offset, 0
             yield start, line
-        lines = piece.lines  # counted once: it goes through all bytes
         if rows + lines > most_rows and isinstance(piece, Block):
             ends = scan(piece.data, dialect).ends
             counted = line

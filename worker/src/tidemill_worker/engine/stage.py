@@ -36,6 +36,8 @@ class Done:
     """None for a query: its rows may multiply."""
     letters: pa.Table | None = None
     """Lines are relative to the piece."""
+    lines: int | None = None
+    """Of the piece, if reading came to know them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Worked:
     letters: tuple[pa.Table, ...]
     batches: Mapping[str, Batch] = field(default_factory=dict)
     """By name of the source or step."""
+    lines: int | None = None
+    """Of the piece, if reading came to know them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ class Reader:
             self._refuse(origin, piece.offset + rows.begin(faults[0].row), faults[0].reason)
             found = dead.of_rows(name, origin, rows, faults)
         count = StepCount(step=name, rows_in=parsed.rows, rows_out=parsed.table.num_rows, rejected=len(parsed.faults))
-        return Done(Batch(parsed.table, parsed.origin), count, found)
+        return Done(Batch(parsed.table, parsed.origin), count, found, parsed.lines)
 
     def _refuse(self, origin: Origin, offset: int, why: str) -> None:
         if self.source.contract.bad_values == "Fail":
@@ -253,4 +257,5 @@ class Stage:
             counts=tuple(each.count for each in done.values() if each.count is not None),
             letters=tuple(each.letters for each in done.values() if each.letters is not None),
             batches={name: each.batch for name, each in done.items()},
+            lines=read.lines,
         )

@@ -103,7 +103,8 @@ class Workbench:
                     refused.append(
                         rejected(sink, batch, places, rows_of, self._origin, sandbox, [why for _, why in bad])
                     )
-        return Finished(piece.end, piece.lines, worked, encoded, tuple(refused), tuple(counts))
+        lines = piece.lines if worked.lines is None else worked.lines
+        return Finished(piece.end, lines, worked, encoded, tuple(refused), tuple(counts))
 
     def with_lines(self, piece: Finished, line: int) -> list[pa.Table]:
         """The piece's letters with true lines; `line` is that of its first row."""
