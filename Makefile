@@ -156,3 +156,11 @@ bench-quick: sync envtest ## The measurements that matter most, in under five mi
 .PHONY: build
 build: sync ## Make the wheel and the source distribution in dist/.
 	$(BIN)/hatchling build -d dist
+
+.PHONY: krew
+krew: sync ## Pack kubectl tidemill for krew in dist/krew/ (KREW_ARGS="--platform linux/amd64" packs one).
+	@$(BIN)/python tools/krew.py $(KREW_ARGS)
+
+.PHONY: images
+images: sync examples-data ## Build the images with CONTAINER_TOOL (docker if it answers, else buildah), list their contents.
+	@CONTAINER_TOOL="$(CONTAINER_TOOL)" $(BIN)/python -m tools.images $(IMAGES)

@@ -56,6 +56,9 @@ def _write_system_files(layer: Layer) -> None:
     )
     layer.write("/etc/group", f"root:x:0:\ntidemill:x:{USER}:\n")
     layer.write("/etc/nsswitch.conf", "hosts: files dns\n")
+    # The one locale that all programs are started with.
+    if (locale := Path("/usr/lib/locale/C.utf8")).exists():
+        layer.add_tree(locale)
     for scanned in ("/etc/os-release", "/etc/debian_version"):
         if Path(scanned).exists():
             layer.add(Path(scanned))
