@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -119,9 +120,9 @@ def free_link() -> Link | None:
 
 
 def _linux() -> Failure | None:
-    if sys.platform == "linux":
+    if platform.system() == "Linux":
         return None
-    return Failure("system", f"it is {sys.platform}", "A node runs on Linux; here use Docker and `make kind-up`.")
+    return Failure("system", f"it is {platform.system()}", "A node runs on Linux; here use Docker and `make kind-up`.")
 
 
 def _root() -> Failure | None:
