@@ -209,7 +209,7 @@ CLASSICS: Final = (
     ),
     Refused(
         "no-letters-at-all", "pipeline", {"spec.deadLetter.maxRows": 0},
-        "spec.deadLetter.maxRows", "should be greater than or equal to 1", "greater than or equal to 1",
+        "spec.deadLetter.maxRows", "should be greater than or equal to 1", "must be at least 1, not 0",
     ),
     Refused(
         "delimiter-beyond-ascii", "pipeline", {"spec.sources[0].files.format.csv.delimiter": "¦"},

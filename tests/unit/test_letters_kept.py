@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from tidemill_api.v1alpha1.dead_letter import DeadLetter
 from tidemill_worker.engine import letters as dead
-from tidemill_worker.engine.keeping import REDACTED, Keeping, TextLayout, names_of
+from tidemill_worker.engine.keeping import REDACTED, Keeping, names_of
 from tidemill_worker.engine.model import Layout, PlannedColumn
+from tidemill_worker.engine.text_layout import TextLayout
 
 LAYOUT = TextLayout(("id", "mail", None, "note"), ",", '"')
 

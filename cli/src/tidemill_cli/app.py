@@ -10,6 +10,7 @@ import typer
 
 from tidemill_cli.cluster.commands import add_to as add_cluster_commands
 from tidemill_cli.encryption.commands import add_to as add_encryption_commands
+from tidemill_cli.rejects.commands import add_to as add_rejects_commands
 
 app = typer.Typer(
     name="tidemill",
@@ -53,6 +54,7 @@ def tidemill(
 
 add_cluster_commands(app)
 add_encryption_commands(app)
+add_rejects_commands(app)
 
 
 @app.command()

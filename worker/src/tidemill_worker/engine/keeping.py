@@ -5,21 +5,18 @@ Where it can't be told which part of a row is which column, nothing of the row i
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 
 import pyarrow as pa
 
-from tidemill_api.names import content_hash
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_api.v1alpha1.dead_letter import DeadLetter
 from tidemill_worker.engine import letters as dead
 from tidemill_worker.engine.model import Chunk, Layout
+from tidemill_worker.engine.text_layout import TextLayout
 
 REDACTED: Final = "[redacted]"
 
@@ -32,35 +29,6 @@ SCHEMA: Final = pa.schema(
         pa.field("redacted", pa.list_(pa.string()), nullable=False),
     ]
 )
-
-
-@dataclass(frozen=True)
-class TextLayout:
-    """How a row's text is cut into columns."""
-
-    columns: tuple[str | None, ...]
-    """Name of each field; None for one that the pipeline doesn't read."""
-    delimiter: str
-    quote: str
-
-    @cached_property
-    def id(self) -> str:
-        """The same for the same layout."""
-        return content_hash([self.columns, self.delimiter, self.quote])
-
-    def cut(self, text: str) -> list[str] | None:
-        """The fields of a row, or None where there aren't as many as there should be."""
-        try:
-            rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter, quotechar=self.quote))
-        except csv.Error:
-            return None
-        return rows[0] if len(rows) == 1 and len(rows[0]) == len(self.columns) else None
-
-    def joined(self, fields: Sequence[str]) -> str:
-        """The inverse of `cut`; what needn't be quoted isn't."""
-        text = io.StringIO(newline="")
-        csv.writer(text, delimiter=self.delimiter, quotechar=self.quote, lineterminator="\r\n").writerow(fields)
-        return text.getvalue().removesuffix("\r\n")
 
 
 @dataclass(frozen=True)
