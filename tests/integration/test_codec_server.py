@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import http.client
 import json
 import ssl
@@ -307,7 +308,10 @@ def test_it_serves_by_tls(start: Start, tmp_path: Path) -> None:
     assert server.ask("POST", "/decode", body={"payloads": [sealed()]})[2] == {"payloads": [payload_json(PLAIN)]}
 
 
-async def test_a_history_of_the_temporal_cli_is_decoded(temporal_server: TemporalServer, ring: MountedRing) -> None:
+async def test_a_history_of_the_temporal_cli_is_decoded(
+    temporal_server: TemporalServer, ring: MountedRing, start: Start
+) -> None:
+    """By `tidemill decode`, and by `temporal workflow show --codec-endpoint` with `tidemill codec-server`."""
     keys = FixedKeys(ring_of({"k1": K1, "active": "k1"}, "test"))
     client = await Client.connect(
         temporal_server.address, data_converter=encrypting(pydantic_data_converter, keys, "default")
@@ -341,3 +345,20 @@ async def test_a_history_of_the_temporal_cli_is_decoded(temporal_server: Tempora
         assert '"message": "the reason is hush-hush"' in text
         assert "Encoded failure" not in text
         assert "YmluYXJ5L2VuY3J5cHRlZA" not in text
+    server = start()
+    codec = ["--codec-endpoint", f"http://127.0.0.1:{server.port}", "--codec-auth"]
+    told = await asyncio.to_thread(
+        subprocess.run,
+        [*show, "-w", handle.id, "--output", "json", *codec, f"Bearer {TOKEN}"],
+        check=True,
+        capture_output=True,
+    )
+    encrypted, plain = (base64.b64encode(encoding) for encoding in (b"binary/encrypted", b"json/plain"))
+    assert (encrypted in told.stdout, plain in told.stdout) == (False, True)
+    refused = await asyncio.to_thread(
+        subprocess.run,
+        [*show, "-w", handle.id, "--output", "json", *codec, "Bearer another-token-altogether"],
+        check=False,
+        capture_output=True,
+    )
+    assert plain not in refused.stdout

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -270,3 +273,28 @@ def test_a_ring_that_is_wrong_is_told_at_once(ring: MountedRing, crds: ApiServer
     assert operator.process.wait(30) == 2
     assert "`active` names 'k9', but the keys here are k1" in operator.log.read_text()
     assert K1 not in operator.log.read_text()
+
+
+def test_a_ring_in_the_cluster_is_made_and_rotated_by_pipes(crds: ApiServer, namespace: str) -> None:
+    """As docs/how-to/encryption.md says it, with this test's namespace for tidemill-system."""
+    environment = dict(crds.environment)
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+
+    def shell(line: str) -> str:
+        command = ["bash", "-euo", "pipefail", "-c", line.replace("tidemill-system", namespace)]
+        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+
+    def found() -> dict[str, str]:
+        data = json.loads(shell("kubectl get secret tidemill-encryption -n tidemill-system -o json"))["data"]
+        return {name: base64.b64decode(text).decode() for name, text in data.items()}
+
+    shell("tidemill keys new --secret tidemill-encryption --namespace tidemill-system | kubectl create -f -")
+    before = ring_of(found(), "made")
+    shell(
+        "kubectl get secret tidemill-encryption -n tidemill-system -o yaml "
+        "| tidemill keys rotate --from - | kubectl replace -f -"
+    )
+    after = ring_of(found(), "rotated")
+
+    assert set(before.ids) < set(after.ids)
+    assert after.active not in before.ids
