@@ -173,14 +173,17 @@ def _status(server: ApiServer, namespace: str, name: str, status: dict[str, Any]
 def test_the_status_is_a_subresource_with_conditions_by_type(crds: ApiServer, namespace: str) -> None:
     [pipeline] = load("pipeline")
     _apply(crds, namespace, {**pipeline, "status": {"missedRuns": 4}})
-    assert "status" not in _json(crds, "get", "dpl", "flights", "-n", namespace)
+    seen = _json(crds, "get", "dpl", "flights", "-n", namespace)
+    assert seen["status"] == {"observedGeneration": -1}, "what no operator has seen says so"
     ready = {
         "type": "Ready", "status": "True", "reason": "Scheduled",
         "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
     }  # fmt: skip
-    _status(crds, namespace, "dpl/flights", {"conditions": [ready], "schedule": {"id": "a/b/c"}})
+    _status(
+        crds, namespace, "dpl/flights", {"observedGeneration": 1, "conditions": [ready], "schedule": {"id": "a/b/c"}}
+    )
     kept = _json(crds, "get", "dpl", "flights", "-n", namespace)
-    assert kept["status"] == {"conditions": [ready], "schedule": {"id": "a/b/c"}}, "no default joins a status"
+    assert kept["status"] == {"observedGeneration": 1, "conditions": [ready], "schedule": {"id": "a/b/c"}}
     assert kept["metadata"]["generation"] == 1
     crds.kubectl("wait", "dpl/flights", "-n", namespace, "--for=condition=Ready", "--timeout=5s")
     said = _status(crds, namespace, "dpl/flights", {"conditions": [ready, ready]}, check=False)

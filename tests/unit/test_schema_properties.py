@@ -186,7 +186,8 @@ def test_the_schemas_of_the_kinds_are_structural(kind: type[Resource]) -> None:
     parts = root(kind)["properties"]
     assert_structural(parts["spec"])
     assert_structural(parts["status"])
-    assert not [node for node, _ in nodes(parts["status"]) if "default" in node]
+    defaults = [node["default"] for node, _ in nodes(parts["status"]) if "default" in node]
+    assert defaults == [{"observedGeneration": -1}], "what no operator has seen says so; nothing else joins a status"
 
 
 def test_good_manifests_are_taken_and_mutants_are_not() -> None:

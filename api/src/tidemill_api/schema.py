@@ -22,6 +22,8 @@ Schema = dict[str, Any]
 """A JSON Schema or a structural schema, as plain JSON."""
 
 _SILENT: Final = frozenset({"title", "examples"})
+_UNSEEN: Final = {"default": {"observedGeneration": -1}}
+"""The status of an object that no operator has seen: without one, kstatus (Flux, kpt) would take it for done."""
 """Keys that say nothing which a structural schema could hold."""
 _ROOT_TEXTS: Final = {
     "apiVersion": "Version of the schema of this object: the group and the version.",
@@ -86,7 +88,7 @@ def root(kind: type[Resource], for_people: bool = False) -> Schema:
     place = _Place(for_people=for_people)
     lowered["properties"]["spec"] = _lower(fields["spec"], definitions, place.field("spec"))
     status = replace(place.field("status"), defaults=False, explains=False)
-    lowered["properties"]["status"] = _lower(fields["status"], definitions, status)
+    lowered["properties"]["status"] = _lower(fields["status"], definitions, status) | _UNSEEN
     if others := set(fields) - set(lowered["properties"]):
         raise UnknownConstructError("", f"a kind has apiVersion, kind, metadata, spec and status, and not {others}")
     return lowered | _rules(schema)

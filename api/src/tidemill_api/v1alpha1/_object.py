@@ -48,8 +48,8 @@ class ObjectMeta(BaseModel):
 Conditions = Annotated[tuple[Condition, ...], Field(max_length=16), ListKey("type")]
 """Conditions, one of each type."""
 
-Generation = Annotated[int, Field(ge=0)]
-"""A generation of an object's spec."""
+Generation = Annotated[int, Field(ge=-1)]
+"""A generation of an object's spec; -1 where the operator has seen none: the API server puts it into new objects."""
 
 
 @dataclass(frozen=True, slots=True)
