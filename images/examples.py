@@ -15,9 +15,10 @@ def main() -> int:
             for file in sorted(path for path in DATA.rglob("*") if path.is_file()):
                 print(f"{file.relative_to(DATA)}  {file.stat().st_size} bytes")
         case [target] if Path(target).is_dir():
-            # Contents only: a volume doesn't always take modes and times.
-            shutil.copytree(DATA, target, copy_function=shutil.copyfile, dirs_exist_ok=True)
-            print(f"copied {', '.join(sorted(path.name for path in DATA.iterdir()))} to {target}")
+            for example in sorted(DATA.iterdir()):
+                # Contents only, and each example's own folder: a volume's modes and times aren't ours to set.
+                shutil.copytree(example, Path(target, example.name), copy_function=shutil.copyfile, dirs_exist_ok=True)
+                print(f"copied {example.name} to {target}")
         case _:
             print("tidemill-examples: give one folder that exists, such as /shared, or nothing", file=sys.stderr)
             return 2
