@@ -103,6 +103,14 @@ def test_changed_metadata_is_noticed(change: dict[str, bytes], error: type[Excep
         )
 
 
+def test_a_payload_is_bound_to_the_id_of_its_key() -> None:
+    sealed = cipher().encrypt(PAYLOAD)
+    renamed = Payload(metadata={**dict(sealed.metadata), KEY_ID: b"k2"}, data=sealed.data)
+
+    with pytest.raises(Undecipherable):
+        cipher(k2=K1, active="k2").decrypt(renamed)
+
+
 def test_keys_of_old_still_read_and_what_was_never_encrypted_too() -> None:
     old, rotated = cipher().encrypt(PAYLOAD), cipher(k1=K1, k2=K2, active="k2")
 
