@@ -112,11 +112,16 @@ def test_a_new_ring_rolls_no_pods() -> None:
     assert deployment(ONE) == deployment(BOTH)
 
 
-def test_a_pool_that_is_going_keeps_its_ring_to_the_end() -> None:
+def test_a_pool_that_is_going_keeps_its_ring_to_the_end_and_is_not_held_up_by_it() -> None:
     going: dict[str, Any] = {"deletionTimestamp": "2026-05-01T11:59:00Z"}
 
-    assert len(rings(planned(seen_pool(finalizers=[FINALIZER], **going)))) == 1
-    assert rings(planned(seen_pool(finalizers=[], **going))) == []
+    def kinds(seen: pool_observe.Observed) -> list[str]:
+        return [type(action).__name__ for action in planned(seen)]
+
+    busy = replace(seen_pool(finalizers=[FINALIZER], **going), pipelines=("flights",))
+    assert kinds(busy) == ["LookAgain", "ApplyKeyRing"]
+    assert kinds(seen_pool(finalizers=[FINALIZER], **going)) == ["RemoveFinalizer"]
+    assert kinds(seen_pool(finalizers=[], **going)) == []
 
 
 def test_without_keys_nothing_changes() -> None:

@@ -36,8 +36,12 @@ RAREST_LOOK: Final = timedelta(seconds=30)
 
 def plan(desired: Desired, observed: Observed, now: datetime) -> tuple[Action, ...]:
     """The actions, in order."""
-    after = _farewell(observed) if observed.going else _upkeep(desired, observed, now)
-    return (*_key_ring(desired, observed), *after)
+    if observed.going:
+        leaving = tuple(_farewell(observed))
+        stays = bool(leaving) and not any(isinstance(action, RemoveFinalizer) for action in leaving)
+        # Last: in a namespace that is being deleted no Secret can be made, and that must hold nothing up.
+        return (*leaving, *_key_ring(desired, observed)) if stays else leaving
+    return (*_key_ring(desired, observed), *_upkeep(desired, observed, now))
 
 
 def as_wished(wished: Mapping[str, Any], found: Object) -> bool:
@@ -49,13 +53,8 @@ def as_wished(wished: Mapping[str, Any], found: Object) -> bool:
 def _key_ring(desired: Desired, observed: Observed) -> Iterator[Action]:
     """The key ring comes before the pods that wait for it, and is kept up to the end of the last run."""
     ring = desired.key_ring
-    if ring is not None and observed.handed_on != mark_of(ring) and _held(observed):
+    if ring is not None and observed.handed_on != mark_of(ring):
         yield ApplyKeyRing(observed.manifest["metadata"]["namespace"], ring)
-
-
-def _held(observed: Observed) -> bool:
-    """Whether the pool still needs what belongs to it."""
-    return not observed.going or FINALIZER in (observed.manifest["metadata"].get("finalizers") or ())
 
 
 def _upkeep(desired: Desired, observed: Observed, now: datetime) -> Iterator[Action]:
