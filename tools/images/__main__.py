@@ -9,7 +9,7 @@ import sys
 import time
 
 from tools.debian import PackagesError
-from tools.images import base
+from tools.images import archive, base, sizes, spdx
 from tools.images.catalog import NAMES, OUTPUT, Image, images
 from tools.images.engine import BuildError, Engine, engine, say
 
@@ -17,9 +17,11 @@ from tools.images.engine import BuildError, Engine, engine, say
 def main() -> int:
     """Entry point of `make images`; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.images", description="Build the images.")
+    parser.add_argument("--docs", action="store_true", help="and write their sizes into docs/reference/images.md")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ones: {', '.join(NAMES)}; all if not given")
     try:
-        wanted = images(parser.parse_args().names)
+        asked = parser.parse_args()
+        wanted = images(asked.names)
         OUTPUT.mkdir(parents=True, exist_ok=True)
         with (OUTPUT / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -27,6 +29,8 @@ def main() -> int:
             python = os.environ.get("PYTHON_IMAGE") or ("" if tool.name == "docker" else base.ensure(tool))
             for image in wanted:
                 ensure(image, tool, python)
+        if asked.docs:
+            sizes.PAGE.write_text(sizes.page(images()), encoding="utf-8")
     except (BuildError, PackagesError, ValueError) as error:
         say(str(error))
         return 1
@@ -49,9 +53,16 @@ def ensure(image: Image, tool: Engine, python: str) -> None:
     fresh = image.archive.with_suffix(".new")
     fresh.unlink(missing_ok=True)
     tool.save(image, fresh)
+    found = archive.read(fresh)
+    image.contents.write_text(spdx.document(image, found), encoding="utf-8")
+    weight = sizes.weigh(found)
+    sizes.keep(image, weight)
     fresh.replace(image.archive)
+    took = f"built in {time.monotonic() - began:.0f} s"
+    say(f"{image.name}: {took}, {weight.compressed / sizes.MB:.1f} MB compressed, {weight.size / sizes.MB:.1f} MB not")
+    if faults := sizes.too_heavy(image, weight):
+        raise BuildError("; ".join(faults))
     image.record.write_text(key, encoding="utf-8")
-    say(f"{image.name}: built in {time.monotonic() - began:.0f} s, {image.archive.stat().st_size / 1e6:.0f} MB")
 
 
 if __name__ == "__main__":

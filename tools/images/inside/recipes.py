@@ -40,8 +40,9 @@ RECIPES = {
     "operator": Recipe(
         packages=("tidemill_api", "tidemill_check", "tidemill_codec", "tidemill_operator"),
         extras=("operator",),
-        # The operator speaks to the API server by kubernetes.aio; the client that blocks is imported lazily, so never.
-        unused=("kubernetes/client/models/[!_]*.py", "kubernetes/client/api/[!_]*.py"),
+        # The operator takes credentials and connections from kubernetes.aio and sends requests of its own
+        # (adapters/kubernetes.py); the client's thousand models and methods are imported lazily, so never.
+        unused=("kubernetes/**/client/models/[!_]*.py", "kubernetes/**/client/api/[!_]*.py"),
     ),
     "worker": Recipe(
         packages=("tidemill_api", "tidemill_check", "tidemill_codec", "tidemill_worker"),

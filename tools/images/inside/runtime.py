@@ -6,6 +6,7 @@ python3 -m inside.runtime FOLDER
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 import sysconfig
@@ -20,6 +21,8 @@ _LEAVE_OUT = (
     *("test", "idlelib", "tkinter", "turtle.py", "turtledemo", "ensurepip", "lib2to3", "pydoc_data", "distutils"),
     *("site-packages", "dist-packages", "config-*", "venv", "EXTERNALLY-MANAGED", "**/__pycache__", "unittest/test"),
     *("lib-dynload/_test*", "lib-dynload/_xx*", "lib-dynload/_tkinter*", "sqlite3/test", "ctypes/test"),
+    # Databases and directories of old Unixes, for whose sake Berkeley DB and Kerberos would come along.
+    *("lib-dynload/_dbm*", "lib-dynload/_gdbm*", "lib-dynload/nis*"),
 )
 
 
@@ -54,6 +57,7 @@ def _write_system_files(layer: Layer) -> None:
         "/etc/passwd",
         f"root:x:0:0:root:/:/nonexistent\ntidemill:x:{USER}:{USER}:tidemill:/tmp:/nonexistent\n",
     )
+    layer.write("/usr/share/python/version", f"{platform.python_version()}\n")
     layer.write("/etc/group", f"root:x:0:\ntidemill:x:{USER}:\n")
     layer.write("/etc/nsswitch.conf", "hosts: files dns\n")
     # The one locale that all programs are started with.
