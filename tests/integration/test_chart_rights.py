@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -13,17 +12,15 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from tests.support.chart import CHART, helm
+from tests.support.chart import RELEASE, operator_container, released_operator
 from tests.support.fixtures import unique
 from tests.support.kubernetes import ApiServer
-from tests.support.operator_process import running_operator
 from tests.support.operator_world import World, pipeline, pool, run
 from tests.support.waiting import until
 from tidemill_api.names import ANNOTATION_RELEASE, GROUP
 from tidemill_cli.dev.components.temporal import TemporalServer
 from tidemill_operator.rights import OWN, WATCHED
 
-RELEASE = "tidemill"
 Call = tuple[str, str, str]
 """Verb, API group and resource with its subresource."""
 
@@ -55,57 +52,10 @@ def installed(
     """The operator for the whole cluster, or for one namespace that isn't its own."""
     home = unique("home-")
     apiserver.kubectl("create", "namespace", home)
-    four = helm("helm", apiserver)
-    given = [
-        f"--set=installationId={installation_id}",
-        f"--set=temporal.address={temporal_server.address}",
-        "--set=admissionPolicy.enabled=false",
-        "--set=rbac.userRoles=false",
-    ]
-    if request.param == "namespaces":
-        given.append(f"--set=watch.namespaces={{{namespace}}}")
-    four.run("upgrade", "--install", RELEASE, str(CHART), f"--namespace={home}", "--take-ownership", *given)
-    arguments = [*container(apiserver, home)["args"], *ring(apiserver, home, tmp_path / "ring")]
-    kubeconfig = as_account(apiserver, home, RELEASE, tmp_path)
-    with running_operator(
-        tmp_path / "operator",
-        kubeconfig,
-        installation_id,
-        *(each for each in arguments if not each.startswith("--health-address")),
-        *("--log-level=debug", "--log-format=text", "--sweep-interval=0.5", "--resync-interval=3"),
-        temporal=temporal_server.address,
-    ) as operator:
+    scope = [f"--set=watch.namespaces={{{namespace}}}"] if request.param == "namespaces" else []
+    with released_operator(apiserver, temporal_server, home, installation_id, tmp_path, *scope) as operator:
         world = World(apiserver, temporal_server.address, installation_id, operator, namespace)
         yield Installed(world, home, f"system:serviceaccount:{home}:{RELEASE}")
-    four.run("uninstall", RELEASE, f"--namespace={home}")
-
-
-def container(api: ApiServer, home: str) -> dict[str, Any]:
-    """The operator's container as the chart renders it."""
-    found = api.kubectl("-n", home, "get", "deployment", f"{RELEASE}-operator", "-o", "json").stdout
-    only: dict[str, Any] = json.loads(found)["spec"]["template"]["spec"]["containers"][0]
-    return only
-
-
-def ring(api: ApiServer, home: str, folder: Path) -> tuple[str, ...]:
-    """The key ring as it would be mounted; arguments that name it as the chart's environment variables do."""
-    data = json.loads(api.kubectl("-n", home, "get", "secret", f"{RELEASE}-encryption", "-o", "json").stdout)["data"]
-    folder.mkdir()
-    for name, value in data.items():
-        (folder / name).write_bytes(base64.b64decode(value))
-    told = {each["name"]: each.get("value", "") for each in container(api, home)["env"]}
-    return (f"--encryption-keys={folder}", f"--encryption-secret={told['TIDEMILL_ENCRYPTION_SECRET']}")
-
-
-def as_account(api: ApiServer, home: str, account: str, folder: Path) -> Path:
-    """The kubeconfig of a ServiceAccount, with a token such as its pods get."""
-    token = api.kubectl("-n", home, "create", "token", account).stdout.strip()
-    config = json.loads(api.kubeconfig.read_text(encoding="utf-8"))
-    config["users"][0]["user"] = {"token": token}
-    file = folder / "account.kubeconfig"
-    file.touch(mode=0o600)
-    file.write_text(json.dumps(config), encoding="utf-8")
-    return file
 
 
 def live(world: World) -> None:
@@ -205,7 +155,9 @@ def calls_of(event: dict[str, Any]) -> Iterator[Call]:
 def test_rights_end_where_the_release_ends(installed: Installed, namespace: str) -> None:
     """With a list of namespaces nothing is granted elsewhere, and no ClusterRole is made."""
     world = installed.world
-    listed = any(argument.startswith("--namespaces") for argument in container(world.api, installed.home)["args"])
+    listed = any(
+        argument.startswith("--namespaces") for argument in operator_container(world.api, installed.home)["args"]
+    )
 
     def may(verb: str, what: str, where: str) -> bool:
         asked = ("auth", "can-i", verb, what, "-n", where, f"--as={installed.user}")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import json
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,8 +14,11 @@ from typing import Any, Final
 from ruamel.yaml import YAML
 
 from tests.support.kubernetes import ROOT, ApiServer, find_assets
+from tests.support.operator_process import OperatorProcess, running_operator
+from tidemill_cli.dev.components.temporal import TemporalServer
 
 CHART: Final = ROOT / "helm" / "tidemill"
+RELEASE: Final = "tidemill"
 HELMS: Final = ("helm", "helm3")
 """Helm 4 and Helm 3, by the names of their programs."""
 NO_CLUSTER: Final = ("--set=installationId=test", "--set=encryption.existingSecret=ring")
@@ -65,3 +72,63 @@ def documents(text: str) -> list[dict[str, Any]]:
 def of_kind(kind: str, objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those of one kind."""
     return [each for each in objects if each["kind"] == kind]
+
+
+def operator_container(api: ApiServer, home: str) -> dict[str, Any]:
+    """The operator's container of the release in a namespace."""
+    found = api.kubectl("-n", home, "get", "deployment", f"{RELEASE}-operator", "-o", "json").stdout
+    only: dict[str, Any] = json.loads(found)["spec"]["template"]["spec"]["containers"][0]
+    return only
+
+
+def as_account(api: ApiServer, home: str, account: str, folder: Path) -> Path:
+    """The kubeconfig of a ServiceAccount, with a token such as its pods get."""
+    token = api.kubectl("-n", home, "create", "token", account).stdout.strip()
+    config = json.loads(api.kubeconfig.read_text(encoding="utf-8"))
+    config["users"][0]["user"] = {"token": token}
+    file = folder / f"{account}.kubeconfig"
+    file.touch(mode=0o600)
+    file.write_text(json.dumps(config), encoding="utf-8")
+    return file
+
+
+@contextlib.contextmanager
+def released_operator(
+    api: ApiServer, temporal: TemporalServer, home: str, installation: str, folder: Path, *values: str
+) -> Iterator[OperatorProcess]:
+    """Install the chart into the namespace `home` and run the operator as its Deployment would.
+
+    Its arguments and its key ring are those of the release, its rights those of the release's ServiceAccount. CRDs
+    of an earlier release are taken over.
+    """
+    four = helm("helm", api)
+    given = (
+        f"--set=installationId={installation}",
+        f"--set=temporal.address={temporal.address}",
+        "--set=admissionPolicy.enabled=false",
+        "--set=rbac.userRoles=false",
+    )
+    four.run("upgrade", "--install", RELEASE, str(CHART), f"--namespace={home}", "--take-ownership", *given, *values)
+    try:
+        arguments = (*operator_container(api, home)["args"], *_ring(api, home, folder / "ring"))
+        with running_operator(
+            folder / "operator",
+            as_account(api, home, RELEASE, folder),
+            installation,
+            *(each for each in arguments if not each.startswith("--health-address")),
+            *("--log-level=debug", "--log-format=text", "--sweep-interval=0.5", "--resync-interval=3"),
+            temporal=temporal.address,
+        ) as operator:
+            yield operator
+    finally:
+        four.run("uninstall", RELEASE, f"--namespace={home}")
+
+
+def _ring(api: ApiServer, home: str, folder: Path) -> tuple[str, ...]:
+    """The key ring as it would be mounted, and arguments that say what the container's variables do."""
+    data = json.loads(api.kubectl("-n", home, "get", "secret", f"{RELEASE}-encryption", "-o", "json").stdout)["data"]
+    folder.mkdir()
+    for name, value in data.items():
+        (folder / name).write_bytes(base64.b64decode(value))
+    told = {each["name"]: each.get("value", "") for each in operator_container(api, home)["env"]}
+    return (f"--encryption-keys={folder}", f"--encryption-secret={told['TIDEMILL_ENCRYPTION_SECRET']}")

@@ -34,11 +34,13 @@ def running_pod(server: ApiServer, namespace: str, deployment: str, folder: Path
         for volume in pod["volumes"]
         if volume["name"] == mount["name"]
     }
+    _move_files(mounts)
     words = [*container.get("command", []), *container.get("args", [])]
     command = [_rewritten(word, mounts) for word in words]
     if command[0] in ("python", "python3"):
         command[0] = sys.executable
-    environment = {**os.environ, **{e["name"]: e["value"] for e in container.get("env", []) if "value" in e}}
+    told = {e["name"]: _rewritten(e["value"], mounts) for e in container.get("env", []) if "value" in e}
+    environment = {**os.environ, **told}
     with (folder / "pod.log").open("wb") as log:
         child = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
@@ -63,6 +65,15 @@ def _lay_out(server: ApiServer, namespace: str, volume: dict[str, Any], folder: 
             data = _data(server, namespace, "secret", secret.get("secretName") or secret["name"])
             _write(folder, secret.get("items"), {name: base64.b64decode(text) for name, text in data.items()})
     return folder
+
+
+def _move_files(mounts: dict[str, Path]) -> None:
+    """The worker's configuration names folders of its pod, which lie elsewhere here."""
+    for config in [file for folder in mounts.values() for file in folder.glob("*.json")]:
+        text = config.read_text(encoding="utf-8")
+        for path, folder in mounts.items():
+            text = text.replace(f'"file://{path}/', f'"file://{folder}/')
+        config.write_text(text, encoding="utf-8")
 
 
 def _data(server: ApiServer, namespace: str, kind: str, name: str) -> dict[str, str]:

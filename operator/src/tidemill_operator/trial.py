@@ -67,8 +67,10 @@ async def trial(kubernetes: KubernetesClient, wish: Wish, tell: Callable[[str], 
         return
     try:
         await _load(kubernetes, wish, tell)
-    finally:
-        await _take_away(kubernetes, wish)
+    except BaseException:
+        await _take_away(kubernetes, wish, wait=False)  # the failure is what counts; the operator sees to the rest
+        raise
+    await _take_away(kubernetes, wish, wait=True)
     tell("what was made for the test is gone again")
 
 
@@ -109,7 +111,7 @@ async def _condition(kubernetes: KubernetesClient, wish: Wish, kind: str) -> str
     return f"the {kind} is {said['reason']}: {said['message']}" if said else f"the {kind} has no condition yet"
 
 
-async def _take_away(kubernetes: KubernetesClient, wish: Wish) -> None:
+async def _take_away(kubernetes: KubernetesClient, wish: Wish, *, wait: bool) -> None:
     for kind in ("DataPipelineRun", "DataPipeline", "WorkerPool"):
         found = await kubernetes.get(kind, wish.namespace, wish.name)
         if found is None:
@@ -119,7 +121,8 @@ async def _take_away(kubernetes: KubernetesClient, wish: Wish) -> None:
         async def gone(kind: str = kind) -> bool:
             return await kubernetes.get(kind, wish.namespace, wish.name) is None
 
-        await _until(gone, f"the {kind} {wish.name} is gone", wish.timeout)
+        if wait:
+            await _until(gone, f"the {kind} {wish.name} is gone", wish.timeout)
 
 
 async def _until(look: Callable[[], Any], what: str, seconds: float) -> Any:
