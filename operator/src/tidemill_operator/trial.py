@@ -128,9 +128,10 @@ async def _take_away(kubernetes: KubernetesClient, wish: Wish, *, wait: bool) ->
 async def _until(look: Callable[[], Any], what: str, seconds: float) -> Any:
     try:
         async with asyncio.timeout(seconds):
-            while not (seen := await look()):
+            while True:
+                if seen := await look():
+                    return seen
                 await asyncio.sleep(_PAUSE)
-            return seen
     except TimeoutError:
         raise TrialFailedError(f"waited {seconds:g} s until {what}") from None
 
