@@ -115,12 +115,12 @@ def newlines(data: bytes) -> pa.Int64Array:
     return pc.indices_nonzero(_equal(data, 10)).cast(pa.int64())
 
 
-def line_breaks(data: bytes) -> int:
+def line_breaks(data: bytes | memoryview) -> int:
     """How many LF; if there are none, how many CR. Other threads' Python runs meanwhile."""
     return int(_equal(data, 10).true_count or _equal(data, 13).true_count)
 
 
-def _equal(data: bytes, byte: int) -> pa.BooleanArray:
+def _equal(data: bytes | memoryview, byte: int) -> pa.BooleanArray:
     values = pa.Array.from_buffers(pa.uint8(), len(data), [None, pa.py_buffer(data)])
     return pc.equal(values, pa.scalar(byte, pa.uint8()))
 

@@ -9,7 +9,7 @@ import gzip
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
@@ -87,6 +87,36 @@ def opened(root: Path, ref: FileRef, source: FileSource, start: int = 0, end: in
     Looked at when it is opened and again when it is closed, so that a file that changes meanwhile isn't taken for
     whole.
     """
+    with _stream(root, ref, source, start) as stream:
+        yield _reader(stream, ref, None if end is None else end - start)
+
+
+@contextmanager
+def opened_to_fill(
+    root: Path, ref: FileRef, source: FileSource, start: int, end: int | None
+) -> Iterator[Callable[[bytearray], int]]:
+    """As `opened`, for a file that isn't compressed: fills a buffer, tells how far: all of it but at the end."""
+    with _stream(root, ref, source, start) as stream:
+        left = (ref.size if end is None else end) - start
+
+        def fill(buffer: bytearray) -> int:
+            nonlocal left
+            wanted = memoryview(buffer)[: min(len(buffer), left)]
+            filled = 0
+            while filled < len(wanted):
+                with _readable(ref.label):
+                    more = stream.readinto(wanted[filled:])  # type: ignore[attr-defined]  # a FileIO
+                if not more:
+                    raise SourceChanged(f"{ref.path} has become shorter while it was read")
+                filled += more
+            left -= filled
+            return filled
+
+        yield fill
+
+
+@contextmanager
+def _stream(root: Path, ref: FileRef, source: FileSource, start: int) -> Iterator[IO[bytes]]:
     with ExitStack() as stack:
         with _readable(ref.label):
             try:
@@ -96,7 +126,7 @@ def opened(root: Path, ref: FileRef, source: FileSource, start: int = 0, end: in
             _same(os.fstat(raw.fileno()), ref)
             stream = stack.enter_context(_uncompressed(raw, ref, source))
             _skip(stream, start, compression(ref.path, source) == "None")
-        yield _reader(stream, ref, None if end is None else end - start)
+        yield stream
         _same(os.fstat(raw.fileno()), ref)
 
 

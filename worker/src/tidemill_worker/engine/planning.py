@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -18,20 +16,18 @@ from tidemill_api.v1alpha1 import DataPipelineSpec, parse_bytes
 from tidemill_api.v1alpha1.datapipeline import Source
 from tidemill_check.stages import stages
 from tidemill_worker.engine import files
-from tidemill_worker.engine.blocks import Block, Piece, pieces
 from tidemill_worker.engine.borders import last_border, scan
 from tidemill_worker.engine.columns import infer
 from tidemill_worker.engine.dialect import BLOCK, Dialect, dialect_of
 from tidemill_worker.engine.model import Chunk, Connections, FileRef, Layout, Parameters, Part, PlannedColumn, RunRef
 from tidemill_worker.engine.parse import text_rows
 from tidemill_worker.engine.postgres.reprocess import refuse_other_rows
+from tidemill_worker.engine.stretches import Stretch, stretches
 
 SAMPLE_BYTES: Final = 1 << 20
 """Beginning of a file that is looked at for inferring types."""
 SAMPLE_FILES: Final = 8
 """Files of a source that are looked at for inferring types: the first ones."""
-COUNTERS: Final = 2
-"""Threads that count lines while a file is read for its borders."""
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 _BOM: Final = b"\xef\xbb\xbf"
 
@@ -222,9 +218,8 @@ def _chunked(spec: DataPipelineSpec, parts: tuple[Part, ...], name: str, folders
         if _small(folders[name], whole, source, most_bytes, most_rows):
             yield whole
             continue
-        with files.opened(folders[name], part.file, source.files, part.start, part.file.size) as read:
-            found = _counted(pieces(read, dialect, part.start, min(BLOCK, most_bytes)))
-            cuts = list(cuts_of(found, dialect, part, most_bytes, most_rows))
+        found = stretches(folders[name], whole, source.files, dialect, min(BLOCK, most_bytes))
+        cuts = list(cuts_of(found, dialect, part, most_bytes, most_rows))
         for (start, line), (end, _) in zip(cuts, [*cuts[1:], (part.file.size, 0)], strict=True):
             yield replace(part, start=start, end=end, first_line=line)
 
@@ -242,42 +237,39 @@ def _small(folder: Path, part: Part, source: Source, most_bytes: int, most_rows:
     return size * rows / len(sample) < 0.9 * most_rows
 
 
-def _counted(found: Iterator[Piece]) -> Iterator[tuple[Piece, int]]:
-    """The pieces with their lines. Counting takes longer than reading: other threads do it, some pieces ahead."""
-    with ThreadPoolExecutor(COUNTERS, thread_name_prefix="tidemill-lines") as counters:
-        ahead: deque[tuple[Piece, Future[int]]] = deque()
-        for piece in found:
-            ahead.append((piece, counters.submit(_lines, piece)))
-            if len(ahead) > COUNTERS:
-                first, lines = ahead.popleft()
-                yield first, lines.result()
-        yield from ((piece, lines.result()) for piece, lines in ahead)
-
-
-def _lines(piece: Piece) -> int:
-    return piece.lines
-
-
 def cuts_of(
-    found: Iterable[tuple[Piece, int]], dialect: Dialect, part: Part, most_bytes: int, most_rows: int
+    found: Iterable[Stretch], dialect: Dialect, part: Part, most_bytes: int, most_rows: int
 ) -> Iterator[tuple[int, int]]:
-    """Offset and line of each chunk's first row. A chunk has a piece at least, and else no more than the limits."""
+    """Offset and line of each chunk's first row. A chunk has a stretch at least, and else no more than the limits."""
     start, line, rows = part.start, part.first_line, 0
     yield start, line
-    for piece, lines in found:
-        if piece.offset > start and piece.end - start > most_bytes:
-            start, rows = piece.offset, 0
+    for stretch in found:
+        if stretch.offset > start and stretch.end - start > most_bytes:
+            start, rows = stretch.offset, 0
             yield start, line
-        if rows + lines > most_rows and isinstance(piece, Block):
-            ends = scan(piece.data, dialect).ends
+        if rows + stretch.lines > most_rows and stretch.whole is not None:
+            data = stretch.whole()
+            ends = scan(data, dialect).ends
             counted = line
             for index, end in enumerate(ends[:-1]):
                 rows += 1
                 if rows == most_rows:
-                    counted = line + piece.data.count(b"\n", 0, end)
-                    start, rows = piece.offset + ends[index], 0
+                    counted = line + data.count(b"\n", 0, end)
+                    start, rows = stretch.offset + ends[index], 0
                     yield start, counted
             rows += 1
         else:
-            rows += lines
-        line += lines
+            rows += stretch.lines
+        line += stretch.lines
+
+
+def parts_of(
+    spec: DataPipelineSpec, names: Iterable[str], folders: Mapping[str, Path]
+) -> tuple[tuple[str, tuple[Part, ...]], ...]:
+    """The files of sources that are read whole. Blocks; raises what `engine.plan` raises of files."""
+    places = {source.name: place for place, source in enumerate(spec.sources)}
+    return tuple(
+        (name, _Planner(spec.sources[places[name]], places[name], folders[name]).parts())
+        for name in names
+        if name in places
+    )
