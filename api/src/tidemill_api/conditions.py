@@ -15,6 +15,9 @@ SUCCEEDING: Final = "Succeeding"
 """Of a pipeline: whether the last run that ended succeeded."""
 PAUSED: Final = "Paused"
 """Of a pipeline: a person, or `pauseOnFailure`, has paused its Schedule; Git doesn't know of it."""
+RELEASING: Final = "Releasing"
+"""Of an object that is being deleted: it couldn't be cleaned up after in Temporal, and goes without at the time that
+the message names; only while that is so."""
 
 # Reasons of Ready=True.
 SCHEDULED: Final = "Scheduled"

@@ -62,6 +62,8 @@ class RemoveFinalizer:
     """Take our finalizer off. Always the last action of a plan."""
 
     object: ObjectRef
+    left: str = ""
+    """What couldn't be cleaned up, as a sentence for an Event; empty if nothing is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,5 +231,7 @@ class Outcome:
     """After Create/UpdateSchedule and SetPause: what the server made of it."""
     run: RunSeen | None = None
     """After StartRun: the run, just started or found."""
+    ending: bool = False
+    """Refused because the namespace is being deleted: there is nothing to mend."""
     object: JSON | None = None
     """After ApplyObject: the object as the server holds it now."""

@@ -31,6 +31,7 @@ from tidemill_operator.clients import (
     ConflictError,
     Kubernetes,
     KubernetesError,
+    NamespaceEndsError,
     Object,
     RefusedError,
     Temporals,
@@ -64,7 +65,8 @@ class Appliance:
         for action in actions:
             outcome = await self._outcome(action)
             outcomes.append(outcome)
-            if outcome.result != "Done":
+            # In a namespace that is being deleted nothing is made any more, but what is there must still be let go.
+            if outcome.result != "Done" and not outcome.ending:
                 break
         return tuple(outcomes)
 
@@ -86,7 +88,7 @@ class Appliance:
             self._distrust(action)
             return Outcome(action, "Conflict", str(error))
         except (RefusedError, TemporalRefusedError) as error:
-            return Outcome(action, "Refused", str(error))
+            return Outcome(action, "Refused", str(error), ending=isinstance(error, NamespaceEndsError))
         except (Unavailable, ConnectionPendingError) as error:
             return Outcome(action, "Unreachable", str(error))
         except KubernetesError as error:  # 404: gone in between

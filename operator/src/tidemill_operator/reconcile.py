@@ -25,7 +25,7 @@ from tidemill_operator.actions import (
 )
 from tidemill_operator.apply import Appliance
 from tidemill_operator.clients import Clients, ConflictError, Key, Object, Settings, Store
-from tidemill_operator.events import RECONCILE_FAILED, Events, Note, transitions
+from tidemill_operator.events import RECONCILE_FAILED, RELEASED, Events, Note, transitions
 from tidemill_operator.metrics import Metrics
 from tidemill_operator.notice import concerned
 from tidemill_operator.queue import Queue
@@ -130,12 +130,19 @@ class Reconcile:
         observed = await kind.observe(key, manifest, self._clients)
         desired = kind.desire(observed, self._clients.settings)
         outcomes = self._counted(await appliance.apply(kind.plan(desired, observed, datetime.now(UTC))))
+        self._tell_what_is_left(key, manifest, outcomes)
         status = None if _let_go(outcomes) else kind.report(desired, observed, outcomes, datetime.now(UTC))
         if status is None or status == (manifest.get("status") or {}):
             return Pass(outcomes, wrote_status=False)
         await appliance.write_status(key.kind, _current(self._store, key, manifest), status)
         self._events.add(manifest, transitions(manifest.get("status") or {}, status))
         return Pass(outcomes, wrote_status=True)
+
+    def _tell_what_is_left(self, key: Key, manifest: Object, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome.action, RemoveFinalizer) and outcome.action.left and outcome.result == "Done":
+                log.warning("%s: %s", key, outcome.action.left)
+                self._events.add(manifest, (Note("Warning", RELEASED, outcome.action.left, "Delete"),))
 
     def _appliance(self, key: Key) -> Appliance:
         """What writes for one pass; the object that is being worked on isn't put on the queue by its own writes."""

@@ -205,6 +205,9 @@ _OPTIONS: Final = (
     _Option("--sweep-interval", _seconds(0.2), "3s", "how often Temporal is looked at", "SECONDS"),
     _Option("--resync-interval", _seconds(1), "600s", "how often everything is listed", "SECONDS"),
     _Option("--lease-duration", _seconds(2), "15s", "how long a leader's silence is borne", "SECONDS"),
+    _Option(
+        "--release-after", _seconds(1), "300s", "how long a deletion waits for gone credentials of Temporal", "SECONDS"
+    ),
     _Option("--concurrency", _whole(1, 200), "16", "most objects worked on at once", "N"),
     _Option("--log-level", _one_of("debug", "info", "warning", "error"), "info", "least severity", "LEVEL"),
     _Option("--log-format", _one_of("text", "json"), "text", "one line an event, for people or programs", "FORMAT"),
@@ -276,6 +279,7 @@ def _settings(values: Mapping[str, Any], environment: Mapping[str, str]) -> Oper
             installation=values["installation"],
             temporal=temporal if temporal.address else None,
             image=values["worker_image"],
+            release_after=values["release_after"],
             key_ring=KeyRingOfPools(values["encryption_secret"], settle) if keys is not None else None,
         ),
         temporal_files=files,

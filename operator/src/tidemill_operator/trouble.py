@@ -29,6 +29,10 @@ def standing_of(outcomes: Sequence[Outcome]) -> Standing | None:
         match outcome.result:
             case "Done":
                 continue
+            case "Refused" if outcome.ending:
+                return waits(
+                    said.PROGRESSING, f"{_what(outcome)}: the namespace is being deleted, nothing is made in it"
+                )
             case "Refused":
                 return stalled(_refusal(outcome), f"{_what(outcome)}: {outcome.message}")
             case "Unreachable" if isinstance(outcome.action, _TEMPORAL):

@@ -24,6 +24,7 @@ from tidemill_operator.clients import (
     ConflictError,
     KubernetesError,
     KubernetesUnavailable,
+    NamespaceEndsError,
     Object,
     RefusedError,
 )
@@ -40,6 +41,7 @@ RESOURCES: Final[Mapping[str, tuple[str, str]]] = {
     "ConfigMap": ("api/v1", "configmaps"),
     "Secret": ("api/v1", "secrets"),
     "Pod": ("api/v1", "pods"),
+    "Namespace": ("api/v1", "namespaces"),
     "Lease": ("apis/coordination.k8s.io/v1", "leases"),
     "Event": ("apis/events.k8s.io/v1", "events"),
 }
@@ -50,6 +52,8 @@ _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, connect=10)
 _JSON: Final = "application/json"
 _MERGE: Final = "application/merge-patch+json"
 _APPLY: Final = "application/apply-patch+yaml"
+_TERMINATING: Final = b'"NamespaceTerminating"'
+"""Cause of a refusal, in the API server's answer."""
 _MISFIT: Final = "failed to create typed patch object"
 """How a 500 begins that is no outage: what was applied doesn't fit the kind's schema, and never will."""
 
@@ -264,4 +268,6 @@ def _error(method: str, path: str, code: int, data: bytes) -> KubernetesError | 
         return ConflictError(code, reason, message)
     if code == 404:
         return KubernetesError(code, reason, message)
+    if code == 403 and _TERMINATING in data:
+        return NamespaceEndsError(code, reason, message)
     return RefusedError(code, reason, message)

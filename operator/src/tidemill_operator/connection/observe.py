@@ -47,6 +47,7 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
 
 
 async def remains(key: Key, clients: Clients) -> tuple[()]:
-    """A connection that is gone leads nowhere any more."""
-    clients.temporals.drop((key.namespace, key.name))
+    """A connection that is gone leads nowhere any more; but while pools use it, what is known serves to clean up."""
+    if not clients.store.pools_of_connection(key.namespace, key.name):
+        clients.temporals.drop((key.namespace, key.name))
     return ()

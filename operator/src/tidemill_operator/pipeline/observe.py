@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 
 from tidemill_api.conditions import TEMPORAL_UNREACHABLE
@@ -11,6 +12,7 @@ from tidemill_api.names import PipelineId
 from tidemill_operator.clients import Clients, Key, Object, PipelineInTemporal, Temporal
 from tidemill_operator.pool.place import connection_of_pool
 from tidemill_operator.reading import is_going, status_of
+from tidemill_operator.release import patience
 from tidemill_operator.standing import Standing, waits
 from tidemill_operator.views import ConnectionKey, ConnectionPendingError, RunSeen, ScheduleEntry, ScheduleSeen
 
@@ -42,6 +44,8 @@ class Observed:
     last_closed: RunSeen | None = None
     seals_with: str | None = None
     """Id of the key that encrypts now; None: nothing is encrypted."""
+    patience: timedelta | None = None
+    """While it is being deleted: how long a Temporal that can't be asked is waited for; None: as long as it takes."""
 
     @property
     def going(self) -> bool:
@@ -66,14 +70,18 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
     # Where there is more than one place, nothing that is remembered is good enough to delete by.
     look = partial(_look, pipeline=pipeline, manifest=manifest, clients=clients, fresh=bool(others))
     elsewhere = [await look(other, expected=True) for other in others]
+    here = await look(here_key, expected=expected) if known else None
+    # One that can't be asked counts only if the Schedule was made there; what was merely seen can wait.
+    counting = tuple(there for there in elsewhere if there.trouble is None or there.connection in made_at)
+    troubles = [there.trouble for there in (here, *counting) if there is not None and there.trouble is not None]
     return Observed(
         manifest=manifest,
         pool=pool,
-        here=await look(here_key, expected=expected) if known else None,
-        # One that can't be asked counts only if the Schedule was made there; what was merely seen can wait.
-        elsewhere=tuple(there for there in elsewhere if there.trouble is None or there.connection in made_at),
+        here=here,
+        elsewhere=counting,
         entry=swept.entry,
         last_closed=await _explained(here_key, swept.last_closed, manifest, clients),
+        patience=await patience(manifest, troubles, clients) if is_going(manifest) else None,
         seals_with=clients.keys.ring().active if clients.keys is not None else None,
     )
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from tidemill_api.contract import ScheduleMemo
-from tidemill_api.names import ANNOTATION_CANCEL, ANNOTATION_RELEASE, FINALIZER
+from tidemill_api.names import ANNOTATION_CANCEL, FINALIZER
 from tidemill_api.v1alpha1 import parse_timestamp
 from tidemill_operator.actions import (
     Action,
@@ -30,10 +30,9 @@ from tidemill_operator.pipeline.observe import Observed, There
 from tidemill_operator.pipeline.pause import RUNNING, Pause, next_pause
 from tidemill_operator.pipeline.runs import run_key
 from tidemill_operator.reading import annotation, status_of
+from tidemill_operator.release import AFTER_TROUBLE, is_due, let_go, wait
 from tidemill_operator.views import ScheduleSeen
 
-AFTER_TROUBLE: Final = timedelta(seconds=10)
-"""When Temporal is asked again after it couldn't be."""
 AFTER_DELETE: Final = timedelta(seconds=1)
 """When runs are looked for that the Schedule started just before it was deleted."""
 WHILE_WAITING: Final = timedelta(seconds=5)
@@ -42,7 +41,7 @@ WHILE_WAITING: Final = timedelta(seconds=5)
 def plan(desired: Desired, observed: Observed, now: datetime) -> tuple[Action, ...]:
     """The actions, in order."""
     if observed.going:
-        return tuple(_farewell(desired, observed))
+        return tuple(_farewell(desired, observed, now))
     return (*_upkeep(desired, observed, now), *_called_off(desired, observed))
 
 
@@ -156,23 +155,26 @@ def _pause_alone(desired: Desired, here: There, schedule: ScheduleSeen) -> Itera
         yield SetPause(here.connection, schedule.id, pause.paused, pause.note, schedule.token)
 
 
-def _farewell(desired: Desired, observed: Observed) -> Iterator[Action]:
+def _farewell(desired: Desired, observed: Observed, now: datetime) -> Iterator[Action]:
     manifest = observed.manifest
     if FINALIZER not in (manifest["metadata"].get("finalizers") or ()):
         return
     places = [there for there in (observed.here, *observed.elsewhere) if there is not None]
-    if any(there.trouble for there in places):
-        if annotation(manifest, ANNOTATION_RELEASE) == "true":
-            yield RemoveFinalizer(ObjectRef.of(manifest))
-        else:
-            yield LookAgain(AFTER_TROUBLE)
-        return
     uid = manifest["metadata"]["uid"]
     schedules = [
         DeleteSchedule(there.connection, there.schedule.id)
         for there in places
         if there.schedule is not None and is_ours(desired, there.schedule.memo, uid)
     ]
+    trouble = next((there.trouble for there in places if there.trouble is not None), None)
+    if trouble is not None and is_due(manifest, observed.patience, now):
+        yield from schedules
+        left = f"its Schedule {desired.pipeline.schedule} may still be there and start runs, and runs may be open"
+        yield let_go(manifest, trouble, left)
+        return
+    if trouble is not None:
+        yield wait(manifest, observed.patience, now)
+        return
     if schedules:
         yield from schedules
         yield LookAgain(AFTER_DELETE)

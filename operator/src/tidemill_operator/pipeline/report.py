@@ -17,6 +17,7 @@ from tidemill_operator.pipeline.plan import has_ended, is_ours
 from tidemill_operator.pipeline.runs import active_runs, last_run, succeeding
 from tidemill_operator.pool.place import workers_missing
 from tidemill_operator.reading import annotation, status_of
+from tidemill_operator.release import releasing
 from tidemill_operator.standing import (
     Claim,
     Standing,
@@ -46,6 +47,7 @@ def report(desired: Desired, observed: Observed, outcomes: Sequence[Outcome], no
         *claims(_obstacle(desired, observed, outcomes) or _settled(desired, observed, now)),
         succeeding(last, before),
         *_paused_claim(paused),
+        *releasing(observed.manifest, _trouble(observed), observed.patience, now),
     )
     status: dict[str, Any] = {
         "observedGeneration": generation,
@@ -190,6 +192,12 @@ def _stranger(desired: Desired, observed: Observed) -> Standing | None:
         f"{memo.uid} and is not touched; if that was this pipeline before it was restored, annotate it "
         f"{ANNOTATION_ADOPT}: {memo.uid} and keep the annotation (the Schedule's memo can't be changed)",
     )
+
+
+def _trouble(observed: Observed) -> Standing | None:
+    """The first Temporal that can't be asked."""
+    places = (observed.here, *observed.elsewhere)
+    return next((there.trouble for there in places if there is not None and there.trouble is not None), None)
 
 
 def _leaving(desired: Desired, observed: Observed) -> Standing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from tidemill_api.conditions import TEMPORAL_UNREACHABLE
@@ -15,6 +16,7 @@ from tidemill_operator.pool.children import selector
 from tidemill_operator.pool.place import connection_of_pool
 from tidemill_operator.pool.pods import unexplained
 from tidemill_operator.reading import is_going
+from tidemill_operator.release import patience
 from tidemill_operator.standing import Standing, waits
 from tidemill_operator.views import ConnectionKey, ConnectionPendingError, RunSeen
 
@@ -41,6 +43,8 @@ class Observed:
     """Names of the pipelines that use it."""
     open_runs: tuple[RunSeen, ...] = ()
     """On its task queue; asked for only while the pool is being deleted."""
+    patience: timedelta | None = None
+    """While it is being deleted: how long a Temporal that can't be asked is waited for; None: as long as it takes."""
     pods: tuple[Object, ...] | None = None
     """Of its Deployment, as long as not all of them are ready; None: not looked at."""
     pod_events: tuple[Object, ...] = ()
@@ -84,6 +88,7 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
         children={kind: child for kind, child in found.items() if child is not None},
         pipelines=store.pipelines_of_pool(key.namespace, key.name),
         open_runs=runs,
+        patience=await patience(manifest, [trouble] if trouble else [], clients) if is_going(manifest) else None,
         pods=pods,
         pod_events=events,
         key_ring=clients.keys.declared() if clients.keys is not None else None,

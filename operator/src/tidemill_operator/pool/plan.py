@@ -26,9 +26,9 @@ from tidemill_operator.pool.key_ring import mark_of
 from tidemill_operator.pool.likeness import holds
 from tidemill_operator.pool.observe import Observed
 from tidemill_operator.reading import annotation, status_of
+from tidemill_operator.release import AFTER_TROUBLE, is_due, let_go, wait
 from tidemill_operator.standing import condition
 
-AFTER_TROUBLE: Final = timedelta(seconds=10)
 WHILE_WAITING: Final = timedelta(seconds=5)
 SOONEST_LOOK: Final = timedelta(seconds=2)
 RAREST_LOOK: Final = timedelta(seconds=30)
@@ -37,7 +37,7 @@ RAREST_LOOK: Final = timedelta(seconds=30)
 def plan(desired: Desired, observed: Observed, now: datetime) -> tuple[Action, ...]:
     """The actions, in order."""
     if observed.going:
-        leaving = tuple(_farewell(observed))
+        leaving = tuple(_farewell(observed, now))
         stays = bool(leaving) and not any(isinstance(action, RemoveFinalizer) for action in leaving)
         # Last: in a namespace that is being deleted no Secret can be made, and that must hold nothing up.
         return (*leaving, *_key_ring(desired, observed)) if stays else leaving
@@ -80,16 +80,17 @@ def _until_pods_are_seen_again(manifest: Object, now: datetime) -> timedelta:
     return min(max(age / 5, SOONEST_LOOK), RAREST_LOOK)
 
 
-def _farewell(observed: Observed) -> Iterator[Action]:
+def _farewell(observed: Observed, now: datetime) -> Iterator[Action]:
     """The children stay until all that needs workers has ended; then they go with the pool."""
     manifest = observed.manifest
     if FINALIZER not in (manifest["metadata"].get("finalizers") or ()):
         return
     if observed.trouble is not None:
-        if annotation(manifest, ANNOTATION_RELEASE) == "true":
-            yield RemoveFinalizer(ObjectRef.of(manifest))
+        # Its pipelines wait for the same; at their time they go, and then it does.
+        if is_due(manifest, observed.patience, now) and (not observed.pipelines or _asked_for(manifest)):
+            yield let_go(manifest, observed.trouble, "runs may still be open on its task queue, without workers")
         else:
-            yield LookAgain(AFTER_TROUBLE)
+            yield wait(manifest, observed.patience, now)
         return
     cancels = manifest["spec"].get("deletionPolicy") == "Cancel"
     if cancels:
@@ -98,3 +99,7 @@ def _farewell(observed: Observed) -> Iterator[Action]:
         yield LookAgain(WHILE_WAITING)
     else:
         yield RemoveFinalizer(ObjectRef.of(manifest))
+
+
+def _asked_for(manifest: Object) -> bool:
+    return annotation(manifest, ANNOTATION_RELEASE) == "true"

@@ -15,6 +15,7 @@ from tidemill_operator.pool.desire import Desired
 from tidemill_operator.pool.observe import Observed
 from tidemill_operator.pool.pods import refusal, trouble_of
 from tidemill_operator.reading import status_of
+from tidemill_operator.release import releasing
 from tidemill_operator.standing import Standing, claims, condition, conditions, ready, waits
 from tidemill_operator.trouble import standing_of
 
@@ -33,7 +34,12 @@ def report(desired: Desired, observed: Observed, outcomes: Sequence[Outcome], no
     standing = _standing(desired, observed, deployment, outcomes)
     status: dict[str, Any] = {
         "observedGeneration": generation,
-        "conditions": conditions(claims(standing), before.get("conditions") or (), generation, now),
+        "conditions": conditions(
+            (*claims(standing), *releasing(observed.manifest, observed.trouble, observed.patience, now)),
+            before.get("conditions") or (),
+            generation,
+            now,
+        ),
         "replicas": counted.get("replicas", 0),
         "readyReplicas": counted.get("readyReplicas", 0),
         "selector": ",".join(f"{name}={value}" for name, value in sorted(selector(metadata["name"]).items())),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from tidemill_api.conditions import TEMPORAL_UNREACHABLE
@@ -11,6 +12,7 @@ from tidemill_api.names import ANNOTATION_CANCEL, FINALIZER, PipelineId
 from tidemill_operator.clients import Clients, Key, Object
 from tidemill_operator.pool.place import connection_of_pool
 from tidemill_operator.reading import annotation, is_going, status_of
+from tidemill_operator.release import patience
 from tidemill_operator.standing import Standing, waits
 from tidemill_operator.views import ConnectionKey, ConnectionPendingError, RunSeen
 
@@ -34,6 +36,8 @@ class Observed:
     """Its status says that it was started, but Temporal knows of no such run."""
     trouble: Standing | None = None
     """Why Temporal couldn't be asked."""
+    patience: timedelta | None = None
+    """While it is being deleted: how long a Temporal that can't be asked is waited for; None: as long as it takes."""
 
     @property
     def going(self) -> bool:
@@ -79,10 +83,13 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
     try:
         run = await _run(connection, workflow_id, clients, ask=ask)
     except TemporalUnavailable as error:
-        return Observed(manifest, pipeline, pool, connection, trouble=waits(TEMPORAL_UNREACHABLE, str(error)))
+        trouble = waits(TEMPORAL_UNREACHABLE, str(error))
     except ConnectionPendingError as error:
-        return Observed(manifest, pipeline, pool, connection, trouble=waits(error.reason, str(error)))
-    return Observed(manifest, pipeline, pool, connection, run=run, lost=started and run is None)
+        trouble = waits(error.reason, str(error))
+    else:
+        return Observed(manifest, pipeline, pool, connection, run=run, lost=started and run is None)
+    waited = await patience(manifest, [trouble], clients) if plain.going else None
+    return Observed(manifest, pipeline, pool, connection, trouble=trouble, patience=waited)
 
 
 async def _run(connection: ConnectionKey, workflow_id: str, clients: Clients, *, ask: bool) -> RunSeen | None:

@@ -11,20 +11,19 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from tidemill_api.names import ANNOTATION_RELEASE
 from tidemill_operator.actions import Action, AddFinalizer, CancelRun, LookAgain, ObjectRef, RemoveFinalizer, StartRun
-from tidemill_operator.reading import annotation, is_going
+from tidemill_operator.reading import is_going
+from tidemill_operator.release import AFTER_TROUBLE, is_due, let_go, wait
 from tidemill_operator.run.desire import Desired
 from tidemill_operator.run.observe import Observed
 
-AFTER_TROUBLE: Final = timedelta(seconds=10)
 WHILE_WAITING: Final = timedelta(seconds=5)
 AT_ONCE: Final = timedelta(0)
 
 
-def plan(desired: Desired, observed: Observed, now: datetime) -> tuple[Action, ...]:  # noqa: ARG001 - as all kinds
+def plan(desired: Desired, observed: Observed, now: datetime) -> tuple[Action, ...]:
     """The actions, in order."""
-    return tuple(_farewell(observed) if observed.going else _upkeep(desired, observed))
+    return tuple(_farewell(desired, observed, now) if observed.going else _upkeep(desired, observed))
 
 
 def _upkeep(desired: Desired, observed: Observed) -> Iterator[Action]:
@@ -50,15 +49,15 @@ def _upkeep(desired: Desired, observed: Observed) -> Iterator[Action]:
         yield LookAgain(AT_ONCE)  # once the end is written down
 
 
-def _farewell(observed: Observed) -> Iterator[Action]:
+def _farewell(desired: Desired, observed: Observed, now: datetime) -> Iterator[Action]:
     manifest = observed.manifest
     if not observed.held:
         return
     if observed.trouble is not None:
-        if annotation(manifest, ANNOTATION_RELEASE) == "true":
-            yield RemoveFinalizer(ObjectRef.of(manifest))
+        if is_due(manifest, observed.patience, now):
+            yield let_go(manifest, observed.trouble, f"its run {desired.workflow_id} may still be open")
         else:
-            yield LookAgain(AFTER_TROUBLE)
+            yield wait(manifest, observed.patience, now)
         return
     run = observed.run
     if observed.ended or run is None or run.state != "Running":

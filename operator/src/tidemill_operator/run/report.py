@@ -12,6 +12,7 @@ from tidemill_operator.actions import Outcome
 from tidemill_operator.clients import Object
 from tidemill_operator.pipeline.runs import error_of, phase, run_summary
 from tidemill_operator.reading import annotation, status_of
+from tidemill_operator.release import releasing
 from tidemill_operator.run.desire import Desired
 from tidemill_operator.run.observe import Observed
 from tidemill_operator.run.plan import waits_with_pipeline
@@ -44,7 +45,12 @@ def report(desired: Desired, observed: Observed, outcomes: Sequence[Outcome], no
         "observedGeneration": generation,
         "phase": told["result"] if told else "Cancelled" if _never_began(observed, run) else "Pending",
         "run": told,
-        "conditions": conditions(claims(standing), before.get("conditions") or (), generation, now),
+        "conditions": conditions(
+            (*claims(standing), *releasing(observed.manifest, observed.trouble, observed.patience, now)),
+            before.get("conditions") or (),
+            generation,
+            now,
+        ),
     }
     return {name: value for name, value in status.items() if value is not None}
 

@@ -1,0 +1,81 @@
+"""When an object that is being deleted goes although Temporal can't be asked.
+
+An outage is waited for: Schedules that are left behind would start runs. But credentials that are gone don't come
+back by themselves, and in a namespace that is being deleted nothing does, maybe not even its Temporal: there the
+condition Releasing names a time, at which the object goes without. Sweeps that still reach the Temporal clean up later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from tidemill_api.conditions import RELEASING, WAITING_FOR_CONNECTION, WAITING_FOR_SECRET
+from tidemill_api.errors import TidemillError
+from tidemill_api.names import ANNOTATION_RELEASE
+from tidemill_api.v1alpha1 import parse_timestamp
+from tidemill_operator.actions import LookAgain, ObjectRef, RemoveFinalizer
+from tidemill_operator.clients import Clients, Object
+from tidemill_operator.reading import annotation, status_of
+from tidemill_operator.standing import Claim, Standing, condition, rfc3339
+
+AFTER_TROUBLE: Final = timedelta(seconds=10)
+_GONE: Final = (WAITING_FOR_SECRET, WAITING_FOR_CONNECTION)
+
+
+async def patience(manifest: Object, troubles: Sequence[Standing], clients: Clients) -> timedelta | None:
+    """How long Temporal is waited for before the object goes without; None: for as long as it takes."""
+    if not troubles:
+        return None
+    gone = all(trouble.reason in _GONE for trouble in troubles)
+    if gone or await _namespace_ends(manifest["metadata"]["namespace"], clients):
+        return timedelta(seconds=clients.settings.release_after)
+    return None
+
+
+async def _namespace_ends(namespace: str, clients: Clients) -> bool:
+    try:
+        found = await clients.kubernetes.get("Namespace", "", namespace)
+    except TidemillError:  # without the right to look, it counts as staying
+        return False
+    return found is not None and bool(found["metadata"].get("deletionTimestamp"))
+
+
+def deadline(manifest: Object, patience: timedelta, now: datetime) -> datetime:
+    """When it goes without. It is counted from when the trouble was first told, whoever told it."""
+    told = condition(status_of(manifest), RELEASING)
+    return (parse_timestamp(told["lastTransitionTime"]) if told is not None else now) + patience
+
+
+def is_due(manifest: Object, patience: timedelta | None, now: datetime) -> bool:
+    """Whether it goes without now: its time has come, or a person says so."""
+    if annotation(manifest, ANNOTATION_RELEASE) == "true":
+        return True
+    return patience is not None and deadline(manifest, patience, now) <= now
+
+
+def wait(manifest: Object, patience: timedelta | None, now: datetime) -> LookAgain:
+    """Until it is worth to look again."""
+    if patience is None:
+        return LookAgain(AFTER_TROUBLE)
+    left = deadline(manifest, patience, now) - now
+    return LookAgain(min(AFTER_TROUBLE, max(left, timedelta(seconds=1))))
+
+
+def let_go(manifest: Object, trouble: Standing, left: str) -> RemoveFinalizer:
+    """Let it go without. `left`: what may still be in Temporal."""
+    return RemoveFinalizer(
+        ObjectRef.of(manifest), f"let go without cleaning up in Temporal ({trouble.message}): {left}"
+    )
+
+
+def releasing(
+    manifest: Object, trouble: Standing | None, patience: timedelta | None, now: datetime
+) -> tuple[Claim, ...]:
+    """The condition that names the time."""
+    if trouble is None or patience is None:
+        return ()
+    moment = rfc3339(deadline(manifest, patience, now))
+    message = f"at {moment} it goes without cleaning up in Temporal, if that still can't be asked: {trouble.message}"
+    return (Claim(RELEASING, "True", trouble.reason, message),)
