@@ -54,6 +54,8 @@ class Settings:
     image_pull_policy: str | None = None
     key_ring: KeyRingOfPools | None = None
     """How the pools get the key ring; None: nothing is encrypted."""
+    release_after: float = 300.0
+    """Seconds for which a deletion waits for a Temporal whose credentials are gone."""
 
 
 class KubernetesError(TidemillError):
@@ -73,6 +75,10 @@ class ConflictError(KubernetesError):
 
 class RefusedError(KubernetesError):
     """400, 403, 422 and the like: an edit, a right, a quota is needed; the sentence is the server's own."""
+
+
+class NamespaceEndsError(RefusedError):
+    """403: the namespace is being deleted, and nothing new is made in it."""
 
 
 class KubernetesUnavailable(Unavailable):
