@@ -72,6 +72,7 @@ def live(world: World) -> None:
         pipeline("flights"),
         pipeline("wrong", workerPoolRef={"name": "missing"}),
         pool("lost", temporal={"connectionRef": {"name": "missing"}}),
+        pool("dark", temporal={"connectionRef": {"name": "cloud"}}),
     )
     slow_to_start(world)
     world.wait("DataPipeline", "flights", "True", "Scheduled")
@@ -108,9 +109,9 @@ def end(world: World) -> None:
     for name in ("flights", "wrong"):
         world.gone("DataPipeline", name)
     world.kubectl("patch", "workerpool", "etl", "--type=merge", "-p", '{"spec": {"deletionPolicy": "Cancel"}}')
-    world.kubectl("annotate", "workerpool", "lost", f"{ANNOTATION_RELEASE}=true")
+    world.kubectl("annotate", "workerpool", "lost", "dark", f"{ANNOTATION_RELEASE}=true")
     world.kubectl("delete", "workerpool,temporalconnection", "--all", "--wait=false")
-    for name in ("etl", "lost"):
+    for name in ("etl", "lost", "dark"):
         world.gone("WorkerPool", name)
     world.gone("TemporalConnection", "cloud")
 

@@ -98,6 +98,10 @@
 - apiGroups: [""]
   resources: ["pods"]
   verbs: [list]
+# see whether one is being deleted, when a deletion can't reach Temporal
+- apiGroups: [""]
+  resources: ["namespaces"]
+  verbs: [get]
 # see why a pool's workers can't start
 - apiGroups: ["events.k8s.io"]
   resources: ["events"]
