@@ -26,9 +26,17 @@ help: ## Show this list.
 sync: ## Make .venv from requirements.lock (nothing to do when it is already that).
 	@$(PYTHON) tools/sync.py
 
-DEMO_DIR ?= .data/demo
 .PHONY: demo
-demo: sync examples-data ## Run the example on embedded Temporal, PostgreSQL and Redis, and look at what it loaded.
+demo: sync examples-data ## Run the example on a real cluster (kind if Docker answers, else this machine), from nothing to rows.
+	@$(BIN)/python -m tools.demo
+
+.PHONY: demo-down
+demo-down: sync ## Remove the demo's cluster and all that ran on it.
+	@$(BIN)/python -m tools.demo --down
+
+DEMO_DIR ?= .data/demo
+.PHONY: demo-dev
+demo-dev: sync examples-data ## Run the example without a cluster, on embedded Temporal, PostgreSQL and Redis.
 	$(BIN)/tidemill dev examples/flights --once --data-dir $(DEMO_DIR)
 	@echo
 	@echo "What was loaded:"
@@ -125,6 +133,36 @@ test-slow: sync envtest examples-data ## What make test leaves out for its lengt
 	TIDEMILL_PROPERTIES=explore $(BIN)/python -m pytest -m slow tests $(PYTEST_ARGS)
 
 ##@ Cluster
+
+CLUSTER := $(BIN)/python -m tools.cluster
+
+.PHONY: cluster-up
+cluster-up: sync ## Start a cluster with a kubeconfig of its own: kind if Docker answers, else a bare node (root, Debian 12).
+	@$(CLUSTER) up
+
+.PHONY: cluster-down
+cluster-down: sync ## Remove it and all that ran on it.
+	@$(CLUSTER) down
+
+.PHONY: cluster-status
+cluster-status: sync ## Say what of it runs.
+	@$(CLUSTER) status
+
+.PHONY: kind-up
+kind-up: sync ## Start a cluster in Docker, with kind-config.yaml; KIND_IMAGE names another node image.
+	@$(CLUSTER) --with kind up
+
+.PHONY: kind-down
+kind-down: sync ## Remove that one.
+	@$(CLUSTER) --with kind down
+
+.PHONY: deploy
+deploy: images ## Start the cluster if need be, and install or upgrade the chart on it, with Temporal, Postgres and Redis.
+	@$(CLUSTER) deploy
+
+.PHONY: undeploy
+undeploy: sync ## Uninstall the release from it.
+	@$(CLUSTER) undeploy
 
 KUBECTL ?= kubectl
 OPERATOR_ARGS ?=

@@ -4,7 +4,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.support.fixtures", "tests.support.worker"]
+pytest_plugins = ["tests.support.fixtures", "tests.support.worker", "tests.support.cluster"]
 
 # Other tests' servers share the machine, so how long an example takes says nothing about the code.
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)

@@ -1,4 +1,4 @@
-"""`make demo`: what it promises to show."""
+"""`make demo-dev`: what it promises to show."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.kubernetes import ROOT
 @pytest.mark.timeout(600)
 def test_the_demo_shows_what_was_loaded_and_what_was_rejected(tmp_path: Path) -> None:
     done = subprocess.run(
-        ["make", "demo", f"DEMO_DIR={tmp_path / 'demo'}"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["make", "demo-dev", f"DEMO_DIR={tmp_path / 'demo'}"], cwd=ROOT, capture_output=True, text=True, check=False
     )
 
     assert done.returncode == 0, done.stdout + done.stderr

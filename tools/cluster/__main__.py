@@ -1,4 +1,4 @@
-"""`python -m tools.cluster [--with auto|kind|node] check|up|down|status|kubeconfig|load-images [ARCHIVE...]`.
+"""`python -m tools.cluster [--with auto|kind|node] COMMAND`; `--help` lists the commands.
 
 `auto` is the one that is up, else kind where a Docker engine answers, else the bare node.
 """
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from tools import debian, envtest
-from tools.cluster import images, kind, lifecycle, preflight
+from tools.cluster import choice, images, kind, lifecycle, preflight
 from tools.cluster.kind import Kind
 from tools.cluster.layout import Layout
 from tools.cluster.node import ClusterError
@@ -28,16 +28,32 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("down", help="stop it and remove all of it")
     commands.add_parser("status", help="what runs; exit code 1 if it doesn't serve")
     commands.add_parser("kubeconfig", help="print the path of its kubeconfig")
+    commands.add_parser("deploy", help="up, load the built images, install or upgrade the release")
+    commands.add_parser("undeploy", help="uninstall the release")
     loading = commands.add_parser("load-images", help="load image archives, by default all of .cache/images")
     loading.add_argument("archives", nargs="*", type=Path)
     chosen = parser.parse_args(arguments)
     try:
+        if chosen.command in {"deploy", "undeploy"}:
+            return _release(chosen.command)
         if chosen.kind_of == "kind" or (chosen.kind_of == "auto" and _kind_serves()):
             return _with_kind(Kind(), chosen)
         return _with_node(Layout(), chosen)
     except (preflight.PreflightError, debian.PackagesError, envtest.EnvtestError, ClusterError) as error:
         lifecycle.say(str(error))
         return 1
+
+
+def _release(command: str) -> int:
+    cluster = choice.choose()
+    if command == "undeploy":
+        choice.uninstall(cluster)
+        return 0
+    cluster.up()
+    cluster.load(tuple(sorted(images.ARCHIVES.glob("*.tar"))))
+    choice.install(cluster)
+    lifecycle.say(f"{choice.RELEASE} is ready in {choice.NAMESPACE}; export KUBECONFIG={cluster.kubeconfig}")
+    return 0
 
 
 def _kind_serves() -> bool:

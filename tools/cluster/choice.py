@@ -75,11 +75,21 @@ def install(chosen: Chosen, *options: str, release: str = RELEASE, namespace: st
     envtest.ensure_cached(("helm", "kubectl"))
     # The images' names stay while what is in them changes; pods must not.
     built = "".join(file.read_text(encoding="utf-8")[:12] for file in sorted(images.ARCHIVES.glob("*.key")))
-    command = chosen.helm(
+    _helm(
+        chosen,
         *("upgrade", "--install", release, str(CHART), "--namespace", namespace, "--create-namespace"),
         *("--values", str(VALUES), f"--set-string=operator.podAnnotations.built={built}", *options),
         *("--wait", "--timeout", "5m"),
     )
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def uninstall(chosen: Chosen, release: str = RELEASE, namespace: str = NAMESPACE) -> None:
+    """Uninstall the release; what the chart keeps stays."""
+    envtest.ensure_cached(("helm", "kubectl"))
+    _helm(chosen, "uninstall", release, "--namespace", namespace, "--ignore-not-found", "--wait")
+
+
+def _helm(chosen: Chosen, *arguments: str) -> None:
+    done = subprocess.run(chosen.helm(*arguments), capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise ClusterError(f"helm upgrade --install {release} ended with {done.returncode}: {done.stderr.strip()}")
+        raise ClusterError(f"helm {arguments[0]} ended with {done.returncode}: {done.stderr.strip()}")
