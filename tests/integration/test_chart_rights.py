@@ -43,7 +43,7 @@ class Installed:
 @pytest.fixture(params=["cluster", "namespaces"])
 def installed(
     request: pytest.FixtureRequest,
-    apiserver: ApiServer,
+    crds: ApiServer,
     temporal_server: TemporalServer,
     installation_id: str,
     namespace: str,
@@ -51,10 +51,10 @@ def installed(
 ) -> Iterator[Installed]:
     """The operator for the whole cluster, or for one namespace that isn't its own."""
     home = unique("home-")
-    apiserver.kubectl("create", "namespace", home)
+    crds.kubectl("create", "namespace", home)
     scope = [f"--set=watch.namespaces={{{namespace}}}"] if request.param == "namespaces" else []
-    with released_operator(apiserver, temporal_server, home, installation_id, tmp_path, *scope) as operator:
-        world = World(apiserver, temporal_server.address, installation_id, operator, namespace)
+    with released_operator(crds, temporal_server, home, installation_id, tmp_path, *scope) as operator:
+        world = World(crds, temporal_server.address, installation_id, operator, namespace)
         yield Installed(world, home, f"system:serviceaccount:{home}:{RELEASE}")
 
 

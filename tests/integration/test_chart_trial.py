@@ -34,7 +34,7 @@ def left(api: ApiServer, namespace: str) -> str:
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["cluster", "namespaces"])
 def test_one_row(
     elsewhere: bool,
-    apiserver: ApiServer,
+    crds: ApiServer,
     temporal_server: TemporalServer,
     installation_id: str,
     namespace: str,
@@ -43,20 +43,20 @@ def test_one_row(
 ) -> None:
     """In the release's namespace, or in the first of those that the operator looks after."""
     home = unique("home-")
-    apiserver.kubectl("create", "namespace", home)
+    crds.kubectl("create", "namespace", home)
     where = namespace if elsewhere else home
     scope = (f"--set=watch.namespaces={{{namespace}}}",) if elsewhere else ()
-    apiserver.kubectl("-n", where, "create", "secret", "generic", "pg", f"--from-literal=dsn={database.dsn}")
+    crds.kubectl("-n", where, "create", "secret", "generic", "pg", f"--from-literal=dsn={database.dsn}")
     given = ("--set=tests.database.existingSecret=pg", "--set=tests.timeout=60", *scope)
-    with released_operator(apiserver, temporal_server, home, installation_id, tmp_path, *given):
-        child = subprocess.Popen(command(apiserver, home, tmp_path), stdout=subprocess.PIPE, text=True)
-        deployment = until(lambda: worker_of(apiserver, where), "the operator made the worker's Deployment", 60)
-        with running_pod(apiserver, where, deployment, tmp_path / "pod"):
+    with released_operator(crds, temporal_server, home, installation_id, tmp_path, *given):
+        child = subprocess.Popen(command(crds, home, tmp_path), stdout=subprocess.PIPE, text=True)
+        deployment = until(lambda: worker_of(crds, where), "the operator made the worker's Deployment", 60)
+        with running_pod(crds, where, deployment, tmp_path / "pod"):
             told, _ = child.communicate(timeout=120)
         assert child.returncode == 0, told
         assert [line for line in told.splitlines() if not line.startswith("ok: ")] == []
         assert "ok: a worker loaded one row" in told
-        assert left(apiserver, where) == ""
+        assert left(crds, where) == ""
     assert database.query("SELECT answer FROM public.tidemill_trial") == [["42"]]
 
 
@@ -67,15 +67,15 @@ def worker_of(api: ApiServer, namespace: str) -> str:
 
 
 def test_without_a_database_temporal_is_tried_all_the_same(
-    apiserver: ApiServer, temporal_server: TemporalServer, installation_id: str, tmp_path: Path
+    crds: ApiServer, temporal_server: TemporalServer, installation_id: str, tmp_path: Path
 ) -> None:
     home = unique("home-")
-    apiserver.kubectl("create", "namespace", home)
-    with released_operator(apiserver, temporal_server, home, installation_id, tmp_path):
-        done = subprocess.run(command(apiserver, home, tmp_path), capture_output=True, text=True, check=False)
+    crds.kubectl("create", "namespace", home)
+    with released_operator(crds, temporal_server, home, installation_id, tmp_path):
+        done = subprocess.run(command(crds, home, tmp_path), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout
         assert "ok: the operator made a Schedule in Temporal" in done.stdout
-        assert left(apiserver, home) == ""
+        assert left(crds, home) == ""
 
 
 def test_says_what_doesn_t_work(crds: ApiServer, namespace: str, tmp_path: Path) -> None:

@@ -98,8 +98,8 @@ def released_operator(
 ) -> Iterator[OperatorProcess]:
     """Install the chart into the namespace `home` and run the operator as its Deployment would.
 
-    Its arguments and its key ring are those of the release, its rights those of the release's ServiceAccount. CRDs
-    of an earlier release are taken over.
+    Its arguments and its key ring are those of the release, its rights those of the release's ServiceAccount. The
+    CRDs are there already.
     """
     four = helm("helm", api)
     given = (
@@ -107,8 +107,9 @@ def released_operator(
         f"--set=temporal.address={temporal.address}",
         "--set=admissionPolicy.enabled=false",
         "--set=rbac.userRoles=false",
+        "--set=crds.enabled=false",
     )
-    four.run("upgrade", "--install", RELEASE, str(CHART), f"--namespace={home}", "--take-ownership", *given, *values)
+    four.run("install", RELEASE, str(CHART), f"--namespace={home}", *given, *values)
     try:
         arguments = (*operator_container(api, home)["args"], *_ring(api, home, folder / "ring"))
         with running_operator(

@@ -1,0 +1,197 @@
+"""A release through its life on a real API server: from an earlier chart to this one, away, and back again."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.chart import CHART, HELMS, RELEASE, Helm, helm
+from tests.support.fixtures import unique
+from tests.support.kubernetes import ROOT, ApiServer, api_server
+from tests.support.operator_world import pipeline, pool
+from tests.support.waiting import until
+
+EARLIER = sorted((ROOT / "tests" / "golden" / "charts").glob("*.tgz"))
+"""Charts as they were released, packed; `make chart-keep` adds this one when it is."""
+MADE_ONCE = ("configmap/tidemill-installation", "secret/tidemill-encryption", "secret/tidemill-dev-services")
+GIVEN = ("--set=devServices.enabled=true",)
+
+
+@pytest.fixture(scope="module")
+def apiserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """A server of this module's own: here CRDs come and go."""
+    with api_server(tmp_path_factory.mktemp("kubernetes")) as server:
+        yield server
+
+
+@pytest.fixture
+def namespace(apiserver: ApiServer) -> str:
+    """A namespace for people's objects."""
+    name = unique("test-")
+    apiserver.kubectl("create", "namespace", name)
+    return name
+
+
+@pytest.fixture
+def home(apiserver: ApiServer) -> Iterator[str]:
+    """A namespace for the release, and no other release's CRDs to begin with."""
+    name = unique("home-")
+    apiserver.kubectl("create", "namespace", name)
+    gone(apiserver)
+    yield name
+    gone(apiserver)
+
+
+def gone(api: ApiServer) -> None:
+    """CRDs belong to one release only."""
+    api.kubectl("delete", "crd", "--ignore-not-found", "-l", "app.kubernetes.io/part-of=tidemill", "--timeout=60s")
+
+
+def kept(api: ApiServer, home: str) -> dict[str, Any]:
+    """What was made once, by name."""
+    found = api.kubectl("-n", home, "get", *MADE_ONCE, "-o", "json").stdout
+    return {each["metadata"]["name"]: each["data"] for each in json.loads(found)["items"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """An object of a release."""
+
+    kind: str
+    name: str
+    namespace: str
+    keep: bool
+
+
+def objects(program: Helm, home: str) -> list[Released]:
+    """All objects of the release, read line by line: parsing the CRDs as YAML takes seconds."""
+    manifest = program.run("get", "manifest", RELEASE, f"--namespace={home}").stdout
+    found = []
+    for text in re.split("^---$", manifest, flags=re.MULTILINE):
+        kind = re.search(r"^kind: (\S+)", text, re.MULTILINE)
+        name = re.search(r"^metadata:\n  name: (\S+)", text, re.MULTILINE)
+        place = re.search(r"^metadata:\n  name: \S+\n  namespace: (\S+)", text, re.MULTILINE)
+        if kind and name:
+            keep = "helm.sh/resource-policy: keep" in text
+            found.append(Released(kind[1], name[1], place[1] if place else home, keep))
+    assert len(found) > 15
+    return found
+
+
+def there(api: ApiServer, wanted: list[Released]) -> list[Released]:
+    """Those that the API server has."""
+    seen = []
+    for place in {each.namespace for each in wanted}:
+        here = [each for each in wanted if each.namespace == place]
+        names = [f"{each.kind}/{each.name}" for each in here]
+        done = api.kubectl("-n", place, "get", *names, "--ignore-not-found", "-o", "json")
+        items = json.loads(done.stdout)["items"] if done.stdout.strip() else []
+        got = {(item["kind"], item["metadata"]["name"]) for item in items}
+        seen += [each for each in here if (each.kind, each.name) in got]
+    return seen
+
+
+def populate(api: ApiServer, namespace: str) -> str:
+    """A pool and a pipeline as a person would have them; the pipeline's uid."""
+    both = {"apiVersion": "v1", "kind": "List", "items": [pool(), pipeline("flights")]}
+    # The API server serves a new kind a moment after its CRD.
+    until(lambda: api.kubectl("get", "datapipelines", check=False).returncode == 0, "the kinds are served", 30)
+    api.kubectl("-n", namespace, "apply", "-f", "-", stdin=json.dumps(both))
+    return uid(api, namespace)
+
+
+def uid(api: ApiServer, namespace: str) -> str:
+    return api.kubectl("-n", namespace, "get", "datapipeline", "flights", "-o", "jsonpath={.metadata.uid}").stdout
+
+
+@pytest.mark.parametrize("earlier", EARLIER, ids=lambda file: file.name)
+@pytest.mark.parametrize(("before", "after"), [("helm", "helm"), ("helm3", "helm3"), ("helm3", "helm")])
+def test_from_each_earlier_chart(
+    before: str, after: str, earlier: Path, apiserver: ApiServer, home: str, namespace: str
+) -> None:
+    """What was made once is what it was, people's objects stay, and all else is as this chart has it."""
+    helm(before, apiserver).run("install", RELEASE, str(earlier), f"--namespace={home}", *GIVEN)
+    was, pipeline_uid = kept(apiserver, home), populate(apiserver, namespace)
+
+    now = helm(after, apiserver)
+    now.run("upgrade", RELEASE, str(CHART), f"--namespace={home}", *GIVEN)
+    assert kept(apiserver, home) == was
+    assert uid(apiserver, namespace) == pipeline_uid
+    assert there(apiserver, objects(now, home)) == objects(now, home)
+    args = apiserver.kubectl("-n", home, "get", "deployment", f"{RELEASE}-operator", "-o", "jsonpath={..args}").stdout
+    assert f"--lease-name={RELEASE}-leader" in args
+    now.run("uninstall", RELEASE, f"--namespace={home}")
+
+
+@pytest.mark.parametrize("program", HELMS)
+def test_an_uninstall_leaves_what_keep_says_and_a_new_release_finds_it(
+    program: str, apiserver: ApiServer, home: str, namespace: str
+) -> None:
+    it = helm(program, apiserver)
+    it.run("install", RELEASE, str(CHART), f"--namespace={home}", *GIVEN)
+    was, pipeline_uid = kept(apiserver, home), populate(apiserver, namespace)
+    all_of_it = objects(it, home)
+    it.run("uninstall", RELEASE, f"--namespace={home}")
+    left = there(apiserver, all_of_it)
+    assert left == [each for each in all_of_it if each.keep]
+    assert {each.kind for each in left} == {"CustomResourceDefinition", "ConfigMap", "Secret"}
+
+    it.run("install", RELEASE, str(CHART), f"--namespace={home}", *GIVEN)
+    assert kept(apiserver, home) == was
+    assert uid(apiserver, namespace) == pipeline_uid
+    it.run("uninstall", RELEASE, f"--namespace={home}")
+
+
+@pytest.mark.parametrize("program", HELMS)
+def test_crds_go_along(program: str, apiserver: ApiServer, home: str, tmp_path: Path) -> None:
+    """An upgrade changes them; without `keep` an uninstall takes them away."""
+    old = tmp_path / "tidemill"
+    shutil.copytree(CHART, old)
+    (crd,) = old.glob("templates/crds/*_workerpools.yaml")
+    crd.write_text(crd.read_text(encoding="utf-8").replace("- wpool", "- formerpool"), encoding="utf-8")
+    it = helm(program, apiserver)
+
+    def short() -> str:
+        return apiserver.kubectl("get", "crd", "workerpools.tidemill.dev", "-o", "jsonpath={..names.shortNames}").stdout
+
+    it.run("install", RELEASE, str(old), f"--namespace={home}", "--set=crds.keep=false")
+    assert "formerpool" in short()
+    it.run("upgrade", RELEASE, str(CHART), f"--namespace={home}", "--set=crds.keep=false")
+    assert "wpool" in short()
+    it.run("uninstall", RELEASE, f"--namespace={home}", "--wait", "--timeout=60s")
+    assert "tidemill" not in apiserver.kubectl("get", "crds", "-o", "name").stdout
+
+
+def test_a_key_that_a_person_added_stays(apiserver: ApiServer, home: str) -> None:
+    """Rotation writes into the key ring; an upgrade doesn't undo it."""
+    it = helm("helm", apiserver)
+    it.run("install", RELEASE, str(CHART), f"--namespace={home}", "--set=crds.enabled=false")
+    added = {"stringData": {"k2": "bm90IHJlYWxseSBhIGtleSBidXQgMzIgYnl0ZXMuLi4=", "active": "k2"}}
+    apiserver.kubectl("-n", home, "patch", "secret", f"{RELEASE}-encryption", "--type=merge", "-p", json.dumps(added))
+    found = ("-n", home, "get", "secret", f"{RELEASE}-encryption", "-o", "jsonpath={.data}")
+    was = json.loads(apiserver.kubectl(*found).stdout)
+    assert len(was) == 3
+    it.run("upgrade", RELEASE, str(CHART), f"--namespace={home}", "--set=crds.enabled=false")
+    assert json.loads(apiserver.kubectl(*found).stdout) == was
+
+
+def test_two_releases_don_t_meet(apiserver: ApiServer, home: str) -> None:
+    """Of one name in two namespaces: the second without CRDs, each with its own id, keys and rights."""
+    other = unique("home-")
+    apiserver.kubectl("create", "namespace", other)
+    it = helm("helm", apiserver)
+    it.run("install", RELEASE, str(CHART), f"--namespace={home}", *GIVEN)
+    it.run("install", RELEASE, str(CHART), f"--namespace={other}", *GIVEN, "--set=crds.enabled=false")
+    first, second = kept(apiserver, home), kept(apiserver, other)
+    assert first.keys() == second.keys()
+    assert all(first[name] != second[name] for name in first)
+    it.run("uninstall", RELEASE, f"--namespace={other}")
+    assert there(apiserver, objects(it, home)) == objects(it, home)
+    it.run("uninstall", RELEASE, f"--namespace={home}")
