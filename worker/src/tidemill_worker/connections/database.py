@@ -13,7 +13,7 @@ import asyncpg
 
 from tidemill_api.v1alpha1 import parse_duration
 from tidemill_api.v1alpha1.workerpool import PostgresConnection
-from tidemill_worker.connections.login import Login
+from tidemill_worker.connections.login import Connection, Login
 
 Prepare = Callable[[str, asyncpg.Pool], Awaitable[None]]
 """Called once for each database that may be written to, before its pool is handed out: (connection's name, pool)."""
@@ -62,11 +62,24 @@ class Database:
         """A pool that connects when it is used, so that it costs nothing until then."""
         return await asyncpg.create_pool(
             connect=self._login.connect,
+            init=_lively,
             min_size=0,
             max_size=self._settings.pool.max_size,
             max_inactive_connection_lifetime=parse_duration(self._settings.pool.idle_timeout).total_seconds(),
             reset=_nothing,
         )
+
+
+async def _lively(connection: Connection) -> None:
+    """Have the server look after half a minute whether we are still there.
+
+    A worker on a lost node leaves transactions open, whose locks others may wait for; by its own defaults the server
+    finds out after two hours. By a statement: poolers in between refuse such settings of a connection's start.
+    """
+    await connection.execute(
+        "SELECT set_config('tcp_keepalives_idle', '15', false), set_config('tcp_keepalives_interval', '5', false), "
+        "set_config('tcp_keepalives_count', '3', false)"
+    )
 
 
 async def _nothing(_connection: object) -> None:

@@ -11,6 +11,7 @@ import asyncpg
 import asyncpg.pool
 
 from tidemill_worker.connections.outage import outages
+from tidemill_worker.connections.zombies import not_blocked
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
@@ -38,10 +39,13 @@ class Metastore:
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection, outside of any transaction. Raises PostgresUnavailable, SecretMissing, ConfigError."""
+        """A connection, outside of any transaction. Raises PostgresUnavailable, SecretMissing, ConfigError.
+
+        For short statements: a session of ours that keeps them waiting belongs to a lost worker, and is ended.
+        """
         pool = await self._pool()
         with outages(self.name):
-            async with pool.acquire() as connection:
+            async with pool.acquire() as connection, not_blocked(pool, connection):
                 yield connection
 
     @contextlib.asynccontextmanager

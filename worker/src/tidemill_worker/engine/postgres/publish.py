@@ -14,6 +14,7 @@ from tidemill_api.names import content_hash
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_api.v1alpha1.datapipeline import Sink
 from tidemill_check.stages import stages
+from tidemill_worker.connections.zombies import end_holders
 from tidemill_worker.engine.model import Chunk, Connections, RunRef
 from tidemill_worker.engine.postgres import fence
 from tidemill_worker.engine.postgres.errors import typed
@@ -82,6 +83,7 @@ async def publish(
                 return done
             await _whole(connection, run, declared, stage_chunks)
             table = staging_table(run, sink)
+            await end_holders(connection, table)
             count = await move(connection, run, declared, table, await _columns(connection, declared, table))
             await connection.execute(f"DROP TABLE {quoted_table(table)}")
             return count
@@ -307,10 +309,17 @@ async def clean(spec: DataPipelineSpec, run: RunRef, connections: Connections) -
     for name, sink in {sink.connection: sink.name for sink in spec.sinks}.items():
         pool = await connections.postgres(name)
         with typed(sink, name):
-            for execution in range(1, run.execution + 1):
-                for each in spec.sinks:
+            async with pool.acquire() as connection:
+                for execution in range(1, run.execution + 1):
                     former = RunRef(run.uid, run.run_key, execution, run.namespace, run.pipeline, run.run_time)
-                    await pool.execute(f"DROP TABLE IF EXISTS {quoted_table(staging_table(former, each.name))}")
+                    for each in spec.sinks:
+                        await _drop(connection, staging_table(former, each.name))
+
+
+async def _drop(connection: Connection, staging: str) -> None:
+    if await connection.fetchval("SELECT to_regclass($1)", staging) is not None:
+        await end_holders(connection, staging)
+        await connection.execute(f"DROP TABLE IF EXISTS {quoted_table(staging)}")
 
 
 def _rows(status: str) -> int:
