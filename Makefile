@@ -128,6 +128,10 @@ test-integration: sync envtest ## Tests of each part on real components.
 test-e2e: sync envtest examples-data ## Tests of the whole path, of the examples and of the docs' commands.
 	$(BIN)/python -m pytest tests/e2e $(PYTEST_ARGS)
 
+.PHONY: test-cluster
+test-cluster: sync envtest examples-data ## Those of them that need pods: on kind where Docker answers, else on a bare node (root).
+	$(BIN)/python -m pytest tests/e2e/cluster $(PYTEST_ARGS)
+
 .PHONY: test-slow
 test-slow: sync envtest examples-data ## What make test leaves out for its length.
 	TIDEMILL_PROPERTIES=explore $(BIN)/python -m pytest -m slow tests $(PYTEST_ARGS)

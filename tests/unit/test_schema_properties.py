@@ -15,7 +15,7 @@ from tests.support.mutants import mutants
 from tests.support.structural import accepts
 from tidemill_api.schema import Schema, implied, root, structural
 from tidemill_api.v1alpha1 import KINDS, ListKey, Model, Resource
-from tidemill_api.v1alpha1._types import Scalar
+from tidemill_api.v1alpha1._types import Scalar, null_is_absence
 
 _ANNOTATED: Any = Annotated
 _LIST: Any = tuple
@@ -54,7 +54,7 @@ _LEAVES: Final[st.SearchStrategy[Made]] = st.one_of(
     st.just((Scalar, ...)),
     st.just((Annotated[str, Field(max_length=4)], "ab")),
     st.just((dict[str, Any], ...)),
-    st.just((dict[Literal["one", "two"], bool], ...)),
+    st.just((Annotated[dict[Literal["one", "two"], bool], null_is_absence("one", "two")], ...)),
 )
 
 
@@ -65,7 +65,7 @@ def _wrapped(inner: st.SearchStrategy[Made]) -> st.SearchStrategy[Made]:
         inner.map(lambda made: (made[0] | None, None)),
         inner.map(lambda made: (_ANNOTATED[_LIST[made[0], ...], Field(min_length=1, max_length=3)], ...)),
         inner.map(lambda made: (_ANNOTATED[_LIST[made[0], ...], Field(max_length=3)], ())),
-        inner.map(lambda made: (_ANNOTATED[_MAP[key, made[0]], Field(max_length=2)], ...)),
+        inner.map(lambda made: (_ANNOTATED[_MAP[key, made[0]], Field(max_length=2), null_is_absence()], ...)),
         _models(inner).map(lambda model: (model, ...)),
         _models(inner).map(lambda model: (_ANNOTATED[_LIST[model, ...], Field(max_length=3), ListKey("key")], ())),
     )

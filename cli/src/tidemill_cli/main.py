@@ -7,6 +7,7 @@ import sys
 
 INTERRUPTED = 130
 OUTPUT_CLOSED = 141
+NOT_INSTALLED = 1
 
 
 def main(program: str | None = None) -> None:
@@ -17,6 +18,9 @@ def main(program: str | None = None) -> None:
         app(prog_name=program)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except ModuleNotFoundError as error:  # krew's archive, say, holds what the commands with a cluster need
+        print(f"tidemill: this needs {error.name}, which isn't here: pip install 'tidemill[dev]'", file=sys.stderr)
+        sys.exit(NOT_INSTALLED)
     except BrokenPipeError:  # who read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(OUTPUT_CLOSED)
