@@ -244,6 +244,8 @@ def place(release: Release) -> Iterator[Place]:
     dsn = f"{release.dsn.rpartition('/')[0]}/{mine.database}"
     mine.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "warehouse"}, "stringData": {"dsn": dsn}})
     yield mine
+    # Open runs end while there are workers: once the namespace goes, these go first.
+    release.cluster.kubectl("delete", "datapipelines,workerpools", "--all", "-n", name, "--timeout=60s", check=False)
     release.cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 

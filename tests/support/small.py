@@ -36,7 +36,7 @@ def pool(**spec: Any) -> Object:
     }
 
 
-def pipeline(table: str = "rows", every: str | None = "2s", **spec: Any) -> Object:
+def pipeline(table: str = "rows", every: str | None = "5s", **spec: Any) -> Object:
     columns = [{"name": "id", "type": "int32", "required": True}, {"name": "name", "type": "string"}]
     source = {"name": "raw", "connection": "landing", "files": {"path": "rows.csv", "format": {"csv": {}}}}
     sink = {
