@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.unit.operator_world import NOW, OURS, SETTINGS, metadata, pipeline, pool, run, seen_run
+from tests.unit.test_operator_certificates import pair
 from tidemill_api import conditions as said
 from tidemill_api.v1alpha1 import DataPipelineRunStatus, TemporalConnectionStatus
 from tidemill_operator.actions import Action, AddFinalizer, Outcome, StartRun
@@ -285,7 +286,8 @@ class Secrets:
 
 TLS = {"tls": {"secretRef": {"name": "tls"}}}
 API_KEY = {"apiKey": {"secretKeyRef": {"name": "cloud", "key": "token"}}}
-PAIR = {"tls.crt": "certificate", "tls.key": "key"}
+PAIR = pair()
+CERTIFICATE, KEY = (PAIR[name].encode() for name in ("tls.crt", "tls.key"))
 
 
 @pytest.mark.parametrize(
@@ -293,11 +295,11 @@ PAIR = {"tls.crt": "certificate", "tls.key": "key"}
     [
         ({}, {}, TemporalTarget("t:7233")),
         ({"tls": {}}, {}, TemporalTarget("t:7233", tls=True)),
-        (TLS, {"tls": PAIR}, TemporalTarget("t:7233", tls=True, cert=b"certificate", key=b"key")),
+        (TLS, {"tls": PAIR}, TemporalTarget("t:7233", tls=True, cert=CERTIFICATE, key=KEY)),
         (
             {"namespace": "n", **TLS},
-            {"tls": {**PAIR, "ca.crt": "ca"}},
-            TemporalTarget("t:7233", "n", tls=True, ca=b"ca", cert=b"certificate", key=b"key"),
+            {"tls": {**PAIR, "ca.crt": PAIR["tls.crt"]}},
+            TemporalTarget("t:7233", "n", tls=True, ca=CERTIFICATE, cert=CERTIFICATE, key=KEY),
         ),
         (API_KEY, {"cloud": {"token": "secret\n"}}, TemporalTarget("t:7233", tls=True, api_key="secret")),
     ],

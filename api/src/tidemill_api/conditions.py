@@ -36,6 +36,8 @@ CONNECTED: Final = "Connected"
 # Reasons of Ready=False that need an edit (terminal: Stalled=True with the same reason).
 INVALID_SPEC: Final = "InvalidSpec"
 """A field is wrong in a way that the schema can't say."""
+INVALID_SECRET: Final = "InvalidSecret"  # noqa: S105 - a word, no password
+"""A Secret that the operator reads holds no certificate, key or API key where one is expected; the message names it."""
 INVALID_SCHEDULE: Final = "InvalidSchedule"
 """A cron, a calendar, an interval or the time zone is wrong."""
 INVALID_SQL: Final = "InvalidSQL"

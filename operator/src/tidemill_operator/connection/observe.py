@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tidemill_api.conditions import INVALID_SPEC, TEMPORAL_UNREACHABLE
+from tidemill_api.conditions import INVALID_SECRET, INVALID_SPEC, TEMPORAL_UNREACHABLE
 from tidemill_api.errors import TemporalUnavailable
 from tidemill_operator.clients import Clients, Key, Object
 from tidemill_operator.connection.resolve import resolve_manifest
@@ -40,7 +40,8 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
         target = await resolve_manifest(manifest, clients.kubernetes)
         version = await clients.temporals.set((key.namespace, key.name), target).server_version()
     except ConnectionPendingError as error:
-        trouble = stalled(error.reason, str(error)) if error.reason == INVALID_SPEC else waits(error.reason, str(error))
+        terminal = error.reason in (INVALID_SPEC, INVALID_SECRET)
+        trouble = (stalled if terminal else waits)(error.reason, str(error))
     except (TemporalUnavailable, TemporalRefusedError) as error:
         trouble = waits(TEMPORAL_UNREACHABLE, str(error))
     return Observed(manifest, version, trouble, clients.store.pools_of_connection(key.namespace, key.name))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
+from tidemill_api.conditions import INVALID_SECRET
 from tidemill_api.names import ANNOTATION_RELEASE, FINALIZER
 from tidemill_operator.actions import Action, AddFinalizer, LookAgain, ObjectRef, RemoveFinalizer
 from tidemill_operator.connection.desire import Desired
@@ -16,6 +17,8 @@ from tidemill_operator.connection.observe import Observed
 from tidemill_operator.reading import annotation
 
 AFTER_TROUBLE: Final = timedelta(seconds=10)
+AFTER_AN_EDIT: Final = timedelta(seconds=60)
+"""Secrets aren't watched: when a wrong one is read again, in case somebody has mended it."""
 
 
 def plan(desired: Desired, observed: Observed, now: datetime) -> tuple[Action, ...]:  # noqa: ARG001 - as all kinds
@@ -36,3 +39,5 @@ def _actions(desired: Desired, observed: Observed) -> Iterator[Action]:
         yield AddFinalizer(ref)
     if desired.standing.state == "waits":
         yield LookAgain(AFTER_TROUBLE)
+    elif desired.standing.reason == INVALID_SECRET:
+        yield LookAgain(AFTER_AN_EDIT)

@@ -7,9 +7,10 @@ import binascii
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-from tidemill_api.conditions import INVALID_SPEC, WAITING_FOR_CONNECTION, WAITING_FOR_SECRET
+from tidemill_api.conditions import INVALID_SECRET, INVALID_SPEC, WAITING_FOR_CONNECTION, WAITING_FOR_SECRET
 from tidemill_api.v1alpha1 import TemporalConnectionSpec
 from tidemill_operator.clients import Object, Store
+from tidemill_operator.connection.certificates import api_key_problem, problems
 from tidemill_operator.reading import read_spec
 from tidemill_operator.views import ConnectionPendingError, TemporalTarget
 
@@ -37,7 +38,8 @@ def resolver(kubernetes: Reader, store: Store) -> Callable[[tuple[str, str]], Aw
         try:
             return await resolve_manifest(manifest, kubernetes)
         except ConnectionPendingError as error:  # read at a pool or a pipeline, whose fields these are not
-            raise ConnectionPendingError(error.reason, f"the TemporalConnection {name}: {error}") from error
+            reason = error.reason if error.reason == WAITING_FOR_SECRET else WAITING_FOR_CONNECTION
+            raise ConnectionPendingError(reason, f"the TemporalConnection {name}: {error}") from error
 
     return resolve
 
@@ -55,11 +57,17 @@ async def resolve_manifest(manifest: Object, kubernetes: Reader) -> TemporalTarg
         files = await _secret(kubernetes, namespace, tls.secret_ref.name, field)
         for key in ("tls.crt", "tls.key"):
             _value(files, tls.secret_ref.name, key, field)
+        if found := list(problems(files)):
+            raise ConnectionPendingError(
+                INVALID_SECRET, f"{field}: the Secret {tls.secret_ref.name}: {'; '.join(found)}"
+            )
     key_text = None
     if api_key is not None:
         ref, field = api_key.secret_key_ref, "spec.apiKey.secretKeyRef"
         kept = await _secret(kubernetes, namespace, ref.name, field)
         key_text = _value(kept, ref.name, ref.key, field).decode(errors="replace").strip()
+        if (fault := api_key_problem(key_text)) is not None:
+            raise ConnectionPendingError(INVALID_SECRET, f"{field}: the key {ref.key} of the Secret {ref.name} {fault}")
     return TemporalTarget(
         address=spec.address,
         namespace=spec.namespace,
