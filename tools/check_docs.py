@@ -88,7 +88,7 @@ def _untested(root: Path, block: Block) -> Iterator[str]:
         return
     text = file.read_text(encoding="utf-8")
     for command in commands:
-        for line in command.line.splitlines():
+        for line in command.line.replace("\\\n", " ").splitlines():
             missing = [word for word in key_words(line) if word not in text]
             if missing:
                 yield f"{block.tested_by} doesn't mention {', '.join(missing)} of `{line}`"
