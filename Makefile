@@ -94,8 +94,12 @@ verify: sync ## Generated files are in step with the code, untracked ones includ
 docs-check: sync ## Links of the docs lead somewhere, and commands that aren't run name their test.
 	@$(BIN)/python tools/check_docs.py
 
+.PHONY: chart-lint
+chart-lint: sync ## Helm's own lint of the chart, if Helm is built already.
+	@$(BIN)/python tools/chart.py lint
+
 .PHONY: check
-check: lint vet verify docs-check ## All that needs no running component: lint, types, contracts, generated files, docs.
+check: lint vet verify docs-check chart-lint ## All that needs no running component: lint, types, contracts, generated files, docs.
 
 .PHONY: lock
 lock: ## Make requirements.lock anew from pyproject.toml (UPGRADE=1 takes newer versions).
@@ -107,8 +111,9 @@ lock: ## Make requirements.lock anew from pyproject.toml (UPGRADE=1 takes newer 
 ##@ Tests
 
 .PHONY: envtest
-envtest: ## Build kube-apiserver, etcd and kubectl into a cache (or use KUBEBUILDER_ASSETS).
+envtest: ## Build kube-apiserver, etcd and kubectl (or use KUBEBUILDER_ASSETS), and both Helms, into a cache.
 	@$(PYTHON) tools/envtest.py
+	@$(PYTHON) tools/envtest.py helm helm3
 
 .PHONY: test
 test: check envtest examples-data ## Everything: check, then unit, integration and e2e tests with coverage.
@@ -198,6 +203,14 @@ bench-quick: sync envtest ## The measurements that matter most, in under five mi
 .PHONY: build
 build: sync ## Make the wheel and the source distribution in dist/.
 	$(BIN)/hatchling build -d dist
+
+.PHONY: chart
+chart: sync ## Pack the chart, and the CRDs as one file, in dist/.
+	@$(BIN)/python tools/chart.py dist
+
+.PHONY: chart-keep
+chart-keep: sync ## Keep the chart as one that upgrades are tested from: when it is released.
+	@$(BIN)/python tools/chart.py keep
 
 .PHONY: krew
 krew: sync ## Pack kubectl tidemill for krew in dist/krew/ (KREW_ARGS="--platform linux/amd64" packs one).

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.chart import HELMS
-from tests.support.kubernetes import ROOT, ApiServer, api_server, find_assets
+from tests.support.chart import HELMS, helm
+from tests.support.kubernetes import ROOT, ApiServer, api_server
 from tools.documents import blocks, matches
 
 THIS = "tests/integration/test_how_to_install.py"
@@ -32,7 +32,7 @@ def test_the_how_to_s_commands(program: str, server: ApiServer, tmp_path: Path) 
     """Each prints what the page shows."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    (programs / "helm").symlink_to(find_assets() / program)
+    (programs / "helm").symlink_to(helm(program).program)
     path = os.pathsep.join((str(programs), str(ROOT / ".venv" / "bin"), server.environment["PATH"]))
     environment = {**server.environment, "PATH": path}
     run = 0

@@ -13,9 +13,11 @@ from typing import Any, Final
 
 from ruamel.yaml import YAML
 
-from tests.support.kubernetes import ROOT, ApiServer, find_assets
+from tests.support.kubernetes import ROOT, ApiServer
 from tests.support.operator_process import OperatorProcess, running_operator
+from tidemill_cli.dev.components.component import ComponentError
 from tidemill_cli.dev.components.temporal import TemporalServer
+from tools.envtest import folder_for, missing
 
 CHART: Final = ROOT / "helm" / "tidemill"
 RELEASE: Final = "tidemill"
@@ -60,7 +62,10 @@ class Helm:
 
 def helm(program: str, api: ApiServer | None = None) -> Helm:
     """`helm` (4) or `helm3`."""
-    return Helm(find_assets() / program, api)
+    folder = folder_for(HELMS)
+    if absent := missing(folder, (program,)):
+        raise ComponentError(f"{absent[0]} is needed: run `make envtest`, which builds it")
+    return Helm(folder / program, api)
 
 
 def documents(text: str) -> list[dict[str, Any]]:
