@@ -6,12 +6,16 @@ import asyncio
 import base64
 import http.client
 import json
+import os
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +102,9 @@ def start(ring: MountedRing, tmp_path: Path) -> Iterator[Start]:
     tokens = tmp_path / "tokens"
     tokens.write_text(f"# of the UI\n{TOKEN}\n")
 
-    def begin(*options: str, wait: bool = True, context: ssl.SSLContext | None = None) -> Server:
+    def begin(
+        *options: str, wait: bool = True, context: ssl.SSLContext | None = None, trusts: Path | None = None
+    ) -> Server:
         port, log = ports.free(), tmp_path / f"codec-{len(started)}.log"
         given = {"--keys": str(ring.folder), "--listen": f"127.0.0.1:{port}"}
         if not any(option.startswith("--jwks") for option in options):
@@ -106,7 +112,9 @@ def start(ring: MountedRing, tmp_path: Path) -> Iterator[Start]:
         flags = [word for flag, value in given.items() if flag not in options for word in (flag, value)]
         command = [TIDEMILL, "codec-server", *flags, *options]
         with log.open("wb") as output:
-            server = Server(subprocess.Popen(command, stdout=output, stderr=output), port, log, context)
+            environment = {**os.environ, **({"SSL_CERT_FILE": str(trusts)} if trusts is not None else {})}
+            process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+        server = Server(process, port, log, context)
         started.append(server)
         if wait:
             until(lambda: server.up() or server.process.poll() is not None, "the codec server answers", timeout=30)
@@ -243,6 +251,38 @@ def signed(key: rsa.RSAPrivateKey, kid: str = "one", **changes: Any) -> dict[str
     claims = {name: value for name, value in claims.items() if value is not None}
     token = jwt.encode(claims, key, algorithm="RS256", headers={"kid": kid})
     return {"Authorization": f"Bearer {token}", "X-Namespace": "default"}
+
+
+@pytest.fixture
+def issuer(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """An issuer's web server with what is in the folder `issuer`: its URL, and the authority to trust."""
+    (tmp_path / "issuer").mkdir()
+    trusted = authority(tmp_path / "pki")
+    pair = trusted.server()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pair.certificate, pair.key)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "issuer"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"https://127.0.0.1:{server.server_port}", trusted.file
+        server.shutdown()
+        thread.join()
+
+
+def test_the_issuers_keys_are_fetched(start: Start, issuer: tuple[str, Path], tmp_path: Path) -> None:
+    ours = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    public = json.loads(RSAAlgorithm.to_jwk(ours.public_key()))
+    (tmp_path / "issuer" / "keys").write_text(json.dumps({"keys": [{**public, "kid": "one", "alg": "RS256"}]}))
+    url, trusts = issuer
+
+    server = start("--jwks", f"{url}/keys", "--issuer", "https://issuer", "--audience", "codec", trusts=trusts)
+
+    assert server.ask("POST", "/decode", signed(ours), {"payloads": []})[0] == 200
+    wrong = start("--jwks", f"{url}/gone", "--issuer", "i", "--audience", "a", trusts=trusts, wait=False)
+    assert wrong.process.wait(30) == 1
+    assert "can't be used: HTTP Error 404" in wrong.log.read_text()
 
 
 def test_jwts_of_the_issuer_open_it(start: Start, tmp_path: Path) -> None:
