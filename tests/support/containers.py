@@ -1,7 +1,8 @@
 """Containers from the images' archives, as a kubelet runs them: by runc, read-only, as 65532, without capabilities.
 
-No engine and no cluster is needed: the archive's layers are unpacked and runc gets the folder.  Each container has a
-network of its own with nothing but loopback, so ports of the machine are never in the way.
+No engine and no cluster is needed: the archive's layers are unpacked and runc gets the folder.  A container has a
+network of its own with nothing but loopback, so ports of the machine are never in the way, unless it is to meet the
+servers of other fixtures.
 """
 
 from __future__ import annotations
@@ -34,14 +35,19 @@ class Unpacked:
 
 
 def unpack(image: Image, folder: Path) -> Unpacked:
-    """Unpack the archive's layers, the lowest first, into `folder`."""
+    """The image's archive as `unpack_archive` has it."""
+    return unpack_archive(image.archive, folder)
+
+
+def unpack_archive(path: Path, folder: Path) -> Unpacked:
+    """Unpack a docker-archive's layers, the lowest first, into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(image.archive) as archive:
+    with tarfile.open(path) as archive:
         manifest = json.load(_member(archive, "manifest.json"))[0]
         config = json.load(_member(archive, manifest["Config"]))
         for layer in manifest["Layers"]:
             with tarfile.open(fileobj=io.BytesIO(_member(archive, layer).read())) as files:
-                files.extractall(folder, numeric_owner=True, filter="fully_trusted")
+                files.extractall(folder, numeric_owner=True, filter="fully_trusted")  # noqa: S202 - we built it
     return Unpacked(folder, config["config"])
 
 
@@ -88,14 +94,22 @@ def started(
     entrypoint: Sequence[str] | None = None,
     environment: Mapping[str, str] | None = None,
     volumes: Mapping[str, Path] | None = None,
+    files: Mapping[str, Path] | None = None,
+    network_of_host: bool = False,
 ) -> Iterator[Container]:
-    """Start a container; it is gone at the end. `folder` is for runc's own files."""
+    """Start a container; it is gone at the end. `folder` is for runc's own files.
+
+    `volumes` are writable for it as a pod's are, `files` are folders that it can only read.
+    """
     debian.ensure(("runc",), "to run the images in tests")
     name = f"tidemill-test-{uuid.uuid4().hex[:12]}"
     bundle = folder / name
     bundle.mkdir(parents=True)
     state = bundle / "state"
-    specification = _specification(unpacked, entrypoint, arguments, environment or {}, volumes or {})
+    specification = _specification(unpacked, entrypoint, arguments, environment or {})
+    specification["mounts"] += [*_volumes(volumes or {}), *_files(files or {})]
+    if network_of_host:
+        specification["linux"]["namespaces"].remove({"type": "network"})
     (bundle / "config.json").write_text(json.dumps(specification), encoding="utf-8")
     process = subprocess.Popen(
         [*_runc(state), "run", "--bundle", str(bundle), name],
@@ -116,20 +130,29 @@ def _runc(state: Path) -> list[str]:
     return ["runc", "--root", str(state)]
 
 
+def _volumes(volumes: Mapping[str, Path]) -> Iterator[dict[str, Any]]:
+    for place, volume in volumes.items():
+        volume.mkdir(exist_ok=True)
+        # As fsGroup leaves a volume: root's, and the group may write.
+        os.chown(volume, 0, USER)
+        volume.chmod(0o2775)
+        yield {"destination": place, "type": "bind", "source": str(volume), "options": ["bind", "rw"]}
+
+
+def _files(files: Mapping[str, Path]) -> Iterator[dict[str, Any]]:
+    for place, folder in files.items():
+        folder.chmod(0o755)
+        yield {"destination": place, "type": "bind", "source": str(folder), "options": ["bind", "ro"]}
+
+
 def _specification(
     unpacked: Unpacked,
     entrypoint: Sequence[str] | None,
     arguments: Sequence[str],
     environment: Mapping[str, str],
-    volumes: Mapping[str, Path],
 ) -> dict[str, Any]:
     config = unpacked.config
     own = [*(config.get("Entrypoint") or ()), *(() if arguments else config.get("Cmd") or ())]
-    for volume in volumes.values():
-        volume.mkdir(exist_ok=True)
-        # As fsGroup leaves a volume: root's, and the group may write.
-        os.chown(volume, 0, USER)
-        volume.chmod(0o2775)
     small = {"type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=64m"]}
     return {
         "ociVersion": "1.0.2",
@@ -148,10 +171,6 @@ def _specification(
             {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "size=64k"]},
             {"destination": "/dev/shm", **small},  # noqa: S108 - the container's own
             {"destination": "/tmp", **small},  # noqa: S108 - the container's own
-            *(
-                {"destination": place, "type": "bind", "source": str(volume), "options": ["bind", "rw"]}
-                for place, volume in volumes.items()
-            ),
         ],
         "linux": {"namespaces": [{"type": kind} for kind in ("pid", "ipc", "uts", "mount", "network")]},
     }

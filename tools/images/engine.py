@@ -18,6 +18,9 @@ from tools.images.catalog import DOCKERFILE, EPOCH, ROOT, Image
 # What a network of its own needs to reach a package index; these end in no image.
 _CERTIFICATES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 _PASSED = ("PIP_INDEX_URL", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+_BUILDKIT = {"DOCKER_BUILDKIT": "1"}
+# Stages run in a chroot, on the host's network, and all files get one time.
+_HERE = ("--isolation", "chroot", "--network", "host", "--timestamp", str(EPOCH), "--pull-never")
 
 
 class BuildError(Exception):
@@ -27,7 +30,10 @@ class BuildError(Exception):
 class Engine(Protocol):
     """What is asked of Docker or buildah."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        ...
 
     def has(self, reference: str) -> bool:
         """Whether its storage holds this image."""
@@ -37,8 +43,16 @@ class Engine(Protocol):
         """Make an image of one layer from a tar of a root file system."""
         ...
 
-    def build(self, image: Image, arguments: Mapping[str, str]) -> None:
-        """Build one target of the Dockerfile into the storage."""
+    def build(self, image: Image, arguments: Mapping[str, str], *, anew: bool = False) -> None:
+        """Build one target of the Dockerfile into the storage; `anew`: without what former builds left."""
+        ...
+
+    def build_folder(self, folder: Path, reference: str, arguments: Mapping[str, str]) -> None:
+        """Build the Dockerfile of a folder, with the folder as context."""
+        ...
+
+    def remove(self, reference: str) -> None:
+        """Take the name of an image away, and with its last name the image."""
         ...
 
     def save(self, image: Image, archive: Path) -> None:
@@ -83,9 +97,18 @@ class Docker:
         """See Engine."""
         run("docker", "import", str(root), reference)
 
-    def build(self, image: Image, arguments: Mapping[str, str]) -> None:
+    def build(self, image: Image, arguments: Mapping[str, str], *, anew: bool = False) -> None:
         """See Engine."""
-        run("docker", "build", *_options(image, arguments), str(ROOT), environment={"DOCKER_BUILDKIT": "1"})
+        fresh = ("--no-cache",) if anew else ()
+        run("docker", "build", *fresh, *_options(image, arguments), str(ROOT), environment=_BUILDKIT)
+
+    def build_folder(self, folder: Path, reference: str, arguments: Mapping[str, str]) -> None:
+        """See Engine."""
+        run("docker", "build", "--tag", reference, *_given(arguments), str(folder), environment=_BUILDKIT)
+
+    def remove(self, reference: str) -> None:
+        """See Engine."""
+        run("docker", "image", "rm", reference)
 
     def save(self, image: Image, archive: Path) -> None:
         """See Engine."""
@@ -116,10 +139,18 @@ class Buildah:
             )
             run("buildah", "bud", "--quiet", "--timestamp", str(EPOCH), "--tag", reference, context)
 
-    def build(self, image: Image, arguments: Mapping[str, str]) -> None:
+    def build(self, image: Image, arguments: Mapping[str, str], *, anew: bool = False) -> None:
         """See Engine."""
-        own = ("--isolation", "chroot", "--network", "host", "--layers", "--timestamp", str(EPOCH), "--pull-never")
-        run("buildah", "bud", *own, *_options(image, arguments), str(ROOT))
+        fresh = ("--no-cache",) if anew else ()
+        run("buildah", "bud", *_HERE, "--layers", *fresh, *_options(image, arguments), str(ROOT))
+
+    def build_folder(self, folder: Path, reference: str, arguments: Mapping[str, str]) -> None:
+        """See Engine."""
+        run("buildah", "bud", *_HERE, "--tag", reference, *_given(arguments), str(folder))
+
+    def remove(self, reference: str) -> None:
+        """See Engine."""
+        run("buildah", "rmi", reference)
 
     def save(self, image: Image, archive: Path) -> None:
         """See Engine."""
@@ -131,18 +162,22 @@ class Buildah:
 
 
 def _options(image: Image, arguments: Mapping[str, str]) -> list[str]:
-    """What both engines understand."""
-    given = dict(arguments)
-    given.update({name: os.environ[name] for name in _PASSED if os.environ.get(name)})
-    given["SOURCE_DATE_EPOCH"] = str(EPOCH)
+    """What both engines understand, for an image of ours."""
     options = ["--file", str(DOCKERFILE), "--target", image.name, "--tag", image.reference]
+    for name, value in sorted(image.labels().items()):
+        options += ["--label", f"{name}={value}"]
+    return [*options, *_given({**arguments, "SOURCE_DATE_EPOCH": str(EPOCH)})]
+
+
+def _given(arguments: Mapping[str, str]) -> list[str]:
+    """Build arguments, and what this machine's network needs."""
+    options: list[str] = []
     certificates = next((os.environ[name] for name in _CERTIFICATES if os.environ.get(name)), None)
     if certificates is not None:
         options += ["--secret", f"id=ca,src={certificates}"]
-    for name, value in sorted(given.items()):
+    passed = {name: os.environ[name] for name in _PASSED if os.environ.get(name)}
+    for name, value in sorted({**passed, **arguments}.items()):
         options += ["--build-arg", f"{name}={value}"]
-    for name, value in sorted(image.labels().items()):
-        options += ["--label", f"{name}={value}"]
     return options
 
 

@@ -90,10 +90,10 @@ def _owner(path: str, owners: Mapping[str, str]) -> str:
     if inside:
         top = rest.partition("/")[0]
         # Bytecode of modules that lie beside packages.
-        name = owners.get(top if top != "__pycache__" else f"{rest.split('/')[1].partition('.')[0]}.py", top)
-        return name.replace("_", "-")
-    if path.startswith("opt/tidemill/bin/") and (name := owners.get(path.rpartition("/")[2])):
-        return name.replace("_", "-")
+        entry = top if top != "__pycache__" else f"{rest.split('/')[1].partition('.')[0]}.py"
+        return owners.get(entry, top).replace("_", "-")
+    if path.startswith("opt/tidemill/bin/") and (program := owners.get(path.rpartition("/")[2])):
+        return program.replace("_", "-")
     if "/python3" in path or "/libpython3" in path:
         return "Python"
     if path.startswith("data/"):

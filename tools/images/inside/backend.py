@@ -1,6 +1,6 @@
 """An environment with the build backend, from the lock.
 
-python3 -m inside.backend FOLDER
+    python3 -m tools.images.inside.backend FOLDER
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from inside import locked
-from inside.dependencies import install
+from tools.images.inside import locked
+from tools.images.inside.dependencies import install
 
 
 def main() -> int:

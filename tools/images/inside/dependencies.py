@@ -1,6 +1,6 @@
 """The layer of an image's dependencies: from the lock, hashes checked, without what nobody uses, compiled.
 
-    python3 -m inside.dependencies IMAGE FOLDER BELOW
+    python3 -m tools.images.inside.dependencies IMAGE FOLDER BELOW
 
 BELOW is the runtime layer, whose files needn't be brought again.
 """
@@ -13,11 +13,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from inside import locked
-from inside.bytecode import compile_tree
-from inside.layer import Layer
-from inside.recipes import RECIPES, Recipe
-from inside.taken import strip, take_out
+from tools.images.inside import locked
+from tools.images.inside.bytecode import compile_tree
+from tools.images.inside.layer import Layer
+from tools.images.inside.recipes import RECIPES, Recipe
+from tools.images.inside.taken import strip, take_out
 
 HOME = Path("/opt/tidemill")
 """The environment's place, in the stage as in the image."""
@@ -48,6 +48,8 @@ def main() -> int:
     layer.add_package_records()
     for name, module in recipe.scripts:
         layer.write(f"{HOME}/bin/{name}", _script(module), mode=0o755)
+    if recipe.more_packages:
+        layer.write(f"{packages}/more-packages.pth", f"{recipe.more_packages}\n")
     compile_tree(folder / packages.relative_to("/"), folder)
     layer.finish(int(os.environ["SOURCE_DATE_EPOCH"]))
     return 0

@@ -1,6 +1,6 @@
 """The layer of our own code: the wheel of this source tree, as far as the image needs it, compiled.
 
-python3 -m inside.parts IMAGE FOLDER WHEEL
+python3 -m tools.images.inside.parts IMAGE FOLDER WHEEL
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import sys
 import zipfile
 from pathlib import Path
 
-from inside.bytecode import compile_tree
-from inside.dependencies import site_packages
-from inside.layer import Layer
-from inside.recipes import RECIPES
+from tools.images.inside.bytecode import compile_tree
+from tools.images.inside.dependencies import site_packages
+from tools.images.inside.layer import Layer
+from tools.images.inside.recipes import RECIPES
 
 
 def main() -> int:

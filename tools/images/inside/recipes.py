@@ -29,6 +29,8 @@ class Recipe:
     """Programs of the base image that are needed at run time."""
     scripts: tuple[tuple[str, str], ...] = ()
     """Commands to make: name and module."""
+    more_packages: str = ""
+    """A folder where Python looks for packages after the image's own: a place for the layers of others."""
 
     @property
     def taken_out(self) -> tuple[str, ...]:
@@ -57,6 +59,7 @@ RECIPES = {
             *("sqlalchemy/testing", "sqlalchemy/dialects/mysql", "sqlalchemy/dialects/mssql"),
             "sqlalchemy/dialects/oracle",
         ),
+        more_packages="/opt/steps",
     ),
     "dev-services": Recipe(
         packages=(

@@ -1,6 +1,6 @@
 """The lowest layer of all images: Python, the C library, and nothing to run them by but themselves.
 
-python3 -m inside.runtime FOLDER
+python3 -m tools.images.inside.runtime FOLDER
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from inside.bytecode import compile_tree
-from inside.layer import Layer
+from tools.images.inside.bytecode import compile_tree
+from tools.images.inside.layer import Layer
 
 USER = 65532
 # Tests, editors, installers, the other world's Tk; and what describes the machine that Python was built on.
