@@ -61,6 +61,13 @@ def pieces(read: Read, dialect: Dialect, offset: int, size: int = BLOCK) -> Iter
     rest = b""
     while True:
         more = read(size)
+        border = _simple_border(rest, more, dialect)
+        if border:
+            data = b"".join((rest, memoryview(more)[:border]))  # the one copy of what is read
+            yield Block(offset, data)
+            offset += len(data)
+            rest = more[border:]
+            continue
         data = rest + more if rest else more
         if not more:
             yield from _last(data, offset, dialect)
@@ -76,6 +83,14 @@ def pieces(read: Read, dialect: Dialect, offset: int, size: int = BLOCK) -> Iter
             broken, data = _broken(rest, offset, dialect, read)
             yield broken
             offset = broken.end
+
+
+def _simple_border(rest: bytes, more: bytes, dialect: Dialect) -> int:
+    """Offset in `more` after its last row, where no quote may be in the way of seeing it at once; else 0."""
+    if dialect.quoted_newlines and (dialect.quote in more or dialect.quote in rest):
+        return 0
+    border = more.rfind(b"\n") + 1
+    return border if len(more) - border <= MAX_ROW else 0
 
 
 def _last(data: bytes, offset: int, dialect: Dialect) -> Iterator[Piece]:

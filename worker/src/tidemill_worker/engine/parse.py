@@ -237,7 +237,7 @@ def _csv(
             strings_can_be_null=True,
             true_values=list(TRUE),
             false_values=list(FALSE),
-            check_utf8=True,
+            check_utf8=not data.isascii(),
         ),
     )
 
