@@ -38,11 +38,7 @@ def look_up(path: str) -> tuple[Fields, str]:
     if not wanted:
         return kind, ""
     if wanted not in plain:
-        near = difflib.get_close_matches(wanted, plain, n=1, cutoff=0.6)
-        above = wanted.rpartition(".")[0]
-        beside = ", ".join(name.rpartition(".")[2] for name in _below(plain, above)) if above in plain else ""
-        hint = f"did you mean {near[0]}?" if near else f"{above} has {beside}" if beside else "it has spec and status"
-        raise ClusterError(f"{kind['kind']} has no field {rest}: {hint}")
+        raise ClusterError(f"{kind['kind']} has no field {rest}: {_hint(plain, wanted)}")
     return kind, plain[wanted]
 
 
@@ -84,5 +80,11 @@ def _plain(path: str) -> str:
     return re.sub(r"\[\d*\]|\.\*", "", path)
 
 
-def _below(plain: dict[str, str], above: str) -> list[str]:
-    return [name for name in plain if name.rpartition(".")[0] == above]
+def _hint(plain: dict[str, str], wanted: str) -> str:
+    """The field that was meant, if one is near; else what there is in its place."""
+    above = wanted.rpartition(".")[0]
+    beside = [name for name in plain if name.rpartition(".")[0] == above]
+    if near := difflib.get_close_matches(wanted, beside or plain, n=1, cutoff=0.85 if beside else 0.6):
+        return f"did you mean {near[0]}?"
+    names = ", ".join(name.rpartition(".")[2] for name in beside)
+    return f"{above or 'it'} has {names}" if names else f"look at {above} or above"
