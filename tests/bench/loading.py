@@ -86,15 +86,15 @@ def spec(file: str, rules: bool) -> dict[str, Any]:
 async def tidemill(dsn: str, file: Path, *, rules: bool, at_once: int) -> float:
     """The engine as a worker drives it: chunk by chunk, `at_once` of them at a time.
 
-    Returns seconds from the plan's begin to the last commit: a worker has imported its libraries and migrated the
-    database long before.
+    Returns seconds from the plan's begin to the last commit: a worker has warmed its engine and migrated the database
+    long before.
     """
-    import tidemill_worker.engine.load
-    import tidemill_worker.engine.planning  # noqa: F401 - what a worker has warmed
     from tests.support.engine import RUN, World, database_pool
     from tidemill_api.v1alpha1 import DataPipelineSpec
     from tidemill_worker.engine import Chunk
+    from tidemill_worker.engine.warming import warm
 
+    warm()
     world = World(file.parent, await database_pool(dsn))
     declared = DataPipelineSpec.model_validate(spec(file.name, rules))
     began = time.perf_counter()
@@ -112,9 +112,12 @@ async def tidemill(dsn: str, file: Path, *, rules: bool, at_once: int) -> float:
 
 
 def as_worker(load: Coroutine[Any, Any, float]) -> float:
-    """Run it on the event loop that a worker runs on."""
+    """Run it as a worker's process does: on its event loop, with its allocator's settings."""
     import uvloop
 
+    from tidemill_worker.engine.memory import keep_freed_blocks
+
+    keep_freed_blocks()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(load)
 

@@ -179,16 +179,14 @@ def _worker(client: Client, options: Options, resources: Resources) -> Worker:
 
 
 async def _warm_when_idle() -> None:
-    """Import what the first chunk needs, but not while the first tasks begin: they import what they need."""
+    """Make ready what the first chunk needs, but not while the first tasks begin: they import what they need."""
     await asyncio.sleep(WARM_AFTER)
     await asyncio.to_thread(_warm)
 
 
 def _warm() -> None:
-    """The columnar libraries."""
     started = time.monotonic()
-    import duckdb
-    import pgpq
-    import pyarrow.csv
+    from tidemill_worker.engine.warming import warm
 
-    _log.debug("%s, %s and %s are here after %.3f s", duckdb, pgpq, pyarrow, time.monotonic() - started)
+    warm()
+    _log.debug("the engine is warm after %.3f s", time.monotonic() - started)
