@@ -42,6 +42,13 @@ class Chosen:
         else:
             lifecycle.load(Layout(), tuple(archives))
 
+    def kill_sandbox(self, namespace: str, pod: str, machine: str) -> None:
+        """End what holds a pod's namespaces, and with it the pod, as when its node is lost under it."""
+        if self.by_kind:
+            kind.kill_sandbox(machine, namespace, pod)
+        else:
+            lifecycle.kill_sandbox(Layout(), namespace, pod)
+
     def kubectl(self, *arguments: str) -> list[str]:
         """The command line of kubectl for it."""
         return [str(envtest.cache() / "kubectl"), f"--kubeconfig={self.kubeconfig}", *arguments]

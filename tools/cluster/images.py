@@ -1,4 +1,4 @@
-"""Images for the node: the one that holds a pod's namespaces, and archives that are loaded into it."""
+"""What containerd holds for the node: the image that keeps a pod's namespaces, archives that are loaded, sandboxes."""
 
 from __future__ import annotations
 
@@ -44,6 +44,19 @@ def names(node: nodes.Node) -> tuple[str, ...]:
     """The images that the node has."""
     done = subprocess.run(_ctr(node, "images", "list", "-q"), capture_output=True, text=True, check=False)
     return tuple(name for name in done.stdout.split() if not name.startswith("sha256:"))
+
+
+def kill_sandbox(node: nodes.Node, namespace: str, pod: str) -> None:
+    """Kill the pause process of a pod."""
+    labels = {
+        "io.kubernetes.pod.namespace": namespace,
+        "io.kubernetes.pod.name": pod,
+        "io.cri-containerd.kind": "sandbox",
+    }
+    chosen = ",".join(f'labels."{name}"=={value}' for name, value in labels.items())
+    listed = subprocess.run(_ctr(node, "containers", "list", "-q", chosen), capture_output=True, text=True, check=True)
+    for sandbox in listed.stdout.split():
+        subprocess.run(_ctr(node, "tasks", "kill", "--signal", "SIGKILL", sandbox), capture_output=True, check=True)
 
 
 def pause_archive(program: bytes) -> bytes:

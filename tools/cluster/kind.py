@@ -80,6 +80,15 @@ def load(archives: Iterable[Path]) -> tuple[Path, ...]:
     return loaded
 
 
+def kill_sandbox(machine: str, namespace: str, pod: str) -> None:
+    """Stop the sandbox of a pod on one of the nodes, which are containers of their names."""
+    crictl = ["docker", "exec", machine, "crictl"]
+    which = subprocess.run(
+        [*crictl, "pods", "--namespace", namespace, "--name", pod, "-q"], capture_output=True, text=True, check=True
+    )
+    subprocess.run([*crictl, "stopp", *which.stdout.split()], capture_output=True, check=True)
+
+
 def _run(*arguments: str) -> str:
     program = shutil.which("kind") or str(envtest.ensure(("kind",)) / "kind")
     done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)

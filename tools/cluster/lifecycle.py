@@ -85,6 +85,14 @@ def load(layout: Layout, archives: tuple[Path, ...]) -> tuple[Path, ...]:
     return images.load(layout, known, archives)
 
 
+def kill_sandbox(layout: Layout, namespace: str, pod: str) -> None:
+    """Kill the process that holds the pod's namespaces."""
+    known = node.recorded(layout)
+    if known is None:
+        raise ClusterError("the cluster isn't running: `make cluster-up`")
+    images.kill_sandbox(known, namespace, pod)
+
+
 def kubectl(layout: Layout, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run kubectl as the cluster's administrator."""
     program = envtest.cache() / "kubectl"

@@ -54,7 +54,21 @@ def restart_temporal(place: Place) -> None:
     place.release.restart("temporal")
 
 
-@pytest.mark.parametrize("interrupt", [kill_worker, restart_postgres, restart_temporal])
+def lose_sandbox(place: Place) -> None:
+    pod = place.workers()[0]
+    machine = place.get("pod", pod)["spec"]["nodeName"]
+    place.cluster.chosen.kill_sandbox(place.namespace, pod, machine)
+
+
+@pytest.mark.parametrize(
+    "interrupt",
+    [
+        kill_worker,
+        restart_postgres,
+        restart_temporal,
+        pytest.param(lose_sandbox, marks=pytest.mark.slow),
+    ],
+)
 def test_an_interrupted_load_leaves_each_row_once(place: Place, interrupt: Callable[[Place], None]) -> None:
     loading(place)
     in_the_middle(place)
