@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,16 @@ def test_what_is_no_json_is_told(tmp_path: Path) -> None:
 
     assert (done.exit_code, done.stdout) == (1, "")
     assert "tidemill decode: stdin: is no JSON" in done.stderr
+
+
+def test_a_library_that_is_missing_is_told_by_the_extra_that_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("tidemill_cli.encryption.callers", "tidemill_cli.encryption.codec_server"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, "jwt", None)
+
+    done = CliRunner().invoke(app, ["codec-server", "--keys", str(tmp_path)])
+
+    assert done.exit_code == 1
+    assert done.stderr == "tidemill codec-server: jwt isn't installed: install tidemill[decode]\n"

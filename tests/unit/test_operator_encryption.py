@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.api.common.v1 import Payload
 
 from tests.support.keys import MountedRing, new_key
 from tests.unit.operator_world import NOW, PIPELINE, SETTINGS, pipeline, pool, schedule
-from tidemill_api.errors import ConfigError
+from tidemill_api.errors import ConfigError, UnknownKey
 from tidemill_api.names import FINALIZER
-from tidemill_codec.folder import KeyFolder
+from tidemill_codec.folder import FixedKeys, KeyFolder
 from tidemill_codec.ring import KeyRing, ring_of
 from tidemill_operator.actions import Action, ApplyKeyRing, ApplyObject, UpdateSchedule
+from tidemill_operator.adapters.sealing import Sealing
 from tidemill_operator.apply import Appliance
 from tidemill_operator.clients import Key, KeyRingOfPools, Object
 from tidemill_operator.metrics import Metrics
@@ -289,3 +291,17 @@ def test_settings_of_the_encryption(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=rf"{flag} \(or TIDEMILL_.*{says}"):
             parse_settings([*given, flag, value], {})
+
+
+def test_what_is_encrypted_reads_as_unknown_to_an_operator_without_keys() -> None:
+    with_keys, without = Sealing(FixedKeys(ONE), "default"), Sealing()
+    sealed = with_keys.seal("the wish")
+
+    assert with_keys.value(sealed) == "the wish"
+    assert with_keys.proof(sealed) == "the wish"
+    with pytest.raises(UnknownKey, match="encrypted with the key 'k1', and the operator was given no keys"):
+        without.value(sealed)
+    assert without.proof(sealed) == without.proof(sealed) != with_keys.proof(with_keys.seal("another"))
+    assert without.value(without.seal({"a": 1})) == {"a": 1}
+    assert without.value(Payload(metadata={"encoding": b"binary/plain"}, data=b"x")) is None
+    assert without.value(Payload(metadata={"encoding": b"json/plain"}, data=b"{")) is None
