@@ -271,3 +271,52 @@ def effective_capabilities(pid: int) -> int:
     except OSError:
         return 0
     return next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
+
+
+async def test_a_given_password_is_changed_by_the_next_start_and_databases_are_made(tmp_path: Path) -> None:
+    listen = ports.Listen("0.0.0.0", {"postgres": ports.free()})  # noqa: S104 - as in a pod
+    for password, databases in (("first", ["one"]), ("it's \\another", ["one", "two"])):
+        server = postgres.describe(tmp_path, listen=listen, password=password, databases=databases)
+        assert password not in server.component.command
+        async with component.running(server.component):
+            for database in databases:
+                connection = await asyncpg.connect(
+                    host="127.0.0.1", port=server.port, user=postgres.USER, password=password, database=database
+                )
+                await connection.close()
+    assert "another" not in (tmp_path / "initdb.log").read_text()
+    rules = (tmp_path / "data" / "pg_hba.conf").read_text()
+    assert rules.count("host all all all scram-sha-256") == 1
+
+
+def test_a_note_of_a_killed_postgres_whose_process_id_is_somebody_else_now_is_no_hindrance(tmp_path: Path) -> None:
+    server = postgres.describe(tmp_path)
+    with component.running_blocking(server.component):
+        pass
+    # As after a restart of a container: the id is now of a process that has nothing to do with it.
+    note = tmp_path / "data" / "postmaster.pid"
+    other = subprocess.Popen(["/bin/sleep", "600"], user=(tmp_path / "data").stat().st_uid)
+    try:
+        note.write_text(f"{other.pid}\n{tmp_path / 'data'}\n1\n{server.port}\n\n\n")
+        with component.running_blocking(postgres.describe(tmp_path).component):
+            assert int(note.read_text().split("\n")[0]) != other.pid
+    finally:
+        other.kill()
+        other.wait()
+
+
+async def test_redis_asks_for_the_given_password(tmp_path: Path) -> None:
+    server = redis_component.describe(tmp_path, password="it's \"another")
+    async with component.running(server.component):
+        async with redis.asyncio.from_url(server.url) as client:
+            assert await client.ping()
+        async with redis.asyncio.from_url(server.url.rpartition("@")[2].join(("redis://", ""))) as client:
+            with pytest.raises(redis.asyncio.AuthenticationError):
+                await client.ping()
+    assert not any("another" in word for word in server.component.command)
+
+
+async def test_temporal_has_the_namespaces_it_was_told(tmp_path: Path) -> None:
+    server = temporal.describe(tmp_path, namespaces=["travel"], persistent=False)
+    async with component.running(server.component):
+        await Client.connect(server.address, namespace="travel")
