@@ -25,13 +25,14 @@ GROUPS = (
             "dead_letter_counts",
             "dead_letter_keeping",
             "dead_letter_audit",
+            "replay_rows",
         ),
     ),
     ("Runs", "", ("runs", "latest_runs", "run_steps", "chunks", "chunk_steps", "chunk_sinks", "slots")),
     (
         "Sinks",
         "What makes loads happen once: [loading exactly once](../concepts/exactly-once.md).",
-        ("fence", "ledger", "published"),
+        ("fence", "ledger", "published", "replayed"),
     ),
 )
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tidemill_api.v1alpha1.dead_letter import DeadLetter
 from tidemill_worker.engine import letters as dead
-from tidemill_worker.engine.keeping import REDACTED, Keeping, names_of
+from tidemill_worker.engine.keeping import REDACTED, Keeping, layout_of
 from tidemill_worker.engine.model import Layout, PlannedColumn
 from tidemill_worker.engine.text_layout import TextLayout
 
@@ -108,4 +108,6 @@ def test_what_is_joined_is_cut_into_the_same_again(fields: list[str]) -> None:
 def test_fields_are_named_by_the_columns_that_read_them() -> None:
     columns = (PlannedColumn("b", "string", False, 2), PlannedColumn("a", "string", False, 0))
     again = (PlannedColumn("also_b", "int64", False, 2),)
-    assert names_of(Layout(4, columns + again)) == ("a", None, "b", None)
+    found = layout_of(Layout(4, columns + again), ";", '"')
+    assert (found.columns, found.delimiter) == (("a", None, "b", None), ";")
+    assert found.types == ("string", None, "string", None)

@@ -66,6 +66,8 @@ class RunInput(Message):
     run_key: str | None = None
     """None for scheduled runs: then the key is the nominal time that the Schedule started it for."""
     trigger: Literal["Schedule", "Manual"] = "Schedule"
+    replay: dict[str, Any] | None = None
+    """`DataPipelineRun.spec.replay` as JSON: rejected rows to run again, instead of the sources."""
 
 
 class StepCount(Message):

@@ -20,6 +20,7 @@ TidemillError
 │   └── OlderThanPublished  Replace by a run older than what the table holds
 ├── Fenced               a newer execution of the run key has taken over: this one must do nothing
 ├── ReprocessRefused     the run key was processed before and can't be again
+├── ReplayRefused        dead letters can't be replayed: the message says which, why, and what to do
 ├── ConfigError          the worker's own configuration
 │   ├── UnknownConnection
 │   ├── SecretMissing    a Secret's key isn't mounted (yet)
@@ -135,6 +136,10 @@ class Fenced(TidemillError):
 
 class ReprocessRefused(TidemillError):
     """The run key was processed before and can't be processed again."""
+
+
+class ReplayRefused(TidemillError):
+    """Dead letters can't be replayed as asked."""
 
 
 class ConfigError(TidemillError):

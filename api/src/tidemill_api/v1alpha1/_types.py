@@ -141,6 +141,31 @@ Timestamp = Annotated[
 """A moment (RFC 3339)."""
 
 
+_AGO: Final = re.compile(DURATION_PATTERN)
+
+
+def parse_moment(text: str, now: datetime) -> datetime:
+    """`24h` before now, or an RFC 3339 moment. Raises ValueError, OverflowError."""
+    return now - parse_duration(text) if _AGO.search(text) else parse_timestamp(text)
+
+
+def _moment_or_ago(text: str) -> str:
+    return text if _AGO.search(text) else _moment_exists(text)
+
+
+MomentOrAgo = Annotated[
+    str,
+    Field(
+        max_length=40,
+        pattern=r"^(([0-9]{1,6}(ms|s|m|h|d))+|[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}"
+        r"(\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9]))$",
+        examples=["24h", "2026-01-01T00:00:00Z"],
+    ),
+    AfterValidator(_moment_or_ago),
+]
+"""A moment (RFC 3339), or how long ago it was (`24h`)."""
+
+
 class LocalRef(Model):
     """A reference to an object of the same namespace."""
 

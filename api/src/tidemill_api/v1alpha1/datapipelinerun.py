@@ -8,11 +8,38 @@ from pydantic import Field
 
 from tidemill_api.v1alpha1._base import Model, Rule
 from tidemill_api.v1alpha1._object import AGE, Conditions, Generation, PrinterColumn, Resource, Served, condition
-from tidemill_api.v1alpha1._types import LocalRef, ParameterName, Scalar, null_is_absence
+from tidemill_api.v1alpha1._types import LocalRef, MomentOrAgo, ParameterName, PartName, Scalar, null_is_absence
 
 RunKey = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9:.-]*$", max_length=253, examples=["2026-01-01T04:15:00Z"])
 ]
+
+
+class DeadLetterFilter(Model):
+    """Which dead letters of the pipeline; all that is given must hold. Only new ones of runs that have succeeded."""
+
+    step: PartName | None = None
+    """Rejected by this source, step or sink."""
+    rule: PartName | None = None
+    """That broke this rule."""
+    type: Literal["BadValue", "BadRow", "RuleBroken", "BadKey"] | None = None
+    """Of this type of error."""
+    run_key: RunKey | None = None
+    """Rejected by the run with this key."""
+    since: MomentOrAgo | None = None
+    """First rejected since then: a moment, or how long before this run began."""
+    until: MomentOrAgo | None = None
+    """First rejected before then."""
+    ids: Annotated[tuple[Annotated[int, Field(ge=1, le=2**53)], ...], Field(max_length=1000)] = ()
+    """Numbers of letters. If one of them can't be replayed, the run is refused, and says why."""
+
+
+class Replay(Model):
+    """What is run again instead of the sources."""
+
+    dead_letters: DeadLetterFilter
+    """Rows that runs have rejected: each is read again, as it was or as it has been mended, by the current spec, and
+    loaded once only. Rows that can't be added one by one (a Replace sink) are refused."""
 
 
 class DataPipelineRunSpec(Model):
@@ -29,7 +56,16 @@ class DataPipelineRunSpec(Model):
     """Values for the pipeline's parameters: text or a whole number; booleans, fractions and dates as text (`"true"`,
     `"0.5"`). Those not given keep their defaults."""
 
+    replay: Replay | None = None
+    """Run rejected rows again, instead of the sources."""
+
     rules = (
+        Rule(
+            cel="!has(self.replay) || !has(self.runKey)",
+            message="a replay is a run of its own: it can't have a runKey",
+            holds=lambda s: s.replay is None or s.run_key is None,
+            field=".runKey",
+        ),
         Rule(
             cel="self == oldSelf",
             message="a run's spec can't be changed: make another DataPipelineRun",

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from tidemill_api.contract import RunInput, ScheduleMemo
 from tidemill_api.names import PipelineId
 from tidemill_api.v1alpha1 import DataPipelineSpec, parse_duration
+from tidemill_api.v1alpha1.datapipelinerun import Replay
 from tidemill_api.v1alpha1.schedule import Calendar, Schedule
 from tidemill_check.cron import CalendarTimes, parse_calendar, parse_cron
 from tidemill_operator.actions import ScheduleWish
@@ -30,6 +31,7 @@ def run_input(
     run_key: str | None = None,
     parameters: Mapping[str, Any] | None = None,
     trigger: Literal["Schedule", "Manual"] = "Schedule",
+    replay: Replay | None = None,
 ) -> dict[str, Any]:
     """The argument of a run, as JSON: a snapshot of the spec, less what a run doesn't need."""
     snapshot = {name: value for name, value in spec.to_json().items() if name not in _NOT_FOR_RUNS}
@@ -44,6 +46,7 @@ def run_input(
         parameters=dict(parameters or {}),
         run_key=run_key,
         trigger=trigger,
+        replay=replay.to_json() if replay is not None else None,
     ).model_dump(mode="json", by_alias=True, exclude_none=True)
 
 

@@ -89,6 +89,7 @@ def _start_of(
             run_key=asked.run_key or observed.manifest["metadata"]["name"],
             parameters=asked.parameters,
             trigger="Manual",
+            replay=asked.replay,
         ),
         pipeline=memo_of(pipeline, uid),
     )

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import assert_never
+from typing import Any, assert_never
 
 from temporalio import activity
 
@@ -46,9 +46,10 @@ class Begin:
             while True:
                 found = await slots.try_to_begin(self._resources.store, request, claimant.order.overlap_policy)
                 match found:
-                    case Began(execution, run_time):
-                        planned = await self._planned(replace(request, run_time=run_time), spec, execution)
-                        return Begun(state="Began", execution=execution, limits=limits_of(spec), planned=planned)
+                    case Began(execution, run_time, replay):
+                        planned = await self._planned(replace(request, run_time=run_time), spec, execution, replay)
+                        limits = limits_of(spec) if replay is None else limits_of_replay(spec)
+                        return Begun(state="Began", execution=execution, limits=limits, planned=planned)
                     case AlreadyDone(execution):
                         return await self._skip(request, _done(request, execution))
                     case slots.Blocked(decision, others):
@@ -76,14 +77,16 @@ class Begin:
                     case _:
                         assert_never(found)
 
-    async def _planned(self, request: Request, spec: DataPipelineSpec, execution: int) -> Planned | None:
+    async def _planned(
+        self, request: Request, spec: DataPipelineSpec, execution: int, replay: dict[str, Any] | None
+    ) -> Planned | None:
         """The plan, if it can be made at once: that spares the run a step. Else that step has the time, and the say."""
         if not activity.info().is_local:
             return None
         order = request.order
         run = RunId(order.uid, request.run_key, execution)
         ref = RunRef(*run.columns, order.namespace, order.pipeline, request.run_time.astimezone(UTC))
-        self._resources.remember(run, Snapshot(spec, order.parameters, ref))
+        self._resources.remember(run, Snapshot(spec, order.parameters, ref, replay))
         try:
             async with asyncio.timeout(AT_ONCE_SECONDS):
                 return await plan_of(self._resources, run)
@@ -138,6 +141,11 @@ def limits_of(spec: DataPipelineSpec) -> Limits:
         maximum_attempts=execution.retry.maximum_attempts,
         tolerance=execution.error_tolerance,
     )
+
+
+def limits_of_replay(spec: DataPipelineSpec) -> Limits:
+    """As `limits_of`. Chunks go one after the other, so that of equal keys the last row wins; any row may be bad."""
+    return limits_of(spec).model_copy(update={"parallelism": 1, "tolerance": None})
 
 
 def _done(request: Request, execution: int) -> RunResult:

@@ -47,17 +47,22 @@ class LoadChunk:
         run = RunId(task.uid, task.run_key, task.execution)
         snapshot = await resources.permitted(run)
         chunk, total = await chunks.chunk_of(resources.store, run, task.chunk)
-        outcome = await engine.load_chunk(
-            snapshot.spec,
-            snapshot.parameters,
-            snapshot.ref,
-            chunk,
-            total,
-            resources.connections,
-            resources.letters(snapshot.spec, chunk),
-            heart.report,
-            heart.asked_to_stop,
-        )
+        if snapshot.replay is not None:
+            from tidemill_worker.activities.replay import load_replayed
+
+            outcome = await load_replayed(resources, snapshot, run, chunk, heart)
+        else:
+            outcome = await engine.load_chunk(
+                snapshot.spec,
+                snapshot.parameters,
+                snapshot.ref,
+                chunk,
+                total,
+                resources.connections,
+                resources.letters(snapshot.spec, chunk),
+                heart.report,
+                heart.asked_to_stop,
+            )
         await chunks.keep_outcome(resources.store, run, chunk, outcome)
         if outcome.refused is not None:
             raise outcome.refused

@@ -41,6 +41,10 @@ async def _made(resources: Resources, run: RunId) -> PlanSize:
     connections = resources.connections
     snapshot = await resources.permitted(run)
     await asyncio.to_thread(_check, snapshot.spec)
+    if snapshot.replay is not None:
+        from tidemill_worker.activities.replay import plan_replay
+
+        return await plan_replay(resources, run, snapshot)
     await engine.claim(snapshot.spec, snapshot.ref, connections)
     planned = await engine.plan(snapshot.spec, snapshot.parameters, snapshot.ref, connections)
     return await chunks.keep_plan(resources.store, run, planned, engine.to_publish(snapshot.spec, planned))

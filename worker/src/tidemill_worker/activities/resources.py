@@ -28,6 +28,8 @@ class Snapshot:
     spec: DataPipelineSpec
     parameters: dict[str, Any]
     ref: RunRef
+    replay: dict[str, Any] | None = None
+    """Of a replay: `DataPipelineRun.spec.replay`."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Resources:
         if known is None:
             opened = await runs.opened(self.store, run)
             ref = RunRef(*run.columns, opened.namespace, opened.pipeline, opened.run_time.astimezone(UTC))
-            known = Snapshot(parsed(opened.spec), opened.parameters, ref)
+            known = Snapshot(parsed(opened.spec), opened.parameters, ref, opened.replay)
         self.remember(run, known)
         return known
 

@@ -9,10 +9,12 @@ The columnar libraries are imported by the call that needs them first, so that a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tidemill_api.contract import SinkCount
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_worker.engine.model import (
+    AlsoCommitted,
     AskedToStop,
     Chunk,
     ChunkOutcome,
@@ -25,7 +27,13 @@ from tidemill_worker.engine.model import (
 )
 from tidemill_worker.engine.whole import publishes_itself
 
+if TYPE_CHECKING:
+    import asyncpg
+
+    from tidemill_api.v1alpha1.datapipeline import Sink
+
 __all__ = [
+    "AlsoCommitted",
     "AskedToStop",
     "Chunk",
     "ChunkOutcome",
@@ -40,6 +48,7 @@ __all__ = [
     "load_chunk",
     "plan",
     "publish",
+    "replayed",
     "to_publish",
 ]
 
@@ -77,18 +86,36 @@ async def load_chunk(  # noqa: PLR0913, PLR0917 - all that a chunk needs, each o
     dead_letters: DeadLetters,
     progress: Report,
     asked_to_stop: AskedToStop,
+    also: AlsoCommitted | None = None,
 ) -> ChunkOutcome:
     """Read a chunk, check and transform its rows, and commit them to its sinks (or to their staging tables).
 
     A chunk that has been committed before is not loaded again: the ledger tells what it came to. A chunk that would
-    publish itself and has too many bad rows comes back with its counts and `refused`.
+    publish itself and has too many bad rows comes back with its counts and `refused`. `also` is written in each sink's
+    transactions.
     Raises Stopped, Fenced, errors of DataError and SinkError, SpecError, PostgresUnavailable.
     """
     from tidemill_worker.engine import load
 
     return await load.load_chunk(
-        spec, parameters, run, chunk, chunks_in_run, connections, dead_letters, progress, asked_to_stop
+        spec, parameters, run, chunk, chunks_in_run, connections, dead_letters, progress, asked_to_stop, also
     )
+
+
+async def replayed(pool: asyncpg.Pool, sink: Sink, uid: str, keys: Sequence[str]) -> dict[str, tuple[str, int]]:
+    """Which of these letters' rows a sink has by replays: the run key and execution that loaded each.
+
+    Raises PostgresUnavailable.
+    """
+    from tidemill_worker.engine.postgres.errors import typed
+
+    with typed(sink.name, sink.connection):
+        rows = await pool.fetch(
+            "SELECT letter_key, run_key, execution FROM tidemill.replayed "
+            "WHERE uid = $1 AND sink = $2 AND letter_key = ANY ($3::text[])",
+            *(uid, sink.name, list(keys)),
+        )
+    return {row["letter_key"]: (row["run_key"], row["execution"]) for row in rows}
 
 
 def to_publish(spec: DataPipelineSpec, chunks: Sequence[Chunk]) -> tuple[str, ...]:

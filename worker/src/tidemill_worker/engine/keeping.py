@@ -15,7 +15,7 @@ import pyarrow as pa
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_api.v1alpha1.dead_letter import DeadLetter
 from tidemill_worker.engine import letters as dead
-from tidemill_worker.engine.model import Chunk, Layout
+from tidemill_worker.engine.model import Chunk, Layout, PlannedColumn
 from tidemill_worker.engine.text_layout import TextLayout
 
 REDACTED: Final = "[redacted]"
@@ -90,19 +90,21 @@ def keeping_of(spec: DataPipelineSpec, chunk: Chunk) -> Keeping:
     formats = {source.name: source.files.format.csv for source in spec.sources}
     parts = [(chunk.source, chunk.part), *((name, part) for name, parts in chunk.broadcast for part in parts)]
     layouts = {
-        (source, part.file.label): TextLayout(names_of(part.layout), formats[source].delimiter, formats[source].quote)
+        (source, part.file.label): layout_of(part.layout, formats[source].delimiter, formats[source].quote)
         for source, part in parts
     }
     keys = frozenset(name for sink in spec.sinks for name in sink.primary_key)
     return Keeping(spec.dead_letter, keys, layouts)
 
 
-def names_of(layout: Layout) -> tuple[str | None, ...]:
+def layout_of(layout: Layout, delimiter: str, quote: str) -> TextLayout:
     """The column of each field of a row; of columns that read the same field, the first."""
-    names: dict[int, str] = {}
+    found: dict[int, PlannedColumn] = {}
     for column in layout.columns:
-        names.setdefault(column.field, column.name)
-    return tuple(names.get(index) for index in range(layout.fields))
+        found.setdefault(column.field, column)
+    fields = [found.get(index) for index in range(layout.fields)]
+    names = tuple(column.name if column else None for column in fields)
+    return TextLayout(names, delimiter, quote, tuple(column.type if column else None for column in fields))
 
 
 def _json(value: object) -> str:

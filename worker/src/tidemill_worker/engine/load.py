@@ -18,6 +18,7 @@ from tidemill_check.stages import stages
 from tidemill_worker.engine.counts import total
 from tidemill_worker.engine.feed import Feed, in_thread
 from tidemill_worker.engine.model import (
+    AlsoCommitted,
     AskedToStop,
     Chunk,
     ChunkOutcome,
@@ -56,6 +57,7 @@ async def load_chunk(  # noqa: PLR0913, PLR0917 - see there
     dead_letters: DeadLetters,
     progress: Report,
     asked_to_stop: AskedToStop,
+    also: AlsoCommitted | None = None,
 ) -> ChunkOutcome:
     """See `engine.load_chunk`."""
     names = stages(spec)[chunk.stage].sinks
@@ -73,7 +75,7 @@ async def load_chunk(  # noqa: PLR0913, PLR0917 - see there
             staged = not target.straight
             bench.encoders[sink.name] = Encoder(target, staged)
         loading = _Loading(
-            spec, run, chunk, bench, pools, committed, content, dead_letters, progress, asked_to_stop, direct
+            spec, run, chunk, bench, pools, committed, content, dead_letters, progress, asked_to_stop, direct, also
         )
         async with seats([(sink.connection, pools[sink.name]) for sink in sinks]):
             await loading.all_parts()
@@ -172,6 +174,7 @@ class _Loading:
     progress: Report
     asked_to_stop: AskedToStop
     direct: bool
+    also: AlsoCommitted | None = None
     _reported: float = 0.0
 
     async def all_parts(self) -> None:
@@ -194,7 +197,14 @@ class _Loading:
 
     async def _one_part(self, feed: Feed[Finished], part: _Part) -> tuple[_Part, bool]:
         writers = [
-            Writer(self.bench.encoders[sink].target, self.run, self.chunk.index, self.pools[sink], direct=self.direct)
+            Writer(
+                self.bench.encoders[sink].target,
+                self.run,
+                self.chunk.index,
+                self.pools[sink],
+                direct=self.direct,
+                also=self.also,
+            )
             for sink, parts in self.committed.items()
             if part.number not in parts
         ]

@@ -183,6 +183,14 @@ class Connections(Protocol):
         ...
 
 
+class AlsoCommitted(Protocol):
+    """What a sink shall hold as soon as it holds the rows: written in the transaction that commits them."""
+
+    async def write(self, connection: asyncpg.Connection | asyncpg.pool.PoolConnectionProxy, sink: str) -> None:
+        """Write it. What this raises rolls the rows back."""
+        ...
+
+
 class DeadLetters(Protocol):
     """Keeps rejected rows. `write` returns when they are committed, and does nothing for a key that it already has.
 

@@ -19,11 +19,13 @@ class TextLayout:
     """Name of each field; None for one that the pipeline doesn't read."""
     delimiter: str
     quote: str
+    types: tuple[str | None, ...] | None = None
+    """Type of each field that is read, when it was read; None of layouts from before types were kept."""
 
     @cached_property
     def id(self) -> str:
         """The same for the same layout."""
-        return content_hash([self.columns, self.delimiter, self.quote])
+        return content_hash([self.columns, self.delimiter, self.quote, self.types])
 
     def cut(self, text: str) -> list[str] | None:
         """The fields of a row, or None where there aren't as many as there should be."""

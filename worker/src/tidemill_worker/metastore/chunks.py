@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from tidemill_api.contract import SinkCount
 from tidemill_worker.engine.model import Chunk, ChunkOutcome
-from tidemill_worker.metastore.store import Metastore, RunId
+from tidemill_worker.metastore.store import Connection, Metastore, RunId
 
 PUBLISHING = -1
 """Stands for the publishing of a staged sink, in place of a chunk's index."""
@@ -36,8 +36,14 @@ async def planned(store: Metastore, run: RunId) -> PlanSize | None:
     return None if row is None else PlanSize(row["chunks"], row["bytes"], tuple(row["staged"]))
 
 
-async def keep_plan(store: Metastore, run: RunId, chunks: Sequence[Chunk], staged: tuple[str, ...]) -> PlanSize:
-    """Keep the plan, unless there is one already: then that one counts."""
+async def keep_plan(
+    store: Metastore,
+    run: RunId,
+    chunks: Sequence[Chunk],
+    staged: tuple[str, ...],
+    also: Callable[[Connection], Awaitable[None]] | None = None,
+) -> PlanSize:
+    """Keep the plan, unless there is one already: then that one counts. `also` keeps what belongs to a fresh one."""
     async with store.transaction() as connection:
         first = await connection.fetchval(
             "UPDATE tidemill.runs SET chunks = $4, staged = $5 "
@@ -53,6 +59,8 @@ async def keep_plan(store: Metastore, run: RunId, chunks: Sequence[Chunk], stage
                 columns=("uid", "run_key", "execution", "chunk", "source", "file", "bytes", "plan"),
                 records=_records(run, chunks),
             )
+            if also is not None:
+                await also(connection)
             return PlanSize(len(chunks), sum(chunk.bytes for chunk in chunks), staged)
     kept = await planned(store, run)
     if kept is None:

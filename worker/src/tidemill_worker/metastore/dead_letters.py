@@ -64,9 +64,12 @@ class MetastoreLetters:
     async def _keep_layouts(self, connection: Connection) -> None:
         layouts = {layout.id: layout for layout in self._keeping.layouts.values()}
         await connection.executemany(
-            "INSERT INTO tidemill.dead_letter_layouts (layout, columns, delimiter, quote) VALUES ($1, $2, $3, $4) "
-            "ON CONFLICT DO NOTHING",
-            [(each.id, list(each.columns), each.delimiter, each.quote) for _, each in sorted(layouts.items())],
+            "INSERT INTO tidemill.dead_letter_layouts (layout, columns, delimiter, quote, types) "
+            "VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+            [
+                (each.id, list(each.columns), each.delimiter, each.quote, list(each.types or ()))
+                for _, each in sorted(layouts.items())
+            ],
         )
 
     async def _bounded(self, connection: Connection, run: RunRef) -> None:

@@ -27,9 +27,13 @@ async def keep_for(store: Metastore, uid: str, retention: timedelta) -> None:
 
 
 async def expire(store: Metastore) -> int:
-    """Remove letters of all pipelines of the metastore whose time is over; returns how many have gone."""
+    """Remove letters of all pipelines of the metastore whose time is over, and rows of replays that have ended.
+
+    Returns how many letters have gone.
+    """
     limit, gone = time.monotonic() + AT_MOST, 0
     async with store.connection() as connection:
+        await connection.execute(_ENDED)
         old = await connection.fetch(_WHOSE)
         for uid in sorted(row["uid"] for row in old):
             while time.monotonic() < limit:
@@ -40,6 +44,11 @@ async def expire(store: Metastore) -> int:
     return gone
 
 
+_ENDED: Final = """
+DELETE FROM tidemill.replay_rows p USING tidemill.runs r
+WHERE (r.uid, r.run_key, r.execution) = (p.uid, p.run_key, p.execution) AND r.result <> 'Running'
+"""
+"""A replay that was terminated has left its rows behind."""
 _WHOSE: Final = """
 SELECT DISTINCT l.uid FROM tidemill.dead_letters l JOIN tidemill.dead_letter_keeping k USING (uid)
 WHERE l.last_seen < now() - (SELECT min(retention) FROM tidemill.dead_letter_keeping WHERE letters > 0)

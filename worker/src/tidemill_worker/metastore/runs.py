@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from tidemill_api.contract import RunError, RunResult, SinkCount, StepCount
+from tidemill_worker.metastore.replays import forget_rows
 from tidemill_worker.metastore.slots import release
 from tidemill_worker.metastore.store import Connection, Metastore, RunId
 from tidemill_worker.overlap import Owner
@@ -28,20 +29,28 @@ class Opened:
     run_time: datetime
     spec: dict[str, Any]
     parameters: dict[str, Any]
+    replay: dict[str, Any] | None
+    """Of a replay: `DataPipelineRun.spec.replay`."""
 
 
 async def opened(store: Metastore, run: RunId) -> Opened:
     """The snapshot that the run works by. Raises LookupError if there is no such run."""
     async with store.connection() as connection:
         row = await connection.fetchrow(
-            "SELECT namespace, pipeline, run_time, spec, parameters FROM tidemill.runs "
+            "SELECT namespace, pipeline, run_time, spec, parameters, replay FROM tidemill.runs "
             "WHERE uid = $1 AND run_key = $2 AND execution = $3",
             *run.columns,
         )
     if row is None:
         raise LookupError(f"the metastore has no execution {run.execution} of run {run.run_key}")
     return Opened(
-        run, row["namespace"], row["pipeline"], row["run_time"], json.loads(row["spec"]), json.loads(row["parameters"])
+        run,
+        row["namespace"],
+        row["pipeline"],
+        row["run_time"],
+        json.loads(row["spec"]),
+        json.loads(row["parameters"]),
+        None if row["replay"] is None else json.loads(row["replay"]),
     )
 
 
@@ -177,7 +186,7 @@ async def finish(
     """Record the end of the owner's run and leave the slot or the queue, at once."""
     async with store.transaction() as connection:
         row = await connection.fetchrow(
-            "SELECT execution, staged FROM tidemill.runs "
+            "SELECT execution, staged, replay IS NOT NULL AS replay FROM tidemill.runs "
             "WHERE uid = $1 AND run_key = $2 AND workflow_run_id = $3 AND execution > 0 "
             "ORDER BY execution DESC LIMIT 1",
             *(uid, run_key, owner.run_id),
@@ -188,5 +197,7 @@ async def finish(
             result = await close(connection, run, ending, error)
             if result.result == "Failed" and result.error is not None:
                 await leave_letter(connection, run, result.error)
+            if row["replay"]:
+                await forget_rows(connection, run)
             await forget_old_chunks(connection, uid)
         return Finished(result, bool(row and row["staged"]), await release(connection, uid, owner))

@@ -11,7 +11,8 @@ import asyncpg
 from asyncpg.transaction import Transaction
 
 from tidemill_api.contract import SinkCount
-from tidemill_worker.engine.model import RunRef
+from tidemill_worker.connections.zombies import not_blocked
+from tidemill_worker.engine.model import AlsoCommitted, RunRef
 from tidemill_worker.engine.postgres import fence, ledger
 from tidemill_worker.engine.postgres.encode import HEADER, TRAILER
 from tidemill_worker.engine.postgres.errors import typed
@@ -31,12 +32,22 @@ class Writer:
     table from which they move on in the same transaction (`direct` Merge and Replace, and columns that need a cast).
     """
 
-    def __init__(self, target: Target, run: RunRef, chunk: int, pool: asyncpg.Pool, *, direct: bool) -> None:
+    def __init__(
+        self,
+        target: Target,
+        run: RunRef,
+        chunk: int,
+        pool: asyncpg.Pool,
+        *,
+        direct: bool,
+        also: AlsoCommitted | None = None,
+    ) -> None:
         self.target = target
         self.rows = 0
         self._run = run
         self._chunk = chunk
         self._pool = pool
+        self._also = also
         self._temporary = not target.straight and (direct or target.sink.write_disposition == "Append")
         self._connection: asyncpg.pool.PoolConnectionProxy | None = None
         self._transaction: Transaction | None = None
@@ -94,9 +105,13 @@ class Writer:
             entry = ledger.Entry(
                 part, self._run.execution, content, count.rows, last, resume, count.inserted, count.updated
             )
-            if not await ledger.add(self._connection, self._run, self.target.sink.name, self._chunk, entry):
+            async with not_blocked(self._pool, self._connection):
+                mine = await ledger.add(self._connection, self._run, self.target.sink.name, self._chunk, entry)
+            if not mine:
                 await self.abort()
                 return None
+            if self._also is not None:
+                await self._also.write(self._connection, self.target.sink.name)
             await self._transaction.commit()
             await self._release()
         return entry
