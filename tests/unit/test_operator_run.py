@@ -24,7 +24,7 @@ from tidemill_operator.run.desire import desire
 from tidemill_operator.run.observe import Observed
 from tidemill_operator.run.plan import plan
 from tidemill_operator.run.report import report
-from tidemill_operator.standing import condition, waits
+from tidemill_operator.standing import condition, stalled, waits
 from tidemill_operator.views import ConnectionPendingError, TemporalTarget
 
 GOING = {"deletionTimestamp": "2026-05-01T11:59:00Z"}
@@ -243,6 +243,11 @@ CONNECTIONS: dict[str, tuple[connection_observe.Observed, list[str], tuple[str, 
         seen_connection(connection(), server_version=None, trouble=UNREACHABLE),
         ["LookAgain"],
         ("False", said.TEMPORAL_UNREACHABLE),
+    ),
+    "garbage in its Secret": (
+        seen_connection(connection(), server_version=None, trouble=stalled(said.INVALID_SECRET, "tls.key")),
+        ["LookAgain"],
+        ("False", said.INVALID_SECRET),
     ),
     "going, used": (seen_connection(connection(**GOING), pools=("etl",)), [], ("False", said.WAITING_FOR_POOL)),
     "going": (seen_connection(connection(**GOING)), ["RemoveFinalizer"], ("False", said.WAITING_FOR_POOL)),

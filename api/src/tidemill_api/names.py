@@ -20,6 +20,8 @@ ANNOTATION_RELEASE: Final = "tidemill.dev/release"
 """On an object that is being deleted while Temporal is out of reach: `"true"` lets it go without cleaning up there."""
 ANNOTATION_ADOPT: Final = "tidemill.dev/adopt-uid"
 """On a DataPipeline: uid of its former self (before a restored backup), whose Schedule it takes over."""
+ANNOTATION_INSTALLATION: Final = "tidemill.dev/installation"
+"""On an object that several installations could look after: the id of the one that does."""
 
 LABEL_NAME: Final = "app.kubernetes.io/name"
 LABEL_COMPONENT: Final = "app.kubernetes.io/component"

@@ -21,6 +21,7 @@ DRIFT_REPAIRED: Final = "DriftRepaired"
 RUN_STARTED: Final = "RunStarted"
 RECONCILE_FAILED: Final = "ReconcileFailed"
 RELEASED: Final = "Released"
+OTHER_INSTALLATION: Final = "OtherInstallation"
 _NOTE_BYTES: Final = 1000
 _TROUBLES: Final = frozenset({IMAGE_UNAVAILABLE, PODS_REFUSED, UNSCHEDULABLE, WORKERS_FAILING})
 """Reasons that may pass without an edit, but seldom do."""

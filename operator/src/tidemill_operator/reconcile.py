@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Generic, TypeVar
 
 from tidemill_api.errors import TidemillError
+from tidemill_api.names import ANNOTATION_INSTALLATION
 from tidemill_operator.actions import (
     Action,
     ApplyKeyRing,
@@ -24,8 +25,9 @@ from tidemill_operator.actions import (
     UpdateSchedule,
 )
 from tidemill_operator.apply import Appliance
+from tidemill_operator.belonging import other_installation
 from tidemill_operator.clients import Clients, ConflictError, Key, Object, Settings, Store
-from tidemill_operator.events import RECONCILE_FAILED, RELEASED, Events, Note, transitions
+from tidemill_operator.events import OTHER_INSTALLATION, RECONCILE_FAILED, RELEASED, Events, Note, transitions
 from tidemill_operator.metrics import Metrics
 from tidemill_operator.notice import concerned
 from tidemill_operator.queue import Queue
@@ -95,6 +97,7 @@ class Reconcile:
         self._events = events
         self._metrics = metrics
         self._failing: set[Key] = set()
+        self._others: set[Key] = set()
 
     async def handle(self, key: Key) -> bool:
         """One pass over a key. False: try again later."""
@@ -127,6 +130,10 @@ class Reconcile:
         if manifest is None:
             actions = await kind.remains(key, self._clients) if kind.remains is not None else ()
             return Pass(self._counted(await appliance.apply(actions)), wrote_status=False)
+        other = other_installation(key.kind, manifest, self._clients.settings.installation, self._store)
+        if other is not None:
+            self._leave_to(other, key, manifest)
+            return Pass((), wrote_status=False)
         observed = await kind.observe(key, manifest, self._clients)
         desired = kind.desire(observed, self._clients.settings)
         outcomes = self._counted(await appliance.apply(kind.plan(desired, observed, datetime.now(UTC))))
@@ -137,6 +144,17 @@ class Reconcile:
         await appliance.write_status(key.kind, _current(self._store, key, manifest), status)
         self._events.add(manifest, transitions(manifest.get("status") or {}, status))
         return Pass(outcomes, wrote_status=True)
+
+    def _leave_to(self, other: str, key: Key, manifest: Object) -> None:
+        """Say once that the object is another installation's."""
+        if key in self._others:
+            return
+        self._others.add(key)
+        mine = self._clients.settings.installation
+        told = f"the installation {other} looks after it; {mine} doesn't, unless it is annotated"
+        log.warning("%s: %s %s: %s", key, told, ANNOTATION_INSTALLATION, mine)
+        note = Note("Warning", OTHER_INSTALLATION, f"{told} {ANNOTATION_INSTALLATION}: {mine}", "Reconcile")
+        self._events.add(manifest, (note,))
 
     def _tell_what_is_left(self, key: Key, manifest: Object, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
