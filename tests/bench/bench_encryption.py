@@ -36,6 +36,11 @@ class _Side:
     runs: Runs
     worker: WorkerProcess
 
+    def cpu(self) -> float:
+        """Milliseconds of processors that the worker has used."""
+        fields = Path(f"/proc/{self.worker.child.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) * 1000 / os.sysconf("SC_CLK_TCK")
+
     async def run(self) -> tuple[Times, int]:
         """Times of a run that loads a row, and the bytes of its history."""
         handle = await self.runs.start(ONE_ROW)
@@ -85,13 +90,16 @@ async def _side(
 
 
 async def _runs(plain: _Side, sealed: _Side, rounds: int) -> AsyncIterator[Measurement]:
-    open_runs, sealed_runs = [], []
+    open_runs, sealed_runs, used = [], [], [0.0, 0.0]
     for number in range(rounds + _WARM):
         pair = [await side.run() for side in ((plain, sealed) if number % 2 else (sealed, plain))]
         mine, other = reversed(pair) if number % 2 else pair
-        if number >= _WARM:
+        if number < _WARM:
+            used = [-side.cpu() for side in (sealed, plain)]
+        else:
             sealed_runs.append(mine)
             open_runs.append(other)
+    used = [(before + side.cpu()) / rounds for before, side in zip(used, (sealed, plain), strict=True)]
     against = "the same run, not encrypted"
     yield compared(
         "encryption.run.whole", [t.whole for t, _ in sealed_runs], "ms", against, [t.whole for t, _ in open_runs]
@@ -103,6 +111,7 @@ async def _runs(plain: _Side, sealed: _Side, rounds: int) -> AsyncIterator[Measu
         against,
         [t.overhead for t, _ in open_runs],
     )
+    yield Measurement("encryption.run.worker_cpu", used[0], "ms", against, used[0] / used[1], rounds)
     yield compared(
         "encryption.history", [size for _, size in sealed_runs], "bytes", against, [size for _, size in open_runs]
     )
@@ -128,8 +137,8 @@ def _ciphers(folder: Path, rounds: int) -> list[Measurement]:
 
 
 def _each(work: Callable[[], Payload], times: int) -> float:
-    """Seconds that one takes."""
-    began = time.perf_counter()
+    """Seconds of a processor that one takes."""
+    began = time.process_time()
     for _ in range(times):
         work()
-    return (time.perf_counter() - began) / times
+    return (time.process_time() - began) / times
