@@ -1,6 +1,6 @@
 """An environment with the build backend, from the lock.
 
-    python3 -m tools.images.inside.backend FOLDER
+python3 -m tools.images.inside.backend FOLDER
 """
 
 from __future__ import annotations

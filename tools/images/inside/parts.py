@@ -22,9 +22,9 @@ def main() -> int:
     """Unpack what belongs to the image."""
     image, folder, wheel = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     target = folder / site_packages().relative_to("/")
-    wanted = RECIPES[image].packages
+    packages = RECIPES[image].packages
     with zipfile.ZipFile(wheel) as archive:
-        names = [name for name in archive.namelist() if _wanted(name, wanted)]
+        names = [name for name in archive.namelist() if wanted(name, packages)]
         for name in names:
             archive.extract(name, target)
         record = next(name for name in names if name.endswith(".dist-info/RECORD"))
@@ -38,7 +38,7 @@ def main() -> int:
     return 0
 
 
-def _wanted(name: str, packages: tuple[str, ...]) -> bool:
+def wanted(name: str, packages: tuple[str, ...]) -> bool:
     """Whether the image needs a file of the wheel; commands aren't there without the command line's part."""
     if ".dist-info/" in name:
         return not name.endswith("/entry_points.txt")
