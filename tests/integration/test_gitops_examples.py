@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 from tests.support.gitops import ARGOCD
 from tests.support.kubernetes import ROOT, ApiServer
+from tests.support.plugin import Terminal
 from tidemill_cli.lint import lint
 
 SAMPLE = ROOT / "examples" / "gitops"
@@ -40,6 +41,16 @@ def test_paths_in_the_sample_are_there(file: Path) -> None:
             assert (SAMPLE / path).is_dir() or (ROOT / path).is_dir(), path
         if "chart" in spec:
             assert (ROOT / spec["chart"]["spec"]["chart"] / "Chart.yaml").is_file()
+
+
+def test_the_how_to_works_as_it_stands(crds: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/how-to/gitops-argocd.md, where Argo CD would be."""
+    monkeypatch.chdir(ROOT)
+    crds.kubectl("create", "namespace", "argocd", check=False)
+    crds.kubectl("create", "configmap", "argocd-cm", "-n", "argocd", check=False)
+    terminal = Terminal.of(crds, "argocd", tmp_path)
+    document = ROOT / "docs" / "how-to" / "gitops-argocd.md"
+    assert terminal.follows(document, "tests/integration/test_gitops_examples.py")
 
 
 def test_argo_cds_configmap_takes_the_scripts_as_they_are(crds: ApiServer, namespace: str) -> None:

@@ -19,7 +19,8 @@ from tests.support.fixtures import Database, unique
 from tests.support.gitops import health, kstatus, lasting, lua
 from tests.support.kubernetes import ROOT, ApiServer
 from tests.support.operator_process import OperatorProcess
-from tests.support.operator_world import Manifest, World, pipeline, pool, run
+from tests.support.operator_world import Manifest, World, pipeline, pool, rolled_out, run
+from tests.support.plugin import Terminal
 from tests.support.pods import running_pod
 from tidemill_cli.dev.components import postgres
 from tidemill_cli.dev.components.temporal import TemporalServer
@@ -97,14 +98,6 @@ def manifests(landing: Path, dsn: str, temporal: str) -> list[Manifest]:
         called_off,
         again,
     ]
-
-
-def rolled_out(world: World, name: str, replicas: int) -> None:
-    """What the Deployment's controller would write: there is none here."""
-    world.until(lambda: world.get("deployment", name), f"the Deployment {name}")
-    counts = dict.fromkeys(("replicas", "readyReplicas", "updatedReplicas", "availableReplicas"), replicas)
-    patch = json.dumps({"status": {"observedGeneration": 1, **counts}})
-    world.kubectl("patch", "deployment", name, "--subresource=status", "--type=merge", "-p", patch)
 
 
 def work_off(world: World, wished: list[Manifest]) -> None:
@@ -233,6 +226,15 @@ def test_kubectl_wait_is_not_deceived_by_what_was(live: tuple[World, dict[str, M
     assert ended.returncode != 0, "it was Ready as it was before, not as it is"
     world.kubectl("wait", "dpl/later", "--for=condition=Stalled", "--timeout=60s")
     world.kubectl("delete", "dpl", "later", "--timeout=60s")
+
+
+def test_the_how_to_works_as_it_stands(live: tuple[World, dict[str, Manifest]], tmp_path: Path) -> None:
+    """docs/how-to/gitops-flux.md: kubectl wait dpl/airlines."""
+    world, _ = live
+    world.apply(pipeline("airlines"))
+    terminal = Terminal.of(world.api, world.namespace, tmp_path)
+    document = ROOT / "docs" / "how-to" / "gitops-flux.md"
+    assert terminal.follows(document, "tests/integration/test_gitops_status.py")
 
 
 def actions(manifest: Manifest) -> dict[str, bool]:

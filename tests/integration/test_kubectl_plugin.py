@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from tests.support.fixtures import Database
+from tests.support.fixtures import Database, unique
+from tests.support.kubernetes import ROOT, ApiServer
 from tests.support.log_server import node_with_logs, pod_on
-from tests.support.operator_world import Manifest, World, pipeline, pool
+from tests.support.operator_world import Manifest, World, pipeline, pool, rolled_out
 from tests.support.plugin import Terminal
 from tests.support.pods import running_pod
 from tidemill_cli.cluster.overview import WRONG
@@ -89,6 +90,16 @@ def test_a_run_from_asking_to_its_log(working: World, terminal: Terminal, tmp_pa
     chunk = next(line for line in lines if "chunk" in line)
     assert (chunk["pod"], chunk["rowsRead"], chunk["workflow"]) == ("etl-0", 2, run["workflowId"])
     assert {line["workflow"] for line in lines} == {run["workflowId"]}
+
+
+def test_the_how_to_works_as_it_stands(working: World, terminal: Terminal, tmp_path: Path) -> None:
+    terminal.tidemill("run", "flights", "--name", "before", "--wait")
+    rolled_out(working, "etl-worker", 1)
+    working.wait("DataPipeline", "flights", "True", "Scheduled")
+    with node_with_logs(working.api, "node", {"etl-0": tmp_path / "pods" / "pod.log"}):
+        pod_on(working.api, "node", working.namespace, "etl-0", {"tidemill.dev/pool": "etl"})
+        document = ROOT / "docs" / "how-to" / "kubectl-plugin.md"
+        assert len(terminal.follows(document, "tests/integration/test_kubectl_plugin.py")) >= 6
 
 
 def test_a_failed_run_is_processed_again_under_its_key(
@@ -228,12 +239,8 @@ ERRORS = {
 
 
 @pytest.fixture(scope="module")
-def quiet(operated: object, crds: object, tmp_path_factory: pytest.TempPathFactory) -> Terminal:
+def quiet(operated: object, crds: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Terminal:
     """A terminal in a namespace with a pipeline that nobody runs."""
-    from tests.support.fixtures import unique
-    from tests.support.kubernetes import ApiServer
-
-    assert isinstance(crds, ApiServer)
     assert operated
     name = unique("quiet-")
     crds.kubectl("create", "namespace", name)

@@ -74,6 +74,14 @@ class World:
         return f"{self.installation}/{self.namespace}/{pipeline}"
 
 
+def rolled_out(world: World, name: str, replicas: int) -> None:
+    """What the Deployment's controller would write: there is none here."""
+    world.until(lambda: world.get("deployment", name), f"the Deployment {name}")
+    counts = dict.fromkeys(("replicas", "readyReplicas", "updatedReplicas", "availableReplicas"), replicas)
+    patch = json.dumps({"status": {"observedGeneration": 1, **counts}})
+    world.kubectl("patch", "deployment", name, "--subresource=status", "--type=merge", "-p", patch)
+
+
 def pool(name: str = "etl", **spec: Any) -> Manifest:
     """A WorkerPool without more than it needs, but for `spec`."""
     warehouse = {"name": "warehouse", "postgres": {"dsn": {"secretKeyRef": {"name": "warehouse", "key": "dsn"}}}}

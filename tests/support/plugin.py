@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.kubernetes import ApiServer
+from tools.documents import Block, blocks, matches
 
 SCRIPTS = Path(sys.executable).parent
 
@@ -44,6 +45,19 @@ class Terminal:
         return subprocess.run(
             ["kubectl", *words], env=self.environment, capture_output=True, text=True, check=False, timeout=120
         )
+
+    def follows(self, document: Path, test: str) -> list[Block]:
+        """Run the commands of a document that name this test, and compare what they print; the blocks."""
+        found = [each for each in blocks(document) if each.tested_by == test and each.language == "console"]
+        for command in (each for block in found for each in block.commands):
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", command.line],
+                env=self.environment, capture_output=True, text=True, check=False, timeout=120,
+            )  # fmt: skip
+            assert done.returncode == 0, f"$ {command.line}\n{done.stdout}{done.stderr}"
+            shown = "\n".join(command.prints)
+            assert matches(done.stdout, command.prints), f"$ {command.line}\nshown:\n{shown}\nprinted:\n{done.stdout}"
+        return found
 
     def tidemill(self, *words: str, ends: int = 0) -> str:
         """What `kubectl tidemill WORDS...` prints; it must end with that exit code."""
