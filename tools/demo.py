@@ -36,7 +36,7 @@ _SHOWN = {
     "All rows:": "SELECT count(*) AS rows FROM flights",
     "What was rejected, and why; the original rows are kept:": """
         SELECT rules, count(DISTINCT (source, line)) AS rows
-        FROM tidemill.dead_letters GROUP BY rules ORDER BY rows DESC""",
+        FROM tidemill.dead_letters WHERE line IS NOT NULL GROUP BY rules ORDER BY rows DESC""",
 }
 
 

@@ -76,7 +76,8 @@ def run(layout: Layout) -> None:
     )
     failures = tuple(failure for check in checks if (failure := check()) is not None)
     if not failures and not debian.missing(debian.NODE):
-        failures = tuple(failure for failure in (packet_rules(),) if failure is not None)
+        refused = packet_rules()
+        failures = () if refused is None else (refused,)
     if failures:
         raise PreflightError(failures)
 
