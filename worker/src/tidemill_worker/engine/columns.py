@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import pyarrow as pa
@@ -37,6 +38,7 @@ _INFERRED: Final = (
 """The narrowest first. Numbers with leading zeros are text: they are codes, and zeros would be lost."""
 
 
+@lru_cache(maxsize=256)
 def arrow_type(name: str) -> pa.DataType:
     """The Arrow type of a column type of the manifest."""
     decimal = re.fullmatch(r"decimal\(([0-9]+),([0-9]+)\)", name)
