@@ -207,6 +207,19 @@ async def test_a_run_waits_for_a_key_that_is_gone(pool: Pool, ring: MountedRing)
     assert (result.result, result.rows_loaded) == ("Succeeded", 2)
 
 
+async def test_a_worker_without_keys_leaves_encrypted_runs_to_those_who_have_them(
+    pool: Pool, ring: MountedRing, runs: Runs
+) -> None:
+    without = pool.start()
+    handle = await runs.start(SPEC, parameters={"customer": SECRET})
+    await eventually(lambda: "key 'k1', and there is no key ring here" in without.log.read_text())
+    assert without.stop() == 0
+
+    pool.start(environment=environment(ring))
+
+    assert (await runs.result(handle)).result == "Succeeded"
+
+
 async def failed_task(handle: WorkflowHandle[Any, Any]) -> Any:
     """The failure of the last workflow task that failed."""
     events = [

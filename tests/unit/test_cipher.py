@@ -142,5 +142,11 @@ def test_messages_and_stacks_of_failures_are_encrypted() -> None:
     assert "the secret cause" in str(read.__cause__)
 
 
-def test_without_keys_nothing_changes() -> None:
-    assert encrypting(pydantic_data_converter, None, "default") is pydantic_data_converter
+def test_without_keys_nothing_changes_but_that_it_says_what_it_can_not_read() -> None:
+    plain = encrypting(pydantic_data_converter, None, "default")
+
+    assert asyncio.run(plain.encode([{"a": 1}])) == asyncio.run(pydantic_data_converter.encode([{"a": 1}]))
+    assert asyncio.run(plain.decode([PAYLOAD])) == ["the secret parameter"]
+    assert plain.failure_converter_class is pydantic_data_converter.failure_converter_class
+    with pytest.raises(UnknownKey, match="encrypted with the key 'k1', and there is no key ring here"):
+        asyncio.run(plain.decode([cipher().encrypt(PAYLOAD)]))

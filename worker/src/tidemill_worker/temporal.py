@@ -99,8 +99,6 @@ async def connect(
 def _converter(keys: KeyFolder | None, namespace: str) -> DataConverter:
     from temporalio.contrib.pydantic import pydantic_data_converter
 
-    if keys is None:
-        return pydantic_data_converter
     from tidemill_codec.converter import encrypting
 
     return encrypting(pydantic_data_converter, keys, namespace)
