@@ -16,8 +16,8 @@ def main() -> int:
                 print(f"{file.relative_to(DATA)}  {file.stat().st_size} bytes")
         case [target] if Path(target).is_dir():
             for example in sorted(DATA.iterdir()):
-                # Contents only, and each example's own folder: a volume's modes and times aren't ours to set.
-                shutil.copytree(example, Path(target, example.name), copy_function=shutil.copyfile, dirs_exist_ok=True)
+                # With the files' own times: a run that goes on in another pod must find the files it was planned on.
+                shutil.copytree(example, Path(target, example.name), copy_function=shutil.copy2, dirs_exist_ok=True)
                 print(f"copied {example.name} to {target}")
         case _:
             print("tidemill-examples: give one folder that exists, such as /shared, or nothing", file=sys.stderr)

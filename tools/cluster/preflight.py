@@ -74,7 +74,7 @@ def run(layout: Layout) -> None:
         lambda: _disk(layout),
         lambda: None if free_link() else Failure("network", "no 10.97.x.0/30 is free", "End other clusters."),
     )
-    failures = tuple(failure for check in checks if (failure := check()) is not None)
+    failures: tuple[Failure, ...] = tuple(failure for check in checks if (failure := check()) is not None)
     if not failures and not debian.missing(debian.NODE):
         refused = packet_rules()
         failures = () if refused is None else (refused,)
