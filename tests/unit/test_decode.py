@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from tests.support.keys import MountedRing, new_key
 from tidemill_cli.app import app
+from tidemill_cli.encryption import rings
 from tidemill_cli.encryption.decode import payload_json
 from tidemill_codec.cipher import Cipher
 from tidemill_codec.folder import FixedKeys
@@ -77,6 +78,18 @@ def test_what_is_found_is_decoded(found: Any, expected: Any, tmp_path: Path) -> 
 
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout) == expected
+
+
+def test_the_ring_may_be_a_secrets_manifest(tmp_path: Path) -> None:
+    keys = {"k1": K1, "active": "k1"}
+    manifest = rings.secret_text(rings.secret(ring_of(keys, "test"), "ring", None))
+    (tmp_path / "secret.yaml").write_text(manifest)
+
+    done = CliRunner().invoke(app, ["decode", "--keys", str(tmp_path / "secret.yaml")], input=json.dumps(sealed(PLAIN)))
+
+    assert (done.exit_code, json.loads(done.stdout)) == (0, {"rows": 7})
+    gone = CliRunner().invoke(app, ["decode", "--keys", str(tmp_path / "gone")], input="{}")
+    assert (gone.exit_code, "gone: can't be read: No such file" in gone.stderr) == (1, True)
 
 
 def test_lines_of_json_are_decoded_one_by_one(tmp_path: Path) -> None:

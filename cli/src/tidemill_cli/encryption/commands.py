@@ -88,7 +88,15 @@ def drop(
 
 
 def decode(
-    keys: Keys,
+    keys: Annotated[
+        Path,
+        typer.Option(
+            "--keys",
+            metavar="DIR|FILE",
+            envvar="TIDEMILL_ENCRYPTION_KEYS",
+            help="Folder of the key ring, or a file with the manifest of its Secret.",
+        ),
+    ],
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="JSON of a payload, a history or anything with payloads; - is stdin.")
     ] = Path("-"),

@@ -16,9 +16,9 @@ from typing import Any, Final
 from temporalio.api.common.v1 import Payload
 
 from tidemill_api.errors import ConfigError, EncryptionError
+from tidemill_cli.encryption.rings import read
 from tidemill_codec.cipher import Cipher
 from tidemill_codec.folder import FixedKeys
-from tidemill_codec.ring import read_ring
 
 _ATTRIBUTES: Final = ("encodedAttributes", "encoded_attributes")
 _MESSAGE: Final = (("message", "message"), ("stack_trace", "stackTrace"))
@@ -100,9 +100,9 @@ def decode_file(file: Path, keys: Path, namespace: str) -> int:
     """Decode a file (or stdin) to stdout; returns the exit code.
 
     Raises:
-        ConfigError: The file isn't JSON, or the folder holds no key ring.
+        ConfigError: The file isn't JSON, or there is no key ring.
     """
-    decoder = Decoder(Cipher(FixedKeys(read_ring(keys)), namespace))
+    decoder = Decoder(Cipher(FixedKeys(read(keys)), namespace))
     for value in _documents(file):
         sys.stdout.write(json.dumps(decoder.value(value), indent=2, ensure_ascii=False) + "\n")
     for trouble, count in decoder.troubles.items():

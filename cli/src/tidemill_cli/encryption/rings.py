@@ -76,8 +76,7 @@ def change(
         _write(folder, to(before), before)
     else:
         manifest = _manifest(source or Path("-"))
-        data = manifest.get("data") or {}
-        ring = to(ring_of({name: _decoded(name, text) for name, text in data.items()}, "the Secret"))
+        ring = to(_held(manifest))
         metadata = manifest["metadata"]
         made = secret(ring, metadata["name"], metadata.get("namespace"))
         kept = {name: metadata[name] for name in _KEPT if metadata.get(name)}
@@ -85,6 +84,11 @@ def change(
             name: value for name, value in (kept.get("annotations") or {}).items() if name != _LAST_APPLIED
         }
         tell(secret_text({**made, "metadata": {name: value for name, value in kept.items() if value}}).rstrip("\n"))
+
+
+def read(place: Path) -> KeyRing:
+    """The ring in a folder, or in a file (or pipe) with the manifest of a Secret. Raises KeyRingInvalid, RingError."""
+    return read_ring(place) if place.is_dir() or not place.exists() else _held(_manifest(place))
 
 
 def secret(ring: KeyRing, name: str, namespace: str | None) -> dict[str, Any]:
@@ -142,6 +146,11 @@ def _manifest(source: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or found.get("kind") != "Secret" or not (found.get("metadata") or {}).get("name"):
         raise RingError(f"{source}: is no Secret: give what `kubectl get secret NAME -o yaml` prints")
     return found
+
+
+def _held(manifest: dict[str, Any]) -> KeyRing:
+    data = manifest.get("data") or {}
+    return ring_of({str(name): _decoded(str(name), text) for name, text in data.items()}, "the Secret")
 
 
 def _decoded(name: str, text: object) -> str:
