@@ -140,6 +140,10 @@ RULES: Final = (
         "spec.execution.errorTolerance", "errorTolerance needs maxPercent, maxRows or both",
     ),
     Refused(
+        "replay-of-a-key", "run", {"spec.replay": {"deadLetters": {}}, "spec.runKey": "2026-01-01T04:15:00Z"},
+        "spec.runKey", "a replay is a run of its own: it can't have a runKey",
+    ),
+    Refused(
         "letters-kept-for-no-time", "pipeline", {"spec.deadLetter.retention": "0d"},
         "spec.deadLetter.retention", "retention must be longer than 0, such as 30d",
     ),

@@ -187,6 +187,16 @@ def test_a_run_begins_with_its_name_as_key() -> None:
     assert status["run"]["workflowId"] == start.workflow_id
 
 
+def test_a_replay_says_what_it_replays() -> None:
+    asked = {"deadLetters": {"step": "valid", "since": "24h", "ids": [7]}}
+    seen = observed(run(ownerReferences=[OWNER], spec={"replay": asked}))
+
+    [start] = planned(seen)
+
+    assert isinstance(start, StartRun)
+    assert (start.input["replay"], start.input["runKey"]) == (asked, "again")
+
+
 def test_a_run_can_process_a_key_again() -> None:
     key = "2026-01-01T04:15:00Z"
     seen = observed(run(ownerReferences=[OWNER], spec={"runKey": key}))

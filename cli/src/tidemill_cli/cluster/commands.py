@@ -120,7 +120,7 @@ def run(
     found = cluster.get("DataPipeline", pipeline)
     values = asking.parameters(found, param or ())
     made = cluster.create(asking.new_run(pipeline, values, tell.utcnow(), name=name))
-    return _after(cluster, [made], output, timeout if wait else None)
+    return after(cluster, [made], output, timeout if wait else None)
 
 
 def pause(
@@ -195,7 +195,7 @@ def rerun(
     made = asking.rerun(cluster, found, tell.utcnow(), only_failed=failed, keys=key or ())
     if not made and output is Output.table:
         print(f"no run of {target} that is known has failed")
-    return _after(cluster, [each for _, each in made], output, timeout if wait else None) if made else OK
+    return after(cluster, [each for _, each in made], output, timeout if wait else None) if made else OK
 
 
 def logs(
@@ -287,7 +287,7 @@ def _events(cluster: Kubectl, manifest: Object) -> list[Object]:
         return []
 
 
-def _after(cluster: Kubectl, made: list[Object], output: Output, timeout: float | None) -> int:
+def after(cluster: Kubectl, made: list[Object], output: Output, timeout: float | None) -> int:
     """Tell what was made, wait for it if that is wished, and tell what came of it."""
     import time
 

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from tidemill_api.v1alpha1.datapipelinerun import Replay
 from tidemill_check.parameters import check_parameters
 from tidemill_cli.dev.layout import Layout, lay_out
 from tidemill_cli.dev.settings import SettingsFile, load
@@ -37,6 +38,10 @@ class Options:
     output: Literal["text", "json"] = "text"
     data_dir: Path | None = None
     parameters: tuple[str, ...] = ()
+    pipeline: str | None = None
+    """Only this one."""
+    replay: Replay | None = None
+    """Rejected rows to run again, instead of the sources."""
 
 
 def read(options: Options) -> Layout:
@@ -52,7 +57,11 @@ def read(options: Options) -> Layout:
     if problems:
         raise ManifestsError(problems)
     given = _given(options.parameters, manifests)
-    return lay_out(manifests.pipelines, manifests.pools, _settings, given, os.environ)
+    pipelines = [one for one in manifests.pipelines if options.pipeline in (None, one.object.metadata.name)]
+    if options.pipeline is not None and not pipelines:
+        known = ", ".join(sorted(one.object.metadata.name for one in manifests.pipelines))
+        raise UsageError(f"there is no DataPipeline {options.pipeline} in the given files; there is {known or 'none'}")
+    return lay_out(pipelines, manifests.pools, _settings, given, os.environ)
 
 
 @cache

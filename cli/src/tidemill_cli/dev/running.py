@@ -35,7 +35,7 @@ def run(layout: Layout, options: Options) -> int:
         with ExitStack() as stack:
             folder = stack.enter_context(state_folder(options.data_dir))
             shown = stack.enter_context(display())
-            code = _run(Session(layout, folder, shown, _report(options, results)), options)
+            code = _run(Session(layout, folder, shown, _report(options, results), options.replay), options)
     except (ComponentError, FolderInUseError, TidemillError, OSError) as error:
         errors.print(f"tidemill dev: {error}", markup=False)
         return FAILED

@@ -32,6 +32,7 @@ from tidemill_api.contract import (
     RunResult,
 )
 from tidemill_api.names import WORKFLOW, content_hash, pipeline_of_workflow
+from tidemill_api.v1alpha1.datapipelinerun import Replay
 from tidemill_cli.dev.layout import INSTALLATION, Pipeline
 from tidemill_cli.dev.view import RunView, Show
 from tidemill_operator.pipeline.wish import memo_of, run_input
@@ -54,14 +55,21 @@ class Runs:
         self._show = show
         self._followed: set[str] = set()
 
-    async def run_once(self, pipeline: Pipeline, run: str) -> RunResult:
-        """One run of a pipeline to its end.
+    async def run_once(self, pipeline: Pipeline, run: str, replay: Replay | None = None) -> RunResult:
+        """One run of a pipeline to its end, or of its rejected rows.
 
         An open run by hand that an earlier session left behind is continued and counts as this one, if it does the
         same; if the manifest has changed since, it is cancelled first. An open scheduled run is waited for.
         """
         wish = run_input(
-            pipeline.id, pipeline.uid, 0, pipeline.spec, run_key=run, parameters=pipeline.given, trigger="Manual"
+            pipeline.id,
+            pipeline.uid,
+            0,
+            pipeline.spec,
+            run_key=run,
+            parameters=pipeline.given,
+            trigger="Manual",
+            replay=replay,
         )
         asked = content_hash({name: value for name, value in wish.items() if name != "runKey"})
         opened = f"WorkflowId STARTS_WITH '{pipeline.id}/' AND ExecutionStatus = 'Running'"

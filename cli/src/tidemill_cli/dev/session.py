@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from tidemill_api.contract import RunResult
+from tidemill_api.v1alpha1.datapipelinerun import Replay
 from tidemill_cli.dev import databases, worker
 from tidemill_cli.dev.components import postgres, redis, temporal
 from tidemill_cli.dev.components.component import Running, running_all
@@ -48,6 +49,8 @@ class Session:
     folder: StateFolder
     display: Display
     ended: Callable[[RunResult], None]
+    replay: Replay | None = None
+    """Rejected rows to run again, instead of the sources; with `once`."""
 
     async def once(self) -> tuple[RunResult, ...]:
         """One run of each pipeline, then stop. Raises ComponentError if a part can't start or ends by itself."""
@@ -63,10 +66,11 @@ class Session:
 
     async def _first_runs(self, parts: _Parts) -> tuple[RunResult, ...]:
         await parts.schedules.clear()
-        name = f"dev-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        what = "dev" if self.replay is None else "replay"
+        name = f"{what}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(parts.runs.run_once(each, name)) for each in self.layout.pipelines]
+            tasks = [group.create_task(parts.runs.run_once(each, name, self.replay)) for each in self.layout.pipelines]
         return tuple(task.result() for task in tasks)
 
     async def _first_then_scheduled(self, parts: _Parts) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from tidemill_cli.cluster.tell import FAILED, OK, Output
 from tidemill_cli.rejects.options import Asked, command
+from tidemill_cli.rejects.replay import add_to as add_replay_to
 
 rejects = typer.Typer(
     name="rejects",
@@ -36,6 +37,7 @@ class Format(StrEnum):
 
 def add_to(app: typer.Typer) -> None:
     """Make the commands known."""
+    add_replay_to(rejects)
     app.add_typer(rejects)
 
 
