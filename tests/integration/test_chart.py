@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
@@ -157,15 +158,69 @@ def test_makes_nothing_up_where_it_couldn_t_be_kept(given: tuple[str, ...], said
     assert said in helm("helm").refusal(*given)
 
 
-def test_every_value_does_something() -> None:
-    """Each is read by a template."""
-    templates = "\n".join(file.read_text(encoding="utf-8") for file in sorted((CHART / "templates").glob("**/*.*")))
-    unread = [
-        value.dotted
-        for value in chart_values.read(CHART)
-        if not value.is_group and not any(f"{part}" in templates for part in (f".{value.path[-1]}",))
-    ]
-    assert unread == []
+SAMPLES: dict[str, Any] = {
+    "temporal.address": "temporal.example.com:7000",
+    "temporal.apiKey.existingSecret": "cloud",
+    "image.digest": DIGEST,
+    "workerImage.digest": DIGEST,
+    "devServices.image.digest": DIGEST,
+    "watch.namespaces": [WATCHED],
+    "admissionPolicy.allowedImagePrefixes": ["registry.example.com/"],
+    "networkPolicy.metricsFrom": [{"podSelector": {}}],
+    "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "more"}}],
+}
+"""Values that can't be made up from what the schema says of them."""
+CONTEXT: dict[str, dict[str, Any]] = {
+    "temporal.tls": {"temporal.tls.existingSecret": "client"},
+    "temporal.apiKey.key": {"temporal.apiKey.existingSecret": "cloud"},
+    "temporal.apiKey.existingSecret": {"temporal.tls.enabled": True},
+    "tests.database.key": {"tests.database.existingSecret": "pg"},
+}
+"""What must be given so that a value (or a group) matters."""
+
+
+@pytest.mark.parametrize("value", [v for v in chart_values.read(CHART) if not v.is_group], ids=lambda v: v.dotted)
+def test_every_value_does_something(value: chart_values.Value) -> None:
+    """Another than the default changes what is rendered."""
+    context = next((given for place, given in CONTEXT.items() if value.dotted.startswith(place)), {})
+    base = {"installationId": "a", "encryption.existingSecret": "b", "devServices.enabled": True}
+    base |= {"devServices.existingSecret": "c"} | context
+    base.pop(value.dotted, None)
+    if value.dotted in {"installationId", "encryption.existingSecret", "devServices.existingSecret"}:
+        base[value.dotted] = "a"
+    if not value.dotted.startswith("crds."):
+        base["crds.enabled"] = False  # they are most of the text
+    assert _rendered({**base, value.dotted: _another(value)}) != _rendered(base)
+
+
+def _another(value: chart_values.Value) -> Any:
+    if value.dotted in SAMPLES:
+        return SAMPLES[value.dotted]
+    choices = [each for each in value.hints.get("enum", ()) if each != value.default]
+    match value.default:
+        case _ if choices:
+            return choices[0]
+        case bool():
+            return not value.default
+        case int():
+            return value.default + 1
+        case str():
+            return "another"
+        case list():
+            item = value.hints["items"]
+            kinds = {"string": "another", "integer": 1234, "object": {"name": "another", "mountPath": "/another"}}
+            return [kinds[item["type"]]]
+        case _:
+            return {"another": "one"}
+
+
+def _rendered(values: dict[str, Any]) -> str:
+    return _rendered_once(tuple(f"--set-json={dotted}={json.dumps(value)}" for dotted, value in values.items()))
+
+
+@functools.cache
+def _rendered_once(given: tuple[str, ...]) -> str:
+    return helm("helm").rendered(*given)
 
 
 def test_a_value_that_is_no_more_is_told(tmp_path: Path) -> None:
@@ -246,3 +301,14 @@ def test_chart_and_values_agree_with_the_distribution() -> None:
     assert chart["appVersion"] == version
     images = YAML(typ="safe").load(chart["annotations"]["artifacthub.io/images"])
     assert {each["image"].rpartition(":")[2] for each in images} == {version}
+
+
+def test_the_policies_name_what_the_values_name() -> None:
+    """The port of Temporal's address is let through; a list of Secrets is all that the operator may read."""
+    given = ("--set=temporal.address=temporal:7000", "--set=rbac.temporalConnectionSecrets={cloud}")
+    objects = helm("helm").template(*NO_CLUSTER, *given)
+    (policy,) = of_kind("NetworkPolicy", objects)
+    assert {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]} == {53, 443, 6443, 7233, 7000}
+    (role,) = [each for each in of_kind("ClusterRole", objects) if each["metadata"]["name"].endswith(":operator")]
+    secrets = [rule.get("resourceNames") for rule in role["rules"] if "secrets" in rule["resources"]]
+    assert sorted(secrets) == [["cloud"], ["tidemill-worker-encryption"], ["tidemill-worker-encryption"]]
