@@ -120,6 +120,39 @@ async def test_killed_around_a_write_it_ends_where_it_would_have(
     assert [each.minute[0].start for each in described.schedule.spec.calendars] == [15]
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("write", ["networkpolicies", "workerpools/etl/status"])
+async def test_killed_around_a_write_of_a_pool_all_children_are_there_in_the_end(
+    write: str,
+    moment: Moment,
+    *,
+    crds: ApiServer,
+    temporal_server: TemporalServer,
+    installation_id: str,
+    start: Start,
+    namespace: str,
+    tmp_path: Path,
+) -> None:
+    victim: list[OperatorProcess] = []
+
+    def kill(when: Moment, what: str) -> None:
+        if when == moment and write in what and victim:
+            victim.pop().kill()
+
+    async with api_proxy(crds, tmp_path, kill) as proxy:
+        first = await asyncio.to_thread(start, kubeconfig=proxy.kubeconfig)
+        victim.append(first)
+        world = of(first, crds, temporal_server.address, installation_id, namespace)
+        await asyncio.to_thread(world.apply, pool(name="etl"))
+        await asyncio.to_thread(first.process.wait, 60)
+    second = await asyncio.to_thread(start)
+    world = of(second, crds, temporal_server.address, installation_id, namespace)
+    world.wait("WorkerPool", "etl", "False", "Progressing")
+    for kind in ("configmap", "serviceaccount", "networkpolicy", "deployment"):
+        child = world.get(kind, "etl-worker")
+        assert child["metadata"].get("generation", 1) == 1, "made once, and not changed"
+
+
 async def test_another_takes_over(
     crds: ApiServer, temporal_server: TemporalServer, installation_id: str, start: Start, namespace: str
 ) -> None:

@@ -326,6 +326,9 @@ def test_workers_reach_temporal_as_the_connection_says(spec: Object, has_ca: boo
     [
         ({"replicas": 5}, False),
         ({"concurrency": {"activities": 2}}, True),
+        ({"image": "registry.example/worker:2"}, True),
+        ({"egress": {"cidrs": ["10.0.0.0/8"]}}, False),
+        ({"allowedPipelines": {"matchLabels": {"a": "b"}}}, False),
         ({"deletionPolicy": "Cancel"}, False),
         ({"serviceAccount": {"annotations": {"a": "b"}}}, False),
         ({"template": {"spec": {"nodeSelector": {"a": "b"}}}}, True),
