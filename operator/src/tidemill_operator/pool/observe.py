@@ -121,6 +121,6 @@ async def _pods(
         about = f"regarding.kind=Pod,regarding.uid={uid},type=Warning"
         events = await clients.kubernetes.select("Event", key.namespace, fields=about) if uid is not None else ()
     except KubernetesError as error:
-        log.warning("can't see why the workers of %s aren't ready: %s", key, error)
+        log.debug("can't see why the workers of %s aren't ready: %s", key, error)
         return (), ()
     return pods, events
