@@ -21,7 +21,7 @@ _SHOWN_LINES = 20
 
 @dataclass(frozen=True)
 class Generated:
-    """What one generator makes: the folder and the text of each file in it. What else is there is stray, unless shared."""
+    """What one generator makes: a folder, and the text of each file in it. All else there is stray, unless shared."""
 
     folder: str
     files: dict[str, str]
