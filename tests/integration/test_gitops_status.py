@@ -47,6 +47,7 @@ STATES: dict[str, tuple[str, str]] = {
     "TemporalConnection/away": ("InProgress", "Progressing"),
     "DataPipelineRun/unseen": ("InProgress", "Progressing"),
     "DataPipelineRun/pending": ("InProgress", "Progressing"),
+    "DataPipelineRun/invalid": ("Failed", "Degraded"),
     "DataPipelineRun/running": ("InProgress", "Progressing"),
     "DataPipelineRun/succeeded": ("Current", "Healthy"),
     "DataPipelineRun/failed": ("Failed", "Degraded"),
@@ -94,6 +95,7 @@ def manifests(landing: Path, dsn: str, temporal: str) -> list[Manifest]:
         run("failed", "failing"),
         run("pending", "waits-for-pool"),
         run("running", "open"),
+        run("invalid", "scheduled", colour="red"),
         run("holds", "leaving"),
         called_off,
         again,
@@ -135,6 +137,7 @@ def work_off(world: World, wished: list[Manifest]) -> None:
     ):
         world.wait("DataPipelineRun", name, "False", reason)
     world.wait("DataPipelineRun", "pending", "False", "WaitingForPool")
+    world.wait("DataPipelineRun", "invalid", "False", "InvalidSpec")
     world.wait("DataPipelineRun", "holds", "False", "Running")
     open_runs = "jsonpath={.status.activeRuns[0].key}"
     world.until(
@@ -195,6 +198,17 @@ def test_argo_cd(name: str, live: tuple[World, dict[str, Manifest]]) -> None:
     found = health(live[1][name])
     assert found["status"] == STATES[name][1], found
     assert found["message"]
+
+
+@pytest.mark.parametrize("name", ["DataPipeline/scheduled", "WorkerPool/etl", "TemporalConnection/here"])
+def test_what_was_well_is_not_what_is_edited_or_deleted(name: str, live: tuple[World, dict[str, Manifest]]) -> None:
+    """What the API server changes by itself in the moment of an edit or a deletion, before the operator sees it."""
+    well = live[1][name]
+    metadata = well["metadata"]
+    edited = {**well, "metadata": {**metadata, "generation": metadata["generation"] + 1}}
+    going = {**well, "metadata": {**metadata, "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+    assert [each["status"] for each in kstatus([well, edited, going])] == ["Current", "InProgress", "Terminating"]
+    assert [health(each)["status"] for each in (well, edited, going)] == ["Healthy", "Progressing", "Progressing"]
 
 
 @pytest.mark.parametrize("name", STATES)

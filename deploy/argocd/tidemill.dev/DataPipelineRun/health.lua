@@ -1,5 +1,6 @@
--- Health of a DataPipelineRun: from its phase. One that was skipped or cancelled is no failure, and no success.
-local of = {Succeeded = "Healthy", Failed = "Degraded", Skipped = "Suspended", Cancelled = "Suspended"}
+-- Health of a DataPipelineRun: Stalled, as one that failed, is Degraded; skipped and cancelled are no failure, and no
+-- success.
+local of = {Succeeded = "Healthy", Skipped = "Suspended", Cancelled = "Suspended"}
 local health = {status = "Progressing", message = "Waiting for the operator to look at it"}
 if obj.status == nil or obj.status.phase == nil then
   return health
