@@ -15,8 +15,10 @@ LOADED = 335_596
 
 UNPACK = """
 import os, zipfile
-zipfile.ZipFile("/shared/flights/flights.csv.zip").extractall("/shared/flights")
-os.utime("/shared/flights/flights.csv", (0, 0))
+os.chdir("/shared/flights")
+zipfile.ZipFile("flights.csv.zip").extractall()
+for file in os.listdir():
+    os.utime(file, (0, 0))
 """
 
 
@@ -24,7 +26,7 @@ def loading(place: Place) -> None:
     """Begin one run that appends all flights in some thirty chunks, and wait until it is in the middle."""
     pool = example("pool")
     first = pool["spec"]["template"]["spec"]["initContainers"][0]
-    # What is packed is one chunk; and every pod must have the same file, down to its time.
+    # What is packed is one chunk; and every pod must have the same files, down to their times.
     unpacking = {"name": "unpack", "image": "localhost/tidemill/worker:dev", "command": ["python", "-c", UNPACK]}
     pool["spec"]["template"]["spec"]["initContainers"].append({**first, **unpacking, "args": []})
     flights = example("pipeline")
