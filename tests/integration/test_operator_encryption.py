@@ -172,11 +172,11 @@ async def test_schedules_follow_a_rotated_ring(start: Start, ring: MountedRing, 
     await settled(world, temporal, "k2", "trains")
     assert opened(input_of(found), k2=K2, active="k2")["pipeline"] == "flights"
     world.until(lambda: {"ring": 1} if handed_on(world) == ring.entries else {}, "the pools have the new ring")
-    until(lambda: world.operator.figure("tidemill_schedules_sealed", key="k2") == 2, "the figure says so")
+    until(lambda: world.operator.figure("tidemill_schedules_sealed", key="k2") == 2, "the figure says so", 60)
     assert world.operator.figure("tidemill_schedules_sealed", key="k1") == 0
     status = world.get("DataPipeline", "flights")["status"]["schedule"]
     assert status["driftRepaired"] == 0
-    until(lambda: "no Schedule is left on another key than k2" in world.operator.log.read_text(), "the log says so")
+    until(lambda: "no Schedule is left on another key than k2" in world.operator.log.read_text(), "the log says so", 60)
 
 
 async def test_encryption_is_turned_on_and_off_again(start: Start, ring: MountedRing, temporal: Client) -> None:

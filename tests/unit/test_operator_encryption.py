@@ -236,7 +236,10 @@ class Clock:
         return self.now
 
 
-def test_a_rotation_looks_at_all_pipelines_again_at_a_bounded_rate(tmp_path: Path) -> None:
+def test_a_rotation_looks_at_all_pipelines_again_at_a_bounded_rate(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     mount, clock, metrics, store = MountedRing(tmp_path, k1=K1, active="k1"), Clock(), Metrics(), MemoryStore()
     keys = KeyFolder(tmp_path, settle=100, clock=clock)
     for number in range(50):
@@ -268,6 +271,12 @@ def test_a_rotation_looks_at_all_pipelines_again_at_a_bounded_rate(tmp_path: Pat
     queued.clear()
     rotation.look()
     assert queued == []
+    assert "no Schedule is left" not in caplog.text
+    for number in range(50):
+        store.keep_description(None, schedule(id=f"inst/travel/p{number:02}", sealed_with="k2"))
+    for _ in range(3):
+        rotation.look()
+    assert caplog.text.count("no Schedule is left on another key than k2") == 1
 
 
 def test_settings_of_the_encryption(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class Rotation:
         self._metrics = metrics
         self._declared = keys.declared()
         self._writes = keys.ring().active
-        self._behind = 0
+        self._rotating = False
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -54,7 +54,7 @@ class Rotation:
             for pool in self._store.keys("WorkerPool"):
                 self._add_after(pool, 0.0)
         if writes != self._writes:
-            self._writes = writes
+            self._writes, self._rotating = writes, True
             pipelines = sorted(self._store.keys("DataPipeline"))
             log.info("the key that writes is now %s: %d pipelines are looked at again", writes, len(pipelines))
             for number, pipeline in enumerate(pipelines):
@@ -68,11 +68,9 @@ class Rotation:
             self._metrics.schedules_sealed.labels(key).set(count)
         self._metrics.schedules_sealed.labels(writes).inc(0)
         behind = sum(count for key, count in sealed.items() if key != writes)
-        if self._behind and not behind:
+        if self._rotating and not behind:
+            self._rotating = False
             log.info("no Schedule is left on another key than %s", writes)
-        elif behind > self._behind:
-            log.info("%d Schedules are still on another key than %s", behind, writes)
-        self._behind = behind
 
 
 def sealed_with(store: MemoryStore) -> Counter[str]:
