@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support.cluster import Cluster
+from tests.support.kubernetes import ROOT
+from tools import envtest
 from tools.cluster import lifecycle, node
 from tools.cluster.layout import Layout
 from tools.cluster.liveness import started
@@ -55,3 +59,35 @@ def test_a_second_node_comes_and_goes_and_leaves_nothing(cluster: Cluster, tmp_p
     assert lifecycle.status(layout).problem == "it isn't running"
     assert not lifecycle.down(layout)
     assert cluster.kubectl("get", "nodes").returncode == 0
+
+
+def test_the_how_to_s_commands_on_a_cluster_that_runs(cluster: Cluster) -> None:
+    """`make cluster-up` does nothing then, `python -m tools.cluster check` changes nothing; the kubeconfig that
+    `export KUBECONFIG=...` names is the cluster's.
+    """
+    for command, says in (
+        (["make", "cluster-up"], "runs already"),
+        (["make", "cluster-status"], "serves"),
+        ([sys.executable, "-m", "tools.cluster", "check"], "can run it"),
+    ):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert says in done.stdout + done.stderr
+    exported = {**os.environ, "KUBECONFIG": str(cluster.chosen.kubeconfig)}
+    kubectl = cluster.chosen.kubectl()[0]
+    nodes = subprocess.run([kubectl, "get", "nodes"], env=exported, capture_output=True, text=True, check=True)
+    assert " Ready " in nodes.stdout
+
+
+def test_the_commands_of_the_how_to(cluster: Cluster) -> None:
+    """docs/how-to/cluster.md: make cluster-up, make cluster-status, export KUBECONFIG, kubectl get nodes."""
+    commands = ("make --silent cluster-up", "make --silent cluster-status", "kubectl get nodes")
+    environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}
+    environment["PATH"] = f"{envtest.cache()}{os.pathsep}{environment['PATH']}"
+    said = [
+        subprocess.run(each.split(), cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+        for each in commands
+    ]
+    assert "runs already" in said[0].stderr
+    assert f"export KUBECONFIG={cluster.kubeconfig}" in said[1].stdout
+    assert " Ready " in said[2].stdout
