@@ -15,6 +15,7 @@ import pytest
 
 from tools import debian
 from tools.cluster import images, lifecycle, node, preflight
+from tools.cluster.__main__ import main
 from tools.cluster.layout import Layout, Link
 from tools.cluster.liveness import started
 from tools.cluster.programs import USERS, node_programs
@@ -79,6 +80,14 @@ def test_a_check_that_fails_says_what_to_do_and_nothing_is_changed(
     assert advice in str(refused.value)
     assert "nothing was changed" in str(refused.value)
     assert not layout.state.exists()
+
+
+def test_the_check_alone_is_a_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """`python -m tools.cluster check`, as docs/how-to/cluster.md shows it."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert main(["--with", "node", "check"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("cluster: this machine can't run pods, nothing was changed:\n  - root: the user is 1000. ")
 
 
 def test_a_process_that_got_the_id_of_the_node_later_is_not_ended(tmp_path: Path) -> None:
