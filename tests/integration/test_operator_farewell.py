@@ -17,7 +17,7 @@ from temporalio.client import Client
 from tests.integration.test_operator_connections import connection, described
 from tests.support.kubernetes import ApiServer
 from tests.support.operator_process import OperatorProcess, start_operator
-from tests.support.operator_world import World, pipeline, pool
+from tests.support.operator_world import World, pipeline, pool, run
 from tests.support.waiting import until_async
 from tidemill_api.names import FINALIZER
 from tidemill_cli.dev.components.temporal import TemporalServer
@@ -121,3 +121,19 @@ async def test_a_namespace_that_is_deleted_with_its_temporal_is_not_held_up(star
     world.gone("WorkerPool", "etl")
     assert world.operator.get("/healthz")[0] == 200
     assert not world.get("deployment", "etl-worker")
+
+
+async def test_runs_that_no_worker_will_ever_end_hold_no_namespace_up(start: Start, temporal: Client) -> None:
+    world = await asyncio.to_thread(start)
+    world.apply(pool(), pipeline("flights", cron=None), run("now", "flights"))
+    world.wait("DataPipelineRun", "now", "False", "Running")
+    handle = temporal.get_workflow_handle(f"{world.schedule_id('flights')}/now")
+
+    world.api.kubectl("delete", "namespace", world.namespace, "--wait=false")
+    everything = ("datapipeline/flights", "workerpool/etl", "datapipelinerun/now", "deployment/etl-worker")
+    world.kubectl("delete", *everything, "--wait=false")
+
+    world.wait("DataPipeline", "flights", "True", "WaitingForRuns", of="Releasing")
+    for kind, name in (("DataPipelineRun", "now"), ("DataPipeline", "flights"), ("WorkerPool", "etl")):
+        world.gone(kind, name)
+    await handle.terminate("there was no worker that could have ended it")

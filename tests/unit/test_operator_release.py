@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, cast
 
 import pytest
 
-from tests.unit.operator_world import NOW, SETTINGS, pipeline, pool, schedule
+from tests.unit.operator_world import NOW, SETTINGS, pipeline, pool, schedule, seen_run
 from tests.unit.test_operator_pool import observed as observed_pool
 from tests.unit.test_operator_pool import planned as planned_pool
 from tidemill_api import conditions as said
 from tidemill_api.errors import TidemillError
-from tidemill_operator.actions import Action, ApplyObject, DeleteSchedule, LookAgain, Outcome, RemoveFinalizer
+from tidemill_operator.actions import (
+    Action,
+    ApplyObject,
+    CancelRun,
+    DeleteSchedule,
+    LookAgain,
+    Outcome,
+    RemoveFinalizer,
+)
 from tidemill_operator.adapters.kubernetes import _error
 from tidemill_operator.clients import Clients, KubernetesUnavailable, NamespaceEndsError, Object, RefusedError
 from tidemill_operator.pipeline.desire import desire
@@ -69,7 +77,36 @@ async def test_what_is_waited_for_and_how_long(
 ) -> None:
     clients = Clients(cast("Any", None), cast("Any", Namespaces(answer)), cast("Any", None), SETTINGS)
 
-    assert await patience(pipeline(**GOING), troubles, clients) == expected
+    assert await patience(pipeline(**GOING), troubles, clients, open_runs=False) == expected
+
+
+@pytest.mark.parametrize(("answer", "expected"), [(ENDS, FIVE), ({"metadata": {}}, None)])
+async def test_runs_without_workers_are_waited_for_only_where_those_can_come_back(
+    answer: Object, expected: timedelta | None
+) -> None:
+    clients = Clients(cast("Any", None), cast("Any", Namespaces(answer)), cast("Any", None), SETTINGS)
+
+    assert await patience(pipeline(**GOING), [], clients, open_runs=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("patient", "seconds_ago", "expected"),
+    [(None, None, [LookAgain]), (FIVE, None, [CancelRun, LookAgain]), (FIVE, 300, [CancelRun, RemoveFinalizer])],
+)
+def test_open_runs_in_a_namespace_that_ends(
+    patient: timedelta | None, seconds_ago: int | None, expected: list[type[Action]]
+) -> None:
+    seen = replace(going(None, patient, seconds_ago), here=There(None, open_runs=(seen_run(),)))
+
+    assert [type(action) for action in planned(seen)] == expected
+    status = report(desire(seen, SETTINGS), seen, (), NOW)
+    assert status is not None
+    told = condition(status, said.RELEASING)
+    assert (told["reason"] if told is not None else None) == (said.WAITING_FOR_RUNS if patient else None)
+
+    waiting = pool(**GOING, status=releasing(seconds_ago) if seconds_ago is not None else {})
+    [action] = planned_pool(observed_pool(waiting, patience=patient, open_runs=(seen_run(),)))
+    assert type(action) is (RemoveFinalizer if seconds_ago == 300 else LookAgain)
 
 
 def releasing(seconds_ago: int) -> Object:

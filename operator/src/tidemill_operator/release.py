@@ -1,8 +1,9 @@
 """When an object that is being deleted goes although Temporal can't be asked.
 
 An outage is waited for: Schedules that are left behind would start runs. But credentials that are gone don't come
-back by themselves, and in a namespace that is being deleted nothing does, maybe not even its Temporal: there the
-condition Releasing names a time, at which the object goes without. Sweeps that still reach the Temporal clean up later.
+back by themselves, and in a namespace that is being deleted nothing does: not its workers, without which open runs
+never end, and maybe not even its Temporal. There the condition Releasing names a time, at which the object goes
+without. Sweeps that still reach the Temporal clean up later.
 """
 
 from __future__ import annotations
@@ -11,24 +12,29 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from tidemill_api.conditions import RELEASING, WAITING_FOR_CONNECTION, WAITING_FOR_SECRET
+from tidemill_api.conditions import RELEASING, WAITING_FOR_CONNECTION, WAITING_FOR_RUNS, WAITING_FOR_SECRET
 from tidemill_api.errors import TidemillError
 from tidemill_api.names import ANNOTATION_RELEASE
 from tidemill_api.v1alpha1 import parse_timestamp
 from tidemill_operator.actions import LookAgain, ObjectRef, RemoveFinalizer
 from tidemill_operator.clients import Clients, Object
 from tidemill_operator.reading import annotation, status_of
-from tidemill_operator.standing import Claim, Standing, condition, rfc3339
+from tidemill_operator.standing import Claim, Standing, condition, rfc3339, waits
 
 AFTER_TROUBLE: Final = timedelta(seconds=10)
 _GONE: Final = (WAITING_FOR_SECRET, WAITING_FOR_CONNECTION)
 
 
-async def patience(manifest: Object, troubles: Sequence[Standing], clients: Clients) -> timedelta | None:
-    """How long Temporal is waited for before the object goes without; None: for as long as it takes."""
-    if not troubles:
+NO_WORKERS: Final = waits(WAITING_FOR_RUNS, "open runs have no workers any more, since the namespace is being deleted")
+
+
+async def patience(
+    manifest: Object, troubles: Sequence[Standing], clients: Clients, *, open_runs: bool
+) -> timedelta | None:
+    """How long Temporal, or the end of runs, is waited for before the object goes without; None: to the end."""
+    if not troubles and not open_runs:
         return None
-    gone = all(trouble.reason in _GONE for trouble in troubles)
+    gone = bool(troubles) and all(trouble.reason in _GONE for trouble in troubles)
     if gone or await _namespace_ends(manifest["metadata"]["namespace"], clients):
         return timedelta(seconds=clients.settings.release_after)
     return None
@@ -52,6 +58,11 @@ def is_due(manifest: Object, patience: timedelta | None, now: datetime) -> bool:
     """Whether it goes without now: its time has come, or a person says so."""
     if annotation(manifest, ANNOTATION_RELEASE) == "true":
         return True
+    return out_of_patience(manifest, patience, now)
+
+
+def out_of_patience(manifest: Object, patience: timedelta | None, now: datetime) -> bool:
+    """Whether the time has come that `Releasing` names."""
     return patience is not None and deadline(manifest, patience, now) <= now
 
 
@@ -73,9 +84,10 @@ def let_go(manifest: Object, trouble: Standing, left: str) -> RemoveFinalizer:
 def releasing(
     manifest: Object, trouble: Standing | None, patience: timedelta | None, now: datetime
 ) -> tuple[Claim, ...]:
-    """The condition that names the time."""
-    if trouble is None or patience is None:
+    """The condition that names the time. Without a trouble it is open runs that are waited for."""
+    if patience is None:
         return ()
+    trouble = trouble or NO_WORKERS
     moment = rfc3339(deadline(manifest, patience, now))
-    message = f"at {moment} it goes without cleaning up in Temporal, if that still can't be asked: {trouble.message}"
+    message = f"at {moment} it goes without cleaning up in Temporal, if this lasts: {trouble.message}"
     return (Claim(RELEASING, "True", trouble.reason, message),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -73,7 +74,6 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
     here = await look(here_key, expected=expected) if known else None
     # One that can't be asked counts only if the Schedule was made there; what was merely seen can wait.
     counting = tuple(there for there in elsewhere if there.trouble is None or there.connection in made_at)
-    troubles = [there.trouble for there in (here, *counting) if there is not None and there.trouble is not None]
     return Observed(
         manifest=manifest,
         pool=pool,
@@ -81,9 +81,17 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
         elsewhere=counting,
         entry=swept.entry,
         last_closed=await _explained(here_key, swept.last_closed, manifest, clients),
-        patience=await patience(manifest, troubles, clients) if is_going(manifest) else None,
+        patience=await _patience(manifest, (here, *counting), clients),
         seals_with=clients.keys.ring().active if clients.keys is not None else None,
     )
+
+
+async def _patience(manifest: Object, places: Sequence[There | None], clients: Clients) -> timedelta | None:
+    if not is_going(manifest):
+        return None
+    there = [each for each in places if each is not None]
+    troubles = [each.trouble for each in there if each.trouble is not None]
+    return await patience(manifest, troubles, clients, open_runs=any(each.open_runs for each in there))
 
 
 async def _explained(

@@ -30,7 +30,7 @@ from tidemill_operator.pipeline.observe import Observed, There
 from tidemill_operator.pipeline.pause import RUNNING, Pause, next_pause
 from tidemill_operator.pipeline.runs import run_key
 from tidemill_operator.reading import annotation, status_of
-from tidemill_operator.release import AFTER_TROUBLE, is_due, let_go, wait
+from tidemill_operator.release import AFTER_TROUBLE, NO_WORKERS, is_due, let_go, out_of_patience, wait
 from tidemill_operator.views import ScheduleSeen
 
 AFTER_DELETE: Final = timedelta(seconds=1)
@@ -183,6 +183,9 @@ def _farewell(desired: Desired, observed: Observed, now: datetime) -> Iterator[A
     if not runs:
         yield RemoveFinalizer(ObjectRef.of(manifest))
         return
-    if manifest["spec"].get("deletionPolicy") == "Cancel":
+    if manifest["spec"].get("deletionPolicy") == "Cancel" or observed.patience is not None:
         yield from (CancelRun(connection, run.workflow_id, run.run_id) for connection, run in runs)
-    yield LookAgain(WHILE_WAITING)
+    if out_of_patience(manifest, observed.patience, now):
+        yield let_go(manifest, NO_WORKERS, f"{len(runs)} runs, which were cancelled, may stay open until their timeout")
+    else:
+        yield LookAgain(WHILE_WAITING)

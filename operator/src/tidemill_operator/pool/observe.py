@@ -88,7 +88,9 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
         children={kind: child for kind, child in found.items() if child is not None},
         pipelines=store.pipelines_of_pool(key.namespace, key.name),
         open_runs=runs,
-        patience=await patience(manifest, [trouble] if trouble else [], clients) if is_going(manifest) else None,
+        patience=await patience(manifest, [trouble] if trouble else [], clients, open_runs=bool(runs))
+        if is_going(manifest)
+        else None,
         pods=pods,
         pod_events=events,
         key_ring=clients.keys.declared() if clients.keys is not None else None,

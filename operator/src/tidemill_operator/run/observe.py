@@ -87,8 +87,11 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
     except ConnectionPendingError as error:
         trouble = waits(error.reason, str(error))
     else:
-        return Observed(manifest, pipeline, pool, connection, run=run, lost=started and run is None)
-    waited = await patience(manifest, [trouble], clients) if plain.going else None
+        opened = run is not None and run.state == "Running"
+        waited = await patience(manifest, [], clients, open_runs=opened) if plain.going else None
+        lost = started and run is None
+        return Observed(manifest, pipeline, pool, connection, run=run, lost=lost, patience=waited)
+    waited = await patience(manifest, [trouble], clients, open_runs=False) if plain.going else None
     return Observed(manifest, pipeline, pool, connection, trouble=trouble, patience=waited)
 
 
