@@ -62,8 +62,9 @@ def test_a_second_node_comes_and_goes_and_leaves_nothing(cluster: Cluster, tmp_p
 
 
 def test_the_how_to_s_commands_on_a_cluster_that_runs(cluster: Cluster) -> None:
-    """`make cluster-up` does nothing then, `python -m tools.cluster check` changes nothing; the kubeconfig that
-    `export KUBECONFIG=...` names is the cluster's.
+    """`make cluster-up` does nothing then, `python -m tools.cluster check` changes nothing.
+
+    The kubeconfig that `export KUBECONFIG=...` names is the cluster's.
     """
     for command, says in (
         (["make", "cluster-up"], "runs already"),
