@@ -20,29 +20,6 @@ def test_each_block_is_asked_about_its_own_rows() -> None:
     assert answers == [True, False, True, False]
 
 
-def test_what_blocks_are_asked_is_prepared_once_and_each_block_is_read() -> None:
-    """Hundreds of blocks that are freed at once: a statement that kept to the first ones would answer wrongly."""
-    sandbox = Sandbox({})
-    for number in range(300):
-        bad = number % 7 == 3
-        rows = pa.table({"n": list(range(100, 100 + number % 50)) + [13] * bad})
-        assert sandbox.holds("raw", rows, RULE) is not bad
-        if number == 100:  # the catalog changes under it
-            sandbox.joining("other", GOOD, {"whole": BAD}, "SELECT n FROM other")
-        if number == 200:
-            sandbox.joining("raw", GOOD, {"whole": BAD}, "SELECT n FROM raw")
-    assert len(sandbox._shown["raw"].prepared) == 1
-
-
-def test_a_prepared_query_that_does_not_read_is_asked_again() -> None:
-    sandbox = Sandbox({})
-    assert sandbox.holds("raw", GOOD, RULE)
-    (shown,) = sandbox._shown.values()
-    sandbox._connection.execute("PREPARE stale AS SELECT true")
-    shown.prepared[RULE] = "stale"
-    assert not sandbox.holds("raw", BAD, RULE)
-
-
 def test_blocks_of_other_chunks_too() -> None:
     answers = []
     for rows in (GOOD, BAD, GOOD):

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, wraps
-from itertools import count
 from typing import Final, ParamSpec, TypeVar
 
 import duckdb
@@ -30,7 +29,6 @@ _CONFIG: Final[dict[str, str | bool | int]] = {
     "python_enable_replacements": False,
 }
 _FIRST: Final = "__tidemill_first"
-_numbers: Final = count(1)
 _KEPT: Final = 6
 """Idle sandboxes that are kept."""
 
@@ -84,9 +82,6 @@ class _Rows:
     def __init__(self, schema: pa.Schema) -> None:
         self.schema = schema
         self.rows: pa.Table | None = None
-        self.readings = 0
-        self.prepared: dict[str, str] = {}
-        """By query, the name of its prepared statement."""
 
     def __arrow_c_schema__(self) -> object:
         return self.schema.__arrow_c_schema__()
@@ -94,7 +89,6 @@ class _Rows:
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         if self.rows is None:
             raise RuntimeError("there are no rows now")
-        self.readings += 1
         return self.rows.__arrow_c_stream__(requested_schema)
 
 
@@ -119,23 +113,13 @@ class Sandbox:
     def holds(self, name: str, rows: pa.Table, query: str) -> bool:
         """Whether a query over `rows` whose answer is one boolean says so. Raises duckdb.Error, Internal.
 
-        Planning costs a third of asking, so a query without parameters is prepared. That is sound only because what it
-        reads is asked for its rows anew each time; if it wasn't asked, the answer is about other rows and not taken.
+        It is planned for every block: a prepared query may keep reading the rows that it was prepared on, even when
+        they have been freed (wrong answers, std::bad_cast).
         """
-        with self._showing(name, rows) as shown:
-            if query not in shown.prepared:
-                statement = self._connection.extract_statements(query)[0]
-                if statement.named_parameters:
-                    values = {key: self._parameters[key] for key in statement.named_parameters}
-                    return bool(self._connection.execute(statement, values).fetchall()[0][0])
-                prepared = f"__tidemill_{next(_numbers)}"
-                self._connection.execute(f"PREPARE {prepared} AS {query}")
-                shown.prepared[query] = prepared
-            before = shown.readings
-            answer = self._connection.execute(f"EXECUTE {shown.prepared[query]}").fetchall()
-            if shown.readings == before:
-                answer = self._connection.execute(query).fetchall()
-            return bool(answer[0][0])
+        with self._showing(name, rows):
+            statement = self._connection.extract_statements(query)[0]
+            values = {key: self._parameters[key] for key in statement.named_parameters}
+            return bool(self._connection.execute(statement, values or None).fetchall()[0][0])
 
     @_sound
     def joining(self, name: str, rows: pa.Table, whole: Mapping[str, pa.Table], query: str) -> pa.Table:
@@ -188,7 +172,7 @@ class Sandbox:
         return answer.to_arrow_table()
 
     @contextmanager
-    def _showing(self, name: str, rows: pa.Table) -> Iterator[_Rows]:
+    def _showing(self, name: str, rows: pa.Table) -> Iterator[None]:
         shown = self._shown.get(name)
         if shown is None or not shown.schema.equals(rows.schema):
             self._forget(name)
@@ -197,16 +181,12 @@ class Sandbox:
             self._shown[name] = shown
         shown.rows = rows
         try:
-            yield shown
+            yield
         finally:
             shown.rows = None
 
     def _forget(self, name: str) -> None:
-        shown = self._shown.pop(name, None)
-        if shown is not None:
-            for prepared in shown.prepared.values():  # before what they point to goes
-                self._connection.execute(f"DEALLOCATE {prepared}")
-        if self._whole.pop(name, None) is not None or shown is not None:
+        if self._whole.pop(name, None) is not None or self._shown.pop(name, None) is not None:
             self._connection.unregister(name)
 
 
@@ -283,9 +263,9 @@ class _Idle:
 _IDLE: Final = _Idle()
 
 
-def warm(wanted: int) -> None:
+def warm(count: int) -> None:
     """Make as many sandboxes ready. Blocks for some hundredths of a second each."""
-    for _ in range(wanted):
+    for _ in range(count):
         sandbox = Sandbox({})
         sandbox.open()
         _IDLE.keep(sandbox, None)
