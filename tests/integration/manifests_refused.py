@@ -144,6 +144,14 @@ RULES: Final = (
         "spec.runKey", "a replay is a run of its own: it can't have a runKey",
     ),
     Refused(
+        "replay-since-no-moment", "run-replay", {"spec.replay.deadLetters.since": "2026-02-30T00:00:00Z"},
+        "spec.replay.deadLetters.since", "since is no moment that exists",
+    ),
+    Refused(
+        "replay-until-no-moment", "run-replay", {"spec.replay.deadLetters.until": "2026-02-03T24:00:00Z"},
+        "spec.replay.deadLetters.until", "until is no moment that exists",
+    ),
+    Refused(
         "letters-kept-for-no-time", "pipeline", {"spec.deadLetter.retention": "0d"},
         "spec.deadLetter.retention", "retention must be longer than 0, such as 30d",
     ),

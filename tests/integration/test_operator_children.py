@@ -90,8 +90,9 @@ def test_children_are_accepted_and_are_what_was_wished(apiserver: ApiServer, nam
 
 def test_the_pod_meets_the_restricted_profile(apiserver: ApiServer, namespace: str) -> None:
     apiserver.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
-    [config, account, deployment] = children_of(namespace, {}, "00000000-0000-0000-0000-000000000000")
-    for child in (config, account):
+    *others, deployment = children_of(namespace, {}, "00000000-0000-0000-0000-000000000000")
+    assert deployment["kind"] == "Deployment"
+    for child in others:
         apiserver.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(child))
     template = deployment["spec"]["template"]
     pod = {

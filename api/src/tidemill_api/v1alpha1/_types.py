@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Wit
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError
 
-from tidemill_api.v1alpha1._base import Model
+from tidemill_api.v1alpha1._base import Model, Rule
 
 
 def _int_or_string(what: str, max_length: int, pattern: str | None = None) -> Any:
@@ -149,8 +149,27 @@ def parse_moment(text: str, now: datetime) -> datetime:
     return now - parse_duration(text) if _AGO.search(text) else parse_timestamp(text)
 
 
-def _moment_or_ago(text: str) -> str:
-    return text if _AGO.search(text) else _moment_exists(text)
+def _exists(text: str) -> bool:
+    try:
+        parse_timestamp(text)
+    except ValueError:
+        return False
+    return True
+
+
+def moment_rule(field: str, attribute: str) -> Rule:
+    """That the moment exists which an optional `MomentOrAgo` names."""
+
+    def holds(model: Any) -> bool:
+        value = getattr(model, attribute)
+        return value is None or _AGO.search(value) is not None or _exists(value)
+
+    return Rule(
+        cel=f"!has(self.{field}) || !self.{field}.contains('T') || !format.datetime().validate(self.{field}).hasValue()",
+        message=f"{field} is no moment that exists",
+        holds=holds,
+        field=f".{field}",
+    )
 
 
 MomentOrAgo = Annotated[
@@ -161,7 +180,6 @@ MomentOrAgo = Annotated[
         r"(\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9]))$",
         examples=["24h", "2026-01-01T00:00:00Z"],
     ),
-    AfterValidator(_moment_or_ago),
 ]
 """A moment (RFC 3339), or how long ago it was (`24h`)."""
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tidemill_api.v1alpha1._base import Model, Rule
 from tidemill_api.v1alpha1._object import AGE, Conditions, Generation, PrinterColumn, Resource, Served, condition
-from tidemill_api.v1alpha1._types import LocalRef, MomentOrAgo, ParameterName, PartName, Scalar, null_is_absence
+from tidemill_api.v1alpha1._types import LocalRef, MomentOrAgo, ParameterName, PartName, Scalar, moment_rule, null_is_absence
 
 RunKey = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9:.-]*$", max_length=253, examples=["2026-01-01T04:15:00Z"])
@@ -32,6 +32,8 @@ class DeadLetterFilter(Model):
     """First rejected before then."""
     ids: Annotated[tuple[Annotated[int, Field(ge=1, le=2**53)], ...], Field(max_length=1000)] = ()
     """Numbers of letters. If one of them can't be replayed, the run is refused, and says why."""
+
+    rules = (moment_rule("since", "since"), moment_rule("until", "until"))
 
 
 class Replay(Model):
