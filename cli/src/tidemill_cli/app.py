@@ -29,8 +29,20 @@ class Output(StrEnum):
     json = "json"
 
 
+class Wide(StrEnum):
+    """How rows are written to stdout."""
+
+    text = "text"
+    wide = "wide"
+    json = "json"
+
+
 Paths = Annotated[
-    list[Path], typer.Argument(metavar="PATH...", help="Manifests: files, or folders with all below them.")
+    list[Path] | None,
+    typer.Argument(metavar="[PATH]...", help="Manifests: files, or folders with all below them; - is standard input."),
+]
+Filenames = Annotated[
+    list[Path] | None, typer.Option("--filename", "-f", metavar="PATH", help="As an argument, in kubectl's way.")
 ]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How results are written to stdout.")]
 
@@ -57,17 +69,65 @@ add_encryption_commands(app)
 add_rejects_commands(app)
 
 
+def _given(paths: list[Path] | None, filenames: list[Path] | None) -> tuple[Path, ...]:
+    """All paths, however they were given. Raises typer's usage error if there are none."""
+    if found := (*(paths or ()), *(filenames or ())):
+        return found
+    raise typer.BadParameter("say which manifests: files, folders, or - for standard input", param_hint="PATH")
+
+
 @app.command()
-def lint(paths: Paths, output: OutputOption = Output.text) -> None:
+def lint(paths: Paths = None, filename: Filenames = None, output: OutputOption = Output.text) -> None:
     """Check manifests without a cluster: file, line, field and what would be right, for all errors at once."""
     from tidemill_cli.lint import lint as run_lint
 
-    raise typer.Exit(run_lint(paths, output.value))
+    raise typer.Exit(run_lint(list(_given(paths, filename)), output.value))
+
+
+@app.command()
+def preview(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+    paths: Paths = None,
+    filename: Filenames = None,
+    pipeline: Annotated[str | None, typer.Option(metavar="NAME", help="Only this one of the pipelines.")] = None,
+    rows: Annotated[int, typer.Option(min=1, max=10_000, help="How many rows of each source and step.")] = 10,
+    source: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=FILE", help="Read this file in place of a source's own.")
+    ] = None,
+    folder: Annotated[
+        list[str] | None, typer.Option(metavar="CONNECTION=DIR", help="Where a files connection's files are here.")
+    ] = None,
+    param: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Give a parameter.")] = None,
+    run_time: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Nominal time of the run; now if not given.")
+    ] = None,
+    output: Annotated[Wide, typer.Option("--output", "-o", help="How rows are written to stdout.")] = Wide.text,
+) -> None:
+    """Show the first rows through each source and step, and what is rejected and why. Nothing is written anywhere.
+
+    Reads, checks and transforms as a run does, without a database, Temporal or a cluster, and no more of the files
+    than it takes. `-o wide` shows all columns and whole values; `-o json` is one object a pipeline, one a line.
+
+    Exit code: 0 shown, 1 a manifest is wrong or a source or step failed, 2 wrong usage.
+    """
+    from tidemill_cli.preview.command import Options, preview
+
+    options = Options(
+        paths=_given(paths, filename),
+        pipeline=pipeline,
+        rows=rows,
+        sources=tuple(source or ()),
+        folders=tuple(folder or ()),
+        parameters=tuple(param or ()),
+        run_time=run_time,
+        output=output.value,
+    )
+    raise typer.Exit(preview(options))
 
 
 @app.command()
 def dev(
-    paths: Paths,
+    paths: Paths = None,
+    filename: Filenames = None,
     once: Annotated[bool, typer.Option("--once", help="Run each pipeline once, then end.")] = False,
     output: OutputOption = Output.text,
     data_dir: Annotated[
@@ -87,7 +147,7 @@ def dev(
     from tidemill_cli.dev.command import dev as run_dev
     from tidemill_cli.dev.reading import Options
 
-    raise typer.Exit(run_dev(Options(tuple(paths), once, output.value, data_dir, tuple(param or ()))))
+    raise typer.Exit(run_dev(Options(_given(paths, filename), once, output.value, data_dir, tuple(param or ()))))
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

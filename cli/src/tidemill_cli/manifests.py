@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,12 @@ _MODELS: Final[dict[str, type[Resource]]] = {model.__name__: model for model in 
 _API_VERSION: Final = f"{GROUP}/{VERSION}"
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _ENDINGS: Final = {".yaml", ".yml", ".json"}
+STDIN: Final = Path("-")
+"""A path that stands for standard input, as for kubectl."""
+STDIN_SHOWN: Final = Path("<stdin>")
+"""How findings call it."""
+TEST_ENDING: Final = ".test.yaml"
+"""Files of `tidemill test`: no manifests, though they lie beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,25 +100,37 @@ class Manifests:
 def load_manifests(paths: Sequence[Path]) -> Manifests:
     """Everything of Tidemill's kinds in files and, recursively, in folders (.yaml, .yml, .json; no hidden ones).
 
-    Other kinds are ignored. Raises FileNotFoundError for a path that isn't there; other faults are findings.
+    `-` is standard input. Other kinds are ignored. Raises FileNotFoundError for a path that isn't there; other faults
+    are findings.
     """
     reader = _Reader()
     files = tuple(_files(paths))
     given = {path.resolve() for path in paths if path.is_file()}
     for file in files:
-        reader.read(file, asked_for=file.resolve() in given)
+        if file == STDIN_SHOWN:
+            reader.text(file, sys.stdin.buffer.read(), asked_for=True)
+        else:
+            reader.read(file, asked_for=file.resolve() in given)
     return reader.result(files)
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
     seen: set[Path] = set()
     for path in paths:
+        if path == STDIN:
+            if STDIN not in seen:
+                seen.add(STDIN)
+                yield STDIN_SHOWN
+            continue
         if not path.exists():
             raise FileNotFoundError(f"{path}: there is no such file or folder")
         inside = (
             one
             for one in sorted(path.rglob("*"))
-            if one.suffix in _ENDINGS and one.is_file() and not _hidden(one.relative_to(path))
+            if one.suffix in _ENDINGS
+            and not one.name.endswith(TEST_ENDING)
+            and one.is_file()
+            and not _hidden(one.relative_to(path))
         )
         for file in inside if path.is_dir() else (path,):
             if file.resolve() not in seen:
@@ -148,12 +167,17 @@ class _Reader:
 
     def read(self, file: Path, asked_for: bool) -> None:
         try:
-            text = file.read_bytes().decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            self._findings.append(Finding(file, 1, 1, "", f"this is no UTF-8 text (byte {error.start})"))
-            return
+            data = file.read_bytes()
         except OSError as error:
             self._findings.append(Finding(file, 1, 1, "", f"can't be read: {error.strerror}"))
+            return
+        self.text(file, data, asked_for)
+
+    def text(self, file: Path, data: bytes, asked_for: bool) -> None:
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            self._findings.append(Finding(file, 1, 1, "", f"this is no UTF-8 text (byte {error.start})"))
             return
         ours = asked_for or GROUP in text
         for document in yaml_text.read_documents(text):

@@ -9,12 +9,14 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from tidemill_api.v1alpha1 import DataPipeline
+from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec
 from tidemill_api.v1alpha1.datapipelinerun import Replay
 from tidemill_check.parameters import check_parameters
 from tidemill_cli.dev.layout import Layout, lay_out
 from tidemill_cli.dev.settings import SettingsFile, load
 from tidemill_cli.lint.meaning import check_manifests
-from tidemill_cli.manifests import Manifests, load_manifests
+from tidemill_cli.manifests import Manifest, Manifests, load_manifests
 
 
 class UsageError(Exception):
@@ -56,11 +58,8 @@ def read(options: Options) -> Layout:
     problems = [str(one) for one in check_manifests(manifests) if one.severity == "error"]
     if problems:
         raise ManifestsError(problems)
-    given = _given(options.parameters, manifests)
-    pipelines = [one for one in manifests.pipelines if options.pipeline in (None, one.object.metadata.name)]
-    if options.pipeline is not None and not pipelines:
-        known = ", ".join(sorted(one.object.metadata.name for one in manifests.pipelines))
-        raise UsageError(f"there is no DataPipeline {options.pipeline} in the given files; there is {known or 'none'}")
+    given = given_parameters(options.parameters, [one.object.spec for one in manifests.pipelines])
+    pipelines = chosen(manifests, options.pipeline)
     return lay_out(pipelines, manifests.pools, _settings, given, os.environ)
 
 
@@ -69,10 +68,18 @@ def _settings(folder: Path) -> SettingsFile:
     return load(folder)
 
 
-def _given(texts: Sequence[str], manifests: Manifests) -> dict[str, str]:
+def chosen(manifests: Manifests, name: str | None) -> list[Manifest[DataPipeline]]:
+    """The pipelines of that name, or all. Raises `UsageError` if there is none of that name."""
+    pipelines = [one for one in manifests.pipelines if name in (None, one.object.metadata.name)]
+    if name is not None and not pipelines:
+        known = ", ".join(sorted(one.object.metadata.name for one in manifests.pipelines))
+        raise UsageError(f"there is no DataPipeline {name} in the given files; there is {known or 'none'}")
+    return pipelines
+
+
+def given_parameters(texts: Sequence[str], specs: Sequence[DataPipelineSpec]) -> dict[str, str]:
     """`name=value` texts by name; each fits the types declared for it. Raises `UsageError`."""
     given: dict[str, str] = {}
-    specs = [manifest.object.spec for manifest in manifests.pipelines]
     known = sorted({one.name for spec in specs for one in spec.parameters})
     for text in texts:
         name, equals, value = text.partition("=")

@@ -1,0 +1,1 @@
+"""`tidemill preview`: the first rows through each source and step of a pipeline."""
