@@ -164,8 +164,9 @@ def moment_rule(field: str, attribute: str) -> Rule:
         value = getattr(model, attribute)
         return value is None or _AGO.search(value) is not None or _exists(value)
 
+    at = f"self.{field}"
     return Rule(
-        cel=f"!has(self.{field}) || !self.{field}.contains('T') || !format.datetime().validate(self.{field}).hasValue()",
+        cel=f"!has({at}) || !{at}.contains('T') || !format.datetime().validate({at}).hasValue()",
         message=f"{field} is no moment that exists",
         holds=holds,
         field=f".{field}",

@@ -8,7 +8,15 @@ from pydantic import Field
 
 from tidemill_api.v1alpha1._base import Model, Rule
 from tidemill_api.v1alpha1._object import AGE, Conditions, Generation, PrinterColumn, Resource, Served, condition
-from tidemill_api.v1alpha1._types import LocalRef, MomentOrAgo, ParameterName, PartName, Scalar, moment_rule, null_is_absence
+from tidemill_api.v1alpha1._types import (
+    LocalRef,
+    MomentOrAgo,
+    ParameterName,
+    PartName,
+    Scalar,
+    moment_rule,
+    null_is_absence,
+)
 
 RunKey = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9:.-]*$", max_length=253, examples=["2026-01-01T04:15:00Z"])
