@@ -193,6 +193,27 @@ SQL: Final = (
 
 PARAMETERS: Final = (
     Wrong(
+        "path-of-an-unknown-parameter",
+        {"spec.sources[0].files.path": "in/{parameters.carier}.csv"},
+        conditions.INVALID_SPEC,
+        "spec.sources[0].files.path",
+        "the pipeline has no parameter carier; did you mean carrier?",
+    ),
+    Wrong(
+        "path-with-a-default-of-nothing",
+        {"spec.sources[0].files.path": "in/{parameters.carrier}.csv", "spec.parameters[0].default": ""},
+        conditions.INVALID_SPEC,
+        "spec.sources[0].files.path",
+        "the default of the parameter carrier can't stand in a path: it is empty",
+    ),
+    Wrong(
+        "path-with-an-open-brace",
+        {"spec.sources[0].files.path": "in/{run_time.csv"},
+        conditions.INVALID_SPEC,
+        "spec.sources[0].files.path",
+        "the { at 3 has no other one: write {{ for a brace",
+    ),
+    Wrong(
         "default-of-the-wrong-type",
         {"spec.parameters[1].default": "many"},
         conditions.INVALID_SPEC,

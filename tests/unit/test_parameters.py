@@ -83,7 +83,16 @@ def test_wrong_value_says_what_would_be_right(kind: str, value: object, says: st
 def test_bound_values_are_the_given_ones_over_the_defaults_and_the_run_time() -> None:
     spec = spec_with({"name": "carrier", "default": "UA"}, {"name": "year", "type": "integer"})
     values = bind_parameters(spec, {"year": "2013"}, RUN_TIME)
-    assert values == {"carrier": "UA", "year": 2013, "run_time": datetime(2026, 1, 31, 5, tzinfo=UTC)}
+    moment = datetime(2026, 1, 31, 5, tzinfo=UTC)
+    assert values == {
+        "carrier": "UA",
+        "year": 2013,
+        "run_time": moment,
+        "interval_start": datetime(1, 1, 1, tzinfo=UTC),
+        "interval_end": moment,
+    }
+    since = datetime(2026, 1, 30, 6, tzinfo=timezone(timedelta(hours=1)))
+    assert bind_parameters(spec, {"year": 1}, RUN_TIME, since)["interval_start"] == since
     assert bind_parameters(spec, {"year": 1, "carrier": ""}, RUN_TIME)["carrier"] == ""
 
 

@@ -59,7 +59,9 @@ class RunInput(Message):
     """The DataPipeline's uid."""
     generation: int = 0
     spec: dict[str, Any]
-    """The pipeline's spec as JSON (`DataPipelineSpec.to_json`) without `schedule`; its overlapPolicy is below."""
+    """The pipeline's spec as JSON (`DataPipelineSpec.to_json`) without `schedule`, of which a run needs but this:"""
+    schedule: dict[str, Any] | None = None
+    """The times that `spec.schedule` names, as JSON: a run's interval begins at the one before its own. None: none."""
     overlap_policy: Literal["Skip", "BufferOne", "BufferAll", "CancelOther", "TerminateOther", "AllowAll"] = "Skip"
     parameters: dict[str, str | int | float | bool] = Field(default_factory=dict)
     """Values given for this run; the spec's defaults fill the rest."""

@@ -18,7 +18,7 @@ from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_api.v1alpha1.datapipeline import Source, Step
 from tidemill_check.duckdb_parser import LOCKED_DOWN
 from tidemill_check.graph import inputs_of, topological
-from tidemill_check.parameters import RUN_TIME, ParameterValue
+from tidemill_check.parameters import OF_THE_RUN, ParameterValue
 from tidemill_check.problem import Problem, listed, suggestion
 from tidemill_check.verdict import unknown_redacted
 
@@ -77,7 +77,7 @@ class _Columns:
             source.name: found for source in spec.sources if (found := _declared(source))
         }
         self._values = {parameter.name: _EXAMPLES[parameter.type] for parameter in spec.parameters}
-        self._values[RUN_TIME] = _EXAMPLES["timestamp"]
+        self._values |= dict.fromkeys(OF_THE_RUN, _EXAMPLES["timestamp"])
 
     def problems(self) -> tuple[Problem, ...]:
         found: list[Problem] = []

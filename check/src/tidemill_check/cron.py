@@ -8,7 +8,7 @@ never come (a Schedule without a next time vanishes from the server by itself).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
@@ -50,25 +50,26 @@ class CalendarTimes:
     year: tuple[Range, ...] = ()
     comment: str | None = field(default=None, kw_only=True)
 
+    def numbers(self, part: str) -> frozenset[int]:
+        """The numbers of one part (`minute`, `day_of_week`, ...)."""
+        return _numbers(getattr(self, part), part)
+
     def within(self, other: CalendarTimes) -> bool:
         """Whether every time of this calendar is surely one of the other's."""
-        return all(
-            _numbers(getattr(self, name), part) <= _numbers(getattr(other, name), part) for name, part in _PARTS.items()
-        )
+        return all(self.numbers(part) <= other.numbers(part) for part in _PARTS)
 
     def days_meet(self) -> bool:
         """Whether both day of month and day of week narrow the days: then both must match, unlike in Unix' cron."""
         narrowed = (
-            len(_numbers(self.day_of_month, _PARTS["day_of_month"])) < 31,
-            len(_numbers(self.day_of_week, _PARTS["day_of_week"])) < 7,
+            len(self.numbers("day_of_month")) < 31,
+            len(self.numbers("day_of_week")) < 7,
         )
         return all(narrowed)
 
     def ever(self) -> bool:
         """Whether any day of the calendar exists; February has 29 days here, whatever the years are."""
-        months = _numbers(self.month, _PARTS["month"])
-        first_day = min(_numbers(self.day_of_month, _PARTS["day_of_month"]))
-        return any(first_day <= _LONGEST[month] for month in months)
+        first_day = min(self.numbers("day_of_month"))
+        return any(first_day <= _LONGEST[month] for month in self.numbers("month"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +162,10 @@ def _five() -> str:
     return ", ".join(_PARTS[name].words for name in _CRON_FIELDS)
 
 
-def _numbers(ranges: Iterable[Range], part: _Part) -> frozenset[int]:
+@lru_cache(maxsize=4096)
+def _numbers(ranges: tuple[Range, ...], part: str) -> frozenset[int]:
     found = frozenset(number for one in ranges for number in one.numbers())
-    return found or frozenset(range(part.low, part.high + 1))
+    return found or frozenset(range(_PARTS[part].low, _PARTS[part].high + 1))
 
 
 def _ranges(text: str, part: _Part) -> tuple[Range, ...]:

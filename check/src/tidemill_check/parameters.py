@@ -12,12 +12,20 @@ from typing import Final
 from tidemill_api import conditions
 from tidemill_api.errors import SpecError
 from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec
+from tidemill_check.paths import unfit
 from tidemill_check.problem import Problem, suggestion
+from tidemill_check.times import BEGINNING
 
 ParameterValue = str | int | float | bool | date | datetime
 
 RUN_TIME: Final = "run_time"
-"""The parameter that every run has: its nominal time."""
+"""The nominal time of a run."""
+INTERVAL_START: Final = "interval_start"
+"""Where the interval begins that a run is for: the time before its own that the schedule names."""
+INTERVAL_END: Final = "interval_end"
+"""Where it ends (it isn't in it any more): the run's own time."""
+OF_THE_RUN: Final = frozenset({RUN_TIME, INTERVAL_START, INTERVAL_END})
+"""The parameters that every run has."""
 
 INT64: Final = 2**63
 
@@ -40,22 +48,25 @@ def check_defaults(spec: DataPipelineSpec) -> tuple[Problem, ...]:
 
 
 def bind_parameters(
-    spec: DataPipelineSpec, given: Mapping[str, object], run_time: datetime
+    spec: DataPipelineSpec, given: Mapping[str, object], run_time: datetime, interval_start: datetime | None = None
 ) -> dict[str, ParameterValue]:
-    """The values of all parameters of a run by name, `run_time` (UTC) included, with the types that SQL sees.
+    """The values of all parameters of a run by name, the run's own (in UTC) included, with the types that SQL sees.
+
+    Without an `interval_start` the interval goes back to the beginning of all times.
 
     string is str, integer int, number float, boolean bool, date date, timestamp an aware datetime in UTC (a text
     without an offset means UTC). Raises `SpecError` for the first fault.
     """
     for problem in check_parameters(spec, given):
         raise SpecError(problem.field, problem.message)
-    if run_time.tzinfo is None:
-        raise ValueError("run_time needs a time zone")
+    if run_time.tzinfo is None or (interval_start is not None and interval_start.tzinfo is None):
+        raise ValueError("run_time and interval_start need a time zone")
     values: dict[str, ParameterValue] = {}
     for parameter in spec.parameters:
         value = given.get(parameter.name, parameter.default)
         values[parameter.name] = typed_value(parameter.type, value)
-    values[RUN_TIME] = run_time.astimezone(UTC)
+    values[RUN_TIME] = values[INTERVAL_END] = run_time.astimezone(UTC)
+    values[INTERVAL_START] = (interval_start or BEGINNING).astimezone(UTC)
     return values
 
 
@@ -86,6 +97,7 @@ def _faults(spec: DataPipelineSpec, given: Mapping[str, object]) -> Iterator[tup
             typed_value(declared[name].type, value)
         except ValueError as error:
             yield name, str(error)
+    yield from unfit(spec, given)
     for name, parameter in declared.items():
         if name not in given and parameter.default is None:
             yield name, f"is missing: {name} has no default, so the run must give {_RIGHT[parameter.type]}"

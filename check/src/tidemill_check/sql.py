@@ -19,7 +19,7 @@ from functools import lru_cache
 
 from tidemill_api import conditions
 from tidemill_check.duckdb_parser import ParseError, Tree, excerpt, parser
-from tidemill_check.parameters import RUN_TIME
+from tidemill_check.parameters import OF_THE_RUN
 from tidemill_check.problem import Problem
 from tidemill_check.sql_expressions import Expressions, Place
 from tidemill_check.sql_rowwise import prove
@@ -30,14 +30,14 @@ QUERY_FIELD = "sql.query"
 def check_query(query: str, inputs: Sequence[str], parameters: Collection[str]) -> tuple[Problem, ...]:
     """What is wrong with a step's query; fields are relative to the step (`sql.query`, `inputs[1]`).
 
-    `inputs` are the step's, the first one drives; `parameters` the pipeline's names (`run_time` is always there).
+    `inputs` are the step's, the first one drives; `parameters` the pipeline's names (the run's own are always there).
     """
-    return _checked_query(query, tuple(inputs), frozenset(parameters) | {RUN_TIME})
+    return _checked_query(query, tuple(inputs), frozenset(parameters) | OF_THE_RUN)
 
 
 def check_expression(expression: str, parameters: Collection[str]) -> tuple[Problem, ...]:
     """What is wrong with a rule's expression: one value computed from one row; the field is empty."""
-    return _checked_expression(expression, frozenset(parameters) | {RUN_TIME})
+    return _checked_expression(expression, frozenset(parameters) | OF_THE_RUN)
 
 
 @lru_cache(maxsize=8192)

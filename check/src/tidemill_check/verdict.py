@@ -11,6 +11,7 @@ from tidemill_api.v1alpha1.datapipeline import Sink, Step
 from tidemill_api.v1alpha1.workerpool import Connection
 from tidemill_check.graph import check_graph
 from tidemill_check.parameters import check_defaults
+from tidemill_check.paths import check_paths
 from tidemill_check.problem import Problem, in_order, listed, suggestion
 from tidemill_check.schedule import LONGEST, check_schedule, length
 from tidemill_check.sql import check_expression, check_query
@@ -20,7 +21,7 @@ _RESERVED_SCHEMAS = ("pg_catalog", "information_schema", "pg_toast")
 
 
 def check_pipeline(spec: DataPipelineSpec) -> tuple[Problem, ...]:
-    """What is wrong with a pipeline by itself, in the order of its fields: graph, schedule, parameters, SQL, tables.
+    """What is wrong with a pipeline by itself, in the order of its fields.
 
     Whatever the models refuse is not looked for again.
     """
@@ -28,6 +29,7 @@ def check_pipeline(spec: DataPipelineSpec) -> tuple[Problem, ...]:
         (
             *(check_schedule(spec.schedule) if spec.schedule else ()),
             *check_defaults(spec),
+            *check_paths(spec),
             *check_graph(spec),
             *_sql(spec),
             *_tables(spec),

@@ -55,7 +55,8 @@ class FileSource(Model):
 
     path: Annotated[str, Field(min_length=1, max_length=1024, examples=["flights/*.csv.gz"])]
     """Path relative to the connection's folder; `*`, `?`, `[...]` and `**` match several files, which are read in the
-    order of their names."""
+    order of their names. It may hold values of the run: `{run_time:%Y/%m/%d}`, `{interval_start:%Y%m%d}`,
+    `{interval_end}` (in UTC, letters as strftime's) and `{parameters.NAME}`; `{{` and `}}` are braces."""
     format: Format
     """How the files are written."""
     compression: Literal["Auto", "None", "Gzip", "Zip"] = "Auto"

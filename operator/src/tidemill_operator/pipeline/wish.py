@@ -15,6 +15,8 @@ from tidemill_operator.actions import ScheduleWish
 
 _NOT_FOR_RUNS = ("schedule", "suspend", "deletionPolicy")
 """Fields whose change doesn't change a run, so it must not change the Schedule either."""
+_NAMES_TIMES = ("crons", "intervals", "calendars", "exclude", "timeZone")
+"""Fields of a schedule that say which times it names."""
 
 
 def memo_of(pipeline: PipelineId, uid: str) -> ScheduleMemo:
@@ -42,6 +44,7 @@ def run_input(
         uid=uid,
         generation=generation,
         spec=snapshot,
+        schedule=_named_times(spec.schedule),
         overlap_policy=spec.schedule.overlap_policy if spec.schedule else "Skip",
         parameters=dict(parameters or {}),
         run_key=run_key,
@@ -91,6 +94,13 @@ def summary(schedule: Schedule | None) -> str:
     more = f" (+{len(times) - 1})" if len(times) > 1 else ""
     zone = f" {schedule.time_zone}" if schedule.time_zone != "UTC" else ""
     return f"{times[0][:160]}{more}{zone}"
+
+
+def _named_times(schedule: Schedule | None) -> dict[str, Any] | None:
+    """What of a schedule says which times there are."""
+    if schedule is None:
+        return None
+    return {name: value for name, value in schedule.to_json().items() if name in _NAMES_TIMES}
 
 
 def _seconds(duration: str | None) -> float:

@@ -14,6 +14,7 @@ from temporalio import activity
 from tidemill_api.contract import RunError, RunResult
 from tidemill_api.errors import Overlap, ReprocessRefused
 from tidemill_api.v1alpha1 import DataPipelineSpec, parse_duration
+from tidemill_api.v1alpha1.schedule import Schedule
 from tidemill_worker import engine
 from tidemill_worker.activities.plan import plan_of
 from tidemill_worker.activities.resources import Resources, Snapshot, parsed
@@ -46,8 +47,9 @@ class Begin:
             while True:
                 found = await slots.try_to_begin(self._resources.store, request, claimant.order.overlap_policy)
                 match found:
-                    case Began(execution, run_time, replay):
-                        planned = await self._planned(replace(request, run_time=run_time), spec, execution, replay)
+                    case Began(execution, run_time, start, replay):
+                        same = replace(request, run_time=run_time, interval_start=start)
+                        planned = await self._planned(same, spec, execution, replay)
                         limits = limits_of(spec) if replay is None else limits_of_replay(spec)
                         return Begun(state="Began", execution=execution, limits=limits, planned=planned)
                     case AlreadyDone(execution):
@@ -85,7 +87,8 @@ class Begin:
             return None
         order = request.order
         run = RunId(order.uid, request.run_key, execution)
-        ref = RunRef(*run.columns, order.namespace, order.pipeline, request.run_time.astimezone(UTC))
+        run_time, start = request.run_time.astimezone(UTC), request.interval_start.astimezone(UTC)
+        ref = RunRef(*run.columns, order.namespace, order.pipeline, run_time, start)
         self._resources.remember(run, Snapshot(spec, order.parameters, ref, replay))
         try:
             async with asyncio.timeout(AT_ONCE_SECONDS):
@@ -120,11 +123,16 @@ class Begin:
 
 
 def request_of(claimant: Claimant) -> Request:
-    """The claimant in the metastore's words."""
+    """The claimant in the metastore's words. Its interval goes from the schedule's time before its own to its own."""
+    from tidemill_check.times import interval_start
+
+    run_time = datetime.fromisoformat(claimant.run_time)
+    schedule = Schedule.model_validate(claimant.order.schedule) if claimant.order.schedule else None
     return Request(
         order=claimant.order,
         run_key=claimant.run_key,
-        run_time=datetime.fromisoformat(claimant.run_time),
+        run_time=run_time,
+        interval_start=interval_start(schedule, run_time),
         owner=Owner(claimant.workflow_id, claimant.workflow_run_id),
     )
 

@@ -17,6 +17,8 @@ import asyncpg
 from tidemill_api.errors import ReplayRefused
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_api.v1alpha1.datapipelinerun import Replay
+from tidemill_check.parameters import bind_parameters
+from tidemill_check.paths import rendered
 from tidemill_check.stages import stages
 from tidemill_worker import engine
 from tidemill_worker.activities.heartbeat import Heart
@@ -54,7 +56,9 @@ async def plan_replay(resources: Resources, run: RunId, snapshot: Snapshot) -> P
     await engine.claim(snapshot.spec, ledger_run(snapshot), resources.connections)
     left = await _not_loaded_yet(resources, run, snapshot.spec, rows, targets)
     planned = list(_cut(rows, left))
-    found = await asyncio.to_thread(_chunks, snapshot.spec, planned, resources.connections)
+    values = bind_parameters(snapshot.spec, snapshot.parameters, snapshot.ref.run_time, snapshot.ref.interval_start)
+    located = rendered(snapshot.spec, values)
+    found = await asyncio.to_thread(_chunks, located, planned, resources.connections)
     kept = dict(enumerate(planned))
     return await chunks.keep_plan(
         resources.store, run, found, (), lambda connection: replays.keep_rows(connection, run, kept)

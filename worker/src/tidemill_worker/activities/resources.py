@@ -53,7 +53,8 @@ class Resources:
         known = self._snapshots.get(run)
         if known is None:
             opened = await runs.opened(self.store, run)
-            ref = RunRef(*run.columns, opened.namespace, opened.pipeline, opened.run_time.astimezone(UTC))
+            run_time, start = opened.run_time.astimezone(UTC), opened.interval_start
+            ref = RunRef(*run.columns, opened.namespace, opened.pipeline, run_time, start and start.astimezone(UTC))
             known = Snapshot(parsed(opened.spec), opened.parameters, ref, opened.replay)
         self.remember(run, known)
         return known

@@ -44,7 +44,9 @@ class RunRef:
     namespace: str
     pipeline: str
     run_time: datetime
-    """Nominal time of the run, with a time zone."""
+    """Nominal time of the run, with a time zone; its interval ends here."""
+    interval_start: datetime | None = None
+    """Where its interval begins; None: at the beginning of all times."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ import pyarrow as pa
 from tidemill_api.errors import ColumnMissing, NewColumn, SourceUnreadable
 from tidemill_api.v1alpha1 import DataPipelineSpec, parse_bytes
 from tidemill_api.v1alpha1.datapipeline import Source
+from tidemill_check.parameters import bind_parameters
+from tidemill_check.paths import rendered
 from tidemill_check.stages import stages
 from tidemill_worker.engine import files
 from tidemill_worker.engine.borders import last_border, scan
@@ -37,7 +39,8 @@ async def plan(
 ) -> tuple[Chunk, ...]:
     """See `engine.plan`."""
     folders = {source.name: connections.folder(source.connection) for source in spec.sources}
-    chunks = await asyncio.to_thread(chunks_of, spec, folders)
+    located = rendered(spec, bind_parameters(spec, parameters, run.run_time, run.interval_start))
+    chunks = await asyncio.to_thread(chunks_of, located, folders)
     if run.execution > 1:
         await refuse_other_rows(spec, parameters, run, chunks, connections)
     return chunks

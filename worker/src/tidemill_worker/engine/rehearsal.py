@@ -20,6 +20,8 @@ from tidemill_api.errors import TableMismatch, TidemillError
 from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec, Sink, Source
 from tidemill_check.graph import inputs_of, topological
 from tidemill_check.parameters import bind_parameters
+from tidemill_check.paths import rendered
+from tidemill_check.times import interval_start
 from tidemill_worker.engine import letters as dead
 from tidemill_worker.engine.blocks import BrokenRow, Piece, pieces
 from tidemill_worker.engine.broadcast import KEPT_BYTES
@@ -116,7 +118,8 @@ class Rehearsal:
 
         Raises SpecError for parameters that don't fit.
         """
-        self._spec = spec
+        values = bind_parameters(spec, parameters, run_time, interval_start(spec.schedule, run_time))
+        self._spec = rendered(spec, values)
         self._folders = folders
         self._bounds = bounds or Bounds()
         self._inputs = inputs_of(spec)
@@ -126,7 +129,7 @@ class Rehearsal:
         self._held: dict[str, list[Passing]] = {}
         self._tables: dict[str, pa.Table] = {}
         self._encoders: dict[str, Encoder] = {}
-        self._sandbox = Sandbox(bind_parameters(spec, parameters, run_time))
+        self._sandbox = Sandbox(values)
         self.seen: dict[str, Seen] = {}
         """Each source and step that was reached, by its name."""
         self.sinks: dict[str, Seen] = {}

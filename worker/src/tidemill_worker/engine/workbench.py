@@ -128,7 +128,7 @@ async def workbench(
 
     Raises what `engine.load_chunk` raises of reading and SQL.
     """
-    values = bind_parameters(spec, parameters, run.run_time)
+    values = bind_parameters(spec, parameters, run.run_time, run.interval_start)
     cut = stages(spec)[chunk.stage]
     folders = {source.name: connections.folder(source.connection) for source in spec.sources}
 

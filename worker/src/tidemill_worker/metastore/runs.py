@@ -27,6 +27,8 @@ class Opened:
     namespace: str
     pipeline: str
     run_time: datetime
+    interval_start: datetime | None
+    """None: it began before intervals were kept."""
     spec: dict[str, Any]
     parameters: dict[str, Any]
     replay: dict[str, Any] | None
@@ -37,7 +39,7 @@ async def opened(store: Metastore, run: RunId) -> Opened:
     """The snapshot that the run works by. Raises LookupError if there is no such run."""
     async with store.connection() as connection:
         row = await connection.fetchrow(
-            "SELECT namespace, pipeline, run_time, spec, parameters, replay FROM tidemill.runs "
+            "SELECT namespace, pipeline, run_time, interval_start, spec, parameters, replay FROM tidemill.runs "
             "WHERE uid = $1 AND run_key = $2 AND execution = $3",
             *run.columns,
         )
@@ -48,6 +50,7 @@ async def opened(store: Metastore, run: RunId) -> Opened:
         row["namespace"],
         row["pipeline"],
         row["run_time"],
+        row["interval_start"],
         json.loads(row["spec"]),
         json.loads(row["parameters"]),
         None if row["replay"] is None else json.loads(row["replay"]),

@@ -27,6 +27,7 @@ class Request:
     order: RunInput
     run_key: str
     run_time: datetime
+    interval_start: datetime
     owner: Owner
 
 
@@ -37,6 +38,8 @@ class Began:
     execution: int
     run_time: datetime
     """The key's moment: that of its first execution."""
+    interval_start: datetime
+    """Where the key's interval begins."""
     replay: dict[str, Any] | None = None
     """What the key replays, as its first execution was asked to."""
 
@@ -91,7 +94,7 @@ async def try_to_begin(store: Metastore, request: Request, policy: Policy) -> Be
             request = _same_again(request, known[0])
         for row in known:
             if row["workflow_run_id"] == owner.run_id and row["result"] == "Running":
-                return Began(row["execution"], request.run_time, request.order.replay)
+                return Began(row["execution"], request.run_time, request.interval_start, request.order.replay)
             if row["result"] == "Succeeded":
                 return AlreadyDone(row["execution"])
         places = await _places(connection, uid)
@@ -101,14 +104,19 @@ async def try_to_begin(store: Metastore, request: Request, policy: Policy) -> Be
         if isinstance(decision, Take):
             execution = 1 + max((row["execution"] for row in known), default=0)
             await _open_run(connection, request, execution)
-            return Began(execution, request.run_time, request.order.replay)
+            return Began(execution, request.run_time, request.interval_start, request.order.replay)
         return Blocked(decision, tuple(o for o in others if o.holding or mine is None or o.number < mine.number))
 
 
 def _same_again(request: Request, first: Record) -> Request:
-    """A key stands for the same work each time it is processed: its moment, and what it replays."""
+    """A key stands for the same work each time it is processed: its moment, its interval, and what it replays."""
     replay = None if first["replay"] is None else json.loads(first["replay"])
-    return replace(request, run_time=first["run_time"], order=request.order.model_copy(update={"replay": replay}))
+    return replace(
+        request,
+        run_time=first["run_time"],
+        interval_start=first["interval_start"] or request.interval_start,
+        order=request.order.model_copy(update={"replay": replay}),
+    )
 
 
 async def queue(store: Metastore, request: Request) -> None:
@@ -137,8 +145,9 @@ async def record_unbegun(connection: Connection, request: Request, result: RunRe
     await connection.execute(
         "INSERT INTO tidemill.runs "
         "(uid, run_key, execution, installation, namespace, pipeline, generation, trigger, run_time, "
-        "parameters, workflow_id, workflow_run_id, result, error_type, error_message, finished_at, summary, replay) "
-        "VALUES ($1, $2, 0, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, now(), $15, $16) "
+        "parameters, workflow_id, workflow_run_id, result, error_type, error_message, finished_at, summary, replay, "
+        "interval_start) "
+        "VALUES ($1, $2, 0, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, now(), $15, $16, $17) "
         "ON CONFLICT (uid, run_key, execution) DO UPDATE SET workflow_id = excluded.workflow_id, "
         "workflow_run_id = excluded.workflow_run_id, result = excluded.result, error_type = excluded.error_type, "
         "error_message = excluded.error_message, started_at = excluded.started_at, finished_at = excluded.finished_at, "
@@ -147,7 +156,7 @@ async def record_unbegun(connection: Connection, request: Request, result: RunRe
         *(order.trigger, request.run_time, json.dumps(order.parameters)),
         *(request.owner.workflow_id, request.owner.run_id, result.result),
         *(error and error.type, error and error.message, result.model_dump_json(by_alias=True)),
-        None if order.replay is None else json.dumps(order.replay),
+        *(None if order.replay is None else json.dumps(order.replay), request.interval_start),
     )
 
 
@@ -181,8 +190,8 @@ async def _places(connection: Connection, uid: str) -> Sequence[Place]:
 
 
 _KNOWN = (
-    "SELECT execution, result, workflow_run_id, run_time, replay FROM tidemill.runs WHERE uid = $1 AND run_key = $2 "
-    "ORDER BY execution"
+    "SELECT execution, result, workflow_run_id, run_time, interval_start, replay FROM tidemill.runs "
+    "WHERE uid = $1 AND run_key = $2 ORDER BY execution"
 )
 
 _PLACE = (
@@ -198,10 +207,10 @@ async def _open_run(connection: Connection, request: Request, execution: int) ->
         f"WITH place AS ({_PLACE.format('$1, $12, $13, $2, true')}) "
         "INSERT INTO tidemill.runs "
         "(uid, run_key, execution, installation, namespace, pipeline, generation, trigger, run_time, "
-        "spec, parameters, workflow_id, workflow_run_id, result, replay) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'Running', $14)",
+        "spec, parameters, workflow_id, workflow_run_id, result, replay, interval_start) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'Running', $14, $15)",
         *(order.uid, request.run_key, execution, order.installation, order.namespace, order.pipeline),
         *(order.generation, order.trigger, request.run_time, json.dumps(order.spec), json.dumps(order.parameters)),
         *(request.owner.workflow_id, request.owner.run_id),
-        None if order.replay is None else json.dumps(order.replay),
+        *(None if order.replay is None else json.dumps(order.replay), request.interval_start),
     )
