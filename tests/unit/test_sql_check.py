@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tidemill_api import conditions
-from tidemill_check.sql import check_expression, check_query
+from tidemill_check.sql import check_expression, check_query, needs_all_rows
 
 INPUTS = ("t", "u", "w")
 PARAMETERS = ("carrier",)
@@ -113,14 +113,14 @@ NEEDS_ALL_ROWS = (
     ("SELECT * FROM u", "the first input, t, must stand first in FROM"),
     ("SELECT 1", "the first input, t, must stand first in FROM"),
     ("VALUES (1)", "the first input, t, must stand first in FROM"),
-    ("SELECT * FROM (PIVOT t ON a IN (1, 2) USING sum(b))", "PIVOT in FROM is not known to be row-wise"),
-    ("UNPIVOT t ON a, b INTO NAME n VALUE v", "PIVOT in FROM is not known to be row-wise"),
-    ("SUMMARIZE t", "SHOW REF in FROM is not known to be row-wise"),
+    ("SELECT * FROM (PIVOT t ON a IN (1, 2) USING sum(b))", "PIVOT in FROM can't be used in a step's query"),
+    ("UNPIVOT t ON a, b INTO NAME n VALUE v", "PIVOT in FROM can't be used in a step's query"),
+    ("SUMMARIZE t", "SHOW REF in FROM can't be used in a step's query"),
     ("SELECT rowid FROM t", "depends on how the data is cut"),
     ("SELECT t.ROWID FROM t", "depends on how the data is cut"),
     ("SELECT #1 FROM t", "write its name"),
-    ("SELECT grouping(x) FROM t", "is not known to be row-wise"),
-    ("SELECT * FROM t, unnest(l) WITH ORDINALITY", "WITH ORDINALITY is not known to be row-wise"),
+    ("SELECT grouping(x) FROM t", "can't be used in a step's query"),
+    ("SELECT * FROM t, unnest(l) WITH ORDINALITY", "WITH ORDINALITY can't be used in a step's query"),
 )
 ORDER_OF_BROADCAST_ROWS = (
     ("SELECT * FROM t JOIN (SELECT k, first(z) AS z FROM u GROUP BY k) USING (k)", "depends on the order of rows"),
@@ -174,7 +174,7 @@ CHANCE = (
     ("SELECT random() FROM t", "random gives another answer each time"),
     ("SELECT uuid() FROM t", "uuid gives another answer each time"),
     ("SELECT list_transform(l, lambda x: random()) FROM t", "random gives another answer each time"),
-    ("SELECT x FROM t ORDER BY random()", "ORDER BY needs all rows"),
+    ("SELECT x FROM t ORDER BY random()", "random gives another answer each time"),
     ("SELECT * FROM t JOIN u ON random() < 0.5", "random gives another answer each time"),
     ("SELECT nextval('s') FROM t", "nextval gives another answer each time"),
     ("SELECT list_aggregate(l, 'reservoir_quantile', 0.5) FROM t", "draws lots"),
@@ -207,7 +207,15 @@ NO_SELECT = (
     ("SELECT * FROM " + "(FROM " * 2000 + "t" + ")" * 2000, "nested too deeply"),
     ("SELECT " + "[" * 250 + "]" * 250 + " FROM t", "nested too deeply"),
 )
-REFUSED = (*NEEDS_ALL_ROWS, *ORDER_OF_BROADCAST_ROWS, *OUTSIDE, *CHANCE, *NO_SELECT)
+NOT_ROW_WISE = (*NEEDS_ALL_ROWS, *ORDER_OF_BROADCAST_ROWS)
+REFUSED = (*OUTSIDE, *CHANCE, *NO_SELECT)
+
+
+@pytest.mark.parametrize(("query", "says"), NOT_ROW_WISE, ids=[query[:60] for query, _ in NOT_ROW_WISE])
+def test_not_row_wise(query: str, says: str) -> None:
+    """What of these is refused altogether stands in test_sql_whole.py."""
+    found = needs_all_rows(query, INPUTS, PARAMETERS)
+    assert any(says in message for message in found), found
 
 
 @pytest.mark.parametrize(("query", "says"), REFUSED, ids=[query[:60] for query, _ in REFUSED])
@@ -217,8 +225,8 @@ def test_refused(query: str, says: str) -> None:
 
 
 def test_all_faults_of_a_query_come_at_once() -> None:
-    found = refusals("SELECT DISTINCT now(), $x FROM t JOIN z USING (k) LIMIT 1")
-    assert len(found) == 5
+    found = refusals("SELECT now(), $x FROM t JOIN z USING (k) LIMIT 1")
+    assert len(found) == 4
 
 
 def test_an_input_that_is_never_read_is_named() -> None:

@@ -90,6 +90,14 @@ class Parser:
         node: Tree = statements[0]["node"]
         return node
 
+    def text(self, node: Tree) -> str:
+        """The SQL of a tree that `select` gave, changed or not."""
+        told = json.dumps({"error": False, "statements": [{"node": node}]})
+        with self._lock:
+            row = self._connection.execute("SELECT json_deserialize_sql($tree::JSON)", {"tree": told}).fetchone()
+        assert row is not None
+        return str(row[0])
+
     @cached_property
     def functions(self) -> Mapping[str, Function]:
         """The catalogue by name, in lower case."""

@@ -1,8 +1,8 @@
-"""SQL of steps and rules: that it is one SELECT, reads nothing but its inputs, and is row-wise in the first.
+"""SQL of steps and rules: that it is one SELECT, reads nothing but its inputs, and whether it is row-wise in the first.
 
 A query is row-wise when its answer over all rows of the first input is the answers over any parts of them, put
-together. Then a chunk can be worked on alone. The proof goes over the parse tree: what isn't known to be row-wise is
-refused. What counts:
+together. Then a chunk can be worked on alone. The proof goes over the parse tree: what isn't known to be row-wise
+needs all rows of all its inputs (`sql_whole`). What counts:
 
 - the first input is read exactly once, left-most in FROM, directly or through subqueries and WITH clauses that
   are row-wise themselves; each of its rows is then filtered, computed, multiplied (`unnest`) or joined;
@@ -15,6 +15,7 @@ refused. What counts:
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from tidemill_api import conditions
@@ -22,7 +23,8 @@ from tidemill_check.duckdb_parser import ParseError, Tree, excerpt, parser
 from tidemill_check.parameters import OF_THE_RUN
 from tidemill_check.problem import Problem
 from tidemill_check.sql_expressions import Expressions, Place
-from tidemill_check.sql_rowwise import prove
+from tidemill_check.sql_rowwise import Proof, prove
+from tidemill_check.sql_whole import WholeProof, prove_whole
 
 QUERY_FIELD = "sql.query"
 
@@ -32,28 +34,68 @@ def check_query(query: str, inputs: Sequence[str], parameters: Collection[str]) 
 
     `inputs` are the step's, the first one drives; `parameters` the pipeline's names (the run's own are always there).
     """
-    return _checked_query(query, tuple(inputs), frozenset(parameters) | OF_THE_RUN)
+    return _checked_query(query, tuple(inputs), _names(parameters))
 
 
 def check_expression(expression: str, parameters: Collection[str]) -> tuple[Problem, ...]:
     """What is wrong with a rule's expression: one value computed from one row; the field is empty."""
-    return _checked_expression(expression, frozenset(parameters) | OF_THE_RUN)
+    return _checked_expression(expression, _names(parameters))
+
+
+def needs_all_rows(query: str, inputs: Sequence[str], parameters: Collection[str]) -> tuple[str, ...]:
+    """Why a query that `check_query` accepts isn't row-wise: it needs all rows of all its inputs. Empty: it is."""
+    found = _proved(query, tuple(inputs), _names(parameters))
+    return found.why if isinstance(found, _Proved) else ()
+
+
+def whole_query(query: str, inputs: Sequence[str], parameters: Collection[str]) -> str:
+    """A query that needs all rows as it is to be asked: its answer and the order of its rows are decided by the inputs.
+
+    Raises ValueError for one that `check_query` refuses.
+    """
+    found = _proved(query, tuple(inputs), _names(parameters))
+    if not isinstance(found, _Proved) or not isinstance(found.proof, WholeProof) or found.proof.refused:
+        raise ValueError("not a query over all rows of its inputs")
+    return found.proof.query
+
+
+def _names(parameters: Collection[str]) -> frozenset[str]:
+    """With those that every run has."""
+    return frozenset(parameters) | OF_THE_RUN
+
+
+@dataclass(frozen=True, slots=True)
+class _Proved:
+    """A query that parses: what was found over its first input's rows if it is row-wise, else over all rows."""
+
+    proof: Proof
+    why: tuple[str, ...] = ()
 
 
 @lru_cache(maxsize=8192)
-def _checked_query(query: str, inputs: tuple[str, ...], parameters: frozenset[str]) -> tuple[Problem, ...]:
+def _proved(query: str, inputs: tuple[str, ...], parameters: frozenset[str]) -> _Proved | Problem:
     try:
         tree = parser().select(query)
     except ParseError as error:
         where = f" (line {error.place[0]}, column {error.place[1]})" if error.place else ""
-        return (_problem(QUERY_FIELD, f"the query {error}{where}"),)
+        return _problem(QUERY_FIELD, f"the query {error}{where}")
     try:
         proof = prove(query, tree, inputs, parameters)
+        if not proof.refused:
+            return _Proved(proof)
+        return _Proved(prove_whole(query, tree, inputs, parameters), tuple(proof.refused))
     except RecursionError:
-        return (_problem(QUERY_FIELD, "the query is nested too deeply: take it apart into several steps"),)
-    refused = [_problem(QUERY_FIELD, message) for message in proof.refused]
+        return _problem(QUERY_FIELD, "the query is nested too deeply: take it apart into several steps")
+
+
+def _checked_query(query: str, inputs: tuple[str, ...], parameters: frozenset[str]) -> tuple[Problem, ...]:
+    found = _proved(query, inputs, parameters)
+    if isinstance(found, Problem):
+        return (found,)
+    refused = [_problem(QUERY_FIELD, message) for message in found.proof.refused]
     if not refused:
-        refused += [_problem(f"inputs[{place}]", f"the query doesn't read {inputs[place]}") for place in proof.unread]
+        unread = [(place, inputs[place]) for place in found.proof.unread]
+        refused += [_problem(f"inputs[{place}]", f"the query doesn't read {name}") for place, name in unread]
     return tuple(refused)
 
 

@@ -37,7 +37,8 @@ class Place:
     unnest: bool = True
 
 
-_MARKS: Final = {"class", "type", "alias", "query_location", "query_location_length", "qualified_name"}
+FIELDS: Final = {"class", "type", "alias", "query_location", "query_location_length", "qualified_name"}
+"""Fields that every node has."""
 _FIELDS: Final[Mapping[str, frozenset[str]]] = {
     name: frozenset(fields)
     for name, fields in {
@@ -111,13 +112,13 @@ class Expressions:
         if node is None:
             return
         kind = str(node.get("class"))
-        unknown = set(node) - _MARKS - _FIELDS.get(kind, frozenset(node))
+        unknown = set(node) - FIELDS - _FIELDS.get(kind, frozenset(node))
         if kind not in _FIELDS or unknown:
             self.refuse(
                 node,
                 _WHY_REFUSED.get(
                     kind,
-                    f"is not known to be row-wise ({kind.lower()} {', '.join(sorted(unknown))})".replace(" )", ")"),
+                    f"can't be used in a step's query ({kind.lower()} {', '.join(sorted(unknown))})".replace(" )", ")"),
                 ),
             )
             return
@@ -171,7 +172,7 @@ class Expressions:
 
     def _operator(self, node: Tree, place: Place) -> None:
         if node["type"] not in _OPERATORS:
-            self.refuse(node, f"is not known to be row-wise ({str(node['type']).lower()})")
+            self.refuse(node, f"can't be used in a step's query ({str(node['type']).lower()})")
         else:
             self._inside(node, place)
 

@@ -93,6 +93,12 @@ def is_aggregate(name: str) -> bool:
     )
 
 
+def is_macro(name: str) -> bool:
+    """Whether the name stands for an expression, which the parse tree doesn't show."""
+    function = parser().functions.get(name.lower())
+    return function is not None and bool(function.definitions)
+
+
 @lru_cache(maxsize=2048)
 def multiplies(name: str) -> bool:
     """Whether the function makes several rows of one."""

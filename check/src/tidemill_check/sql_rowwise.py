@@ -56,7 +56,7 @@ _ORDERED: Final = "with ties its answer depends on the order of rows"
 
 
 @dataclass(eq=False, slots=True)
-class _Table:
+class Table:
     """Something that FROM can name: an input or a WITH clause. `driving`: it holds the first input's rows."""
 
     name: str
@@ -64,7 +64,7 @@ class _Table:
     uses: int = 0
 
 
-_Scope = Mapping[str, _Table]
+Scope = Mapping[str, Table]
 
 
 @dataclass(slots=True)
@@ -78,8 +78,8 @@ class Proof:
 def prove(query: str, tree: Tree, inputs: tuple[str, ...], parameters: frozenset[str]) -> Proof:
     """Walks the parse tree of `query`."""
     proof = Proof()
-    tables = [_Table(name, driving=place == 0) for place, name in enumerate(inputs)]
-    walk = _Walk(query, parameters, proof.refused, inputs)
+    tables = [Table(name, driving=place == 0) for place, name in enumerate(inputs)]
+    walk = Walk(query, parameters, proof.refused, inputs)
     walk.driving({table.name: table for table in tables}, tree)
     if tables[0].uses == 0 and not proof.refused:
         proof.refused.append(f"the query doesn't read its first input {inputs[0]}, whose rows it would be run for")
@@ -89,17 +89,22 @@ def prove(query: str, tree: Tree, inputs: tuple[str, ...], parameters: frozenset
 
 
 @dataclass(frozen=True, slots=True)
-class _Walk:
+class Walk:
+    """Walks SELECTs, FROMs and WITHs: `driving` those through which the first input's rows flow."""
+
     query: str
     parameters: frozenset[str]
     refused: list[str]
     inputs: tuple[str, ...]
 
     def refuse(self, node: Tree, why: str) -> None:
+        """Note why the query can't be used, with the text at fault."""
         text = excerpt(self.query, node)
         self.refused.append(f"{text}: {why}" if text else why)
 
-    def expressions(self, scope: _Scope) -> Expressions:
+    def expressions(self, scope: Scope) -> Expressions:
+        """What walks expressions within this scope."""
+
         def subquery(node: Tree, place: Place) -> None:
             self.broadcast(scope, node, replace(place, broadcast=True, stars=True, unnest=True))
 
@@ -107,7 +112,7 @@ class _Walk:
 
     # The first input's rows.
 
-    def driving(self, scope: _Scope, node: Tree) -> None:
+    def driving(self, scope: Scope, node: Tree) -> None:
         """A SELECT through which the first input's rows flow, each by itself."""
         if node.get("type") != "SELECT_NODE":
             self.refuse(node, f"{_kind(node)} needs all rows: {_ROW_WISE}")
@@ -127,7 +132,7 @@ class _Walk:
         walk.all(node.get("select_list"), Place(aggregates=False))
         walk.check(node.get("where_clause"), Place(aggregates=True))
 
-    def _driving_from(self, scope: _Scope, node: Tree) -> None:
+    def _driving_from(self, scope: Scope, node: Tree) -> None:
         if self._known(node):
             match node["type"]:
                 case "BASE_TABLE":
@@ -142,7 +147,7 @@ class _Walk:
                 case _:
                     self._not_leftmost(node)
 
-    def _driving_table(self, scope: _Scope, node: Tree) -> None:
+    def _driving_table(self, scope: Scope, node: Tree) -> None:
         table = self._table(scope, node)
         if table is None:
             return
@@ -158,7 +163,7 @@ class _Walk:
 
     # Broadcast rows: whole for every chunk.
 
-    def broadcast(self, scope: _Scope, node: Tree, place: Place) -> None:
+    def broadcast(self, scope: Scope, node: Tree, place: Place) -> None:
         """A query over broadcast inputs (and the one row around it, if it is correlated)."""
         match node.get("type"):
             case "SELECT_NODE":
@@ -172,7 +177,7 @@ class _Walk:
             case _:
                 self.refuse(node, f"{_kind(node)} can't be used")
 
-    def _broadcast_select(self, scope: _Scope, node: Tree, place: Place) -> None:
+    def _broadcast_select(self, scope: Scope, node: Tree, place: Place) -> None:
         self._unknown_fields(node)
         scope = self._with(scope, node, place)
         for name in ("sample", "qualify"):
@@ -186,7 +191,7 @@ class _Walk:
         walk.all(node.get("group_expressions"), place)
         walk.check(node.get("having"), place)
 
-    def _modifiers(self, scope: _Scope, node: Tree, place: Place) -> None:
+    def _modifiers(self, scope: Scope, node: Tree, place: Place) -> None:
         for modifier in node.get("modifiers", ()):
             kind = modifier["type"]
             if kind == "ORDER_MODIFIER":
@@ -195,7 +200,7 @@ class _Walk:
                 clause = _MODIFIERS.get(kind, kind) + (" ON" if kind == "DISTINCT_MODIFIER" else "")
                 self.refuse({}, f"{clause}: {_ORDERED}; use an aggregate such as max")
 
-    def _broadcast_from(self, scope: _Scope, node: Tree, place: Place) -> None:
+    def _broadcast_from(self, scope: Scope, node: Tree, place: Place) -> None:
         if not self._known(node):
             return
         place = replace(place, broadcast=True)
@@ -220,37 +225,37 @@ class _Walk:
                 for row in node.get("values", ()):
                     self.expressions(scope).all(row, place)
 
-    def _table_function(self, scope: _Scope, node: Tree, place: Place) -> None:
+    def _table_function(self, scope: Scope, node: Tree, place: Place) -> None:
         function = node["function"]
         if str(function.get("function_name")).lower() != "unnest":
             why = f"is a table function: a query reads its inputs only ({listed(self.inputs)})"
             self.refuse(node, f"{function.get('function_name')} {why}")
         elif node.get("with_ordinality", "WITHOUT_ORDINALITY") != "WITHOUT_ORDINALITY":
-            self.refuse(node, "WITH ORDINALITY is not known to be row-wise")
+            self.refuse(node, "WITH ORDINALITY can't be used in a step's query")
         else:
             self.expressions(scope).check(function, place)
 
     # What both have.
 
-    def _with(self, scope: _Scope, node: Tree, place: Place | None = None) -> _Scope:
+    def _with(self, scope: Scope, node: Tree, place: Place | None = None) -> Scope:
         """The scope with the node's WITH clauses, each proved where it stands. `place` is None for driving ones."""
         found = dict(scope)
         for entry in node.get("cte_map", {}).get("map", ()):
             name, clause = str(entry["key"]), entry["value"]
             body = clause.get("query_node")
             if body is None or set(clause) - {"query_node", "materialized", "aliases"}:
-                self.refuse({}, f"WITH {name} is not known to be row-wise")
+                self.refuse({}, f"WITH {name} can't be used in a step's query")
                 continue
             if place is None and _reads_driving(body, found):
                 self.driving(found, body)
-                found[name.lower()] = _Table(name, driving=True)
+                found[name.lower()] = Table(name, driving=True)
             else:
                 # Nothing around a WITH clause of the first input's SELECTs can be meant by an aggregate in it.
                 self.broadcast(found, body, place or Place(aggregates=True, broadcast=True))
-                found[name.lower()] = _Table(name, driving=False)
+                found[name.lower()] = Table(name, driving=False)
         return found
 
-    def _table(self, scope: _Scope, node: Tree) -> _Table | None:
+    def _table(self, scope: Scope, node: Tree) -> Table | None:
         name = str(node["table_name"])
         if node.get("schema_name") or node.get("catalog_name"):
             self.refuse(node, f"a query reads its inputs only ({listed(self.inputs)}), by their names without a schema")
@@ -268,7 +273,7 @@ class _Walk:
         if form in {"ASOF", "POSITIONAL"}:
             self.refuse(node, f"{form} pairs rows by their order: {_ORDERED}")
         elif form not in _JOIN_FORMS:
-            self.refuse(node, f"a join of the kind {form} is not known to be row-wise")
+            self.refuse(node, f"a join of the kind {form} can't be used in a step's query")
         if kind not in allowed:
             self.refuse(node, f"a {kind} join needs all rows of both sides: {_ROW_WISE}; use LEFT or INNER JOIN")
 
@@ -277,7 +282,7 @@ class _Walk:
         unknown = set(node) - _FROM_MARKS - _FROM_FIELDS.get(kind, frozenset(node))
         if kind not in _FROM_FIELDS or unknown:
             extra = f" with {listed(sorted(unknown))}" if unknown else ""
-            self.refuse(node, f"{kind.replace('_', ' ')}{extra} in FROM is not known to be row-wise")
+            self.refuse(node, f"{kind.replace('_', ' ')}{extra} in FROM can't be used in a step's query")
             return False
         if kind == "SUBQUERY" and node.get("sample"):
             self.refuse(node, "SAMPLE can't be used: the answer would depend on chance")
@@ -285,10 +290,10 @@ class _Walk:
 
     def _unknown_fields(self, node: Tree) -> None:
         for name in sorted(set(node) - _SELECT_FIELDS):
-            self.refuse({}, f"{name} is not known to be row-wise")
+            self.refuse({}, f"{name} can't be used in a step's query")
 
 
-def _reads_driving(node: Any, scope: _Scope) -> bool:
+def _reads_driving(node: Any, scope: Scope) -> bool:
     """Whether any FROM below names a table that holds the first input's rows."""
     if isinstance(node, list):
         return any(_reads_driving(one, scope) for one in node)

@@ -15,6 +15,7 @@ from tidemill_check.paths import check_paths
 from tidemill_check.problem import Problem, in_order, listed, suggestion
 from tidemill_check.schedule import LONGEST, check_schedule, length
 from tidemill_check.sql import check_expression, check_query
+from tidemill_check.stages import whole_steps
 
 _ORDER = tuple(field.alias or name for name, field in DataPipelineSpec.model_fields.items())
 _RESERVED_SCHEMAS = ("pg_catalog", "information_schema", "pg_toast")
@@ -43,7 +44,14 @@ def check_pipeline(spec: DataPipelineSpec) -> tuple[Problem, ...]:
 def check_against_pool(spec: DataPipelineSpec, pool: WorkerPoolSpec, labels: Mapping[str, str]) -> tuple[Problem, ...]:
     """What the pool doesn't give the pipeline, whose labels are `labels`: the right to use it, connections, schemas."""
     return in_order(
-        (*_allowed(pool, labels), *_sources(spec, pool), *_sinks(spec, pool), *_shared_tables(spec, pool)), _ORDER
+        (
+            *_allowed(pool, labels),
+            *_sources(spec, pool),
+            *_sinks(spec, pool),
+            *_shared_tables(spec, pool),
+            *_kept(spec, pool),
+        ),
+        _ORDER,
     )
 
 
@@ -211,6 +219,19 @@ def _shared_tables(spec: DataPipelineSpec, pool: WorkerPoolSpec) -> Iterator[Pro
             other = first.setdefault((secret.name, secret.key, sink.postgres.table), sink)
             if other.connection != sink.connection:
                 yield _table_twice(index, sink, other.name)
+
+
+def _kept(spec: DataPipelineSpec, pool: WorkerPoolSpec) -> Iterator[Problem]:
+    """Steps that need all rows, in a pool that has no place for these."""
+    whole = whole_steps(spec) if pool.artifacts is None else {}
+    for index, step in enumerate(spec.steps):
+        if step.name in whole:
+            yield _problem(
+                f"spec.steps[{index}].sql.query",
+                f"the step needs all rows ({whole[step.name][0]}), and the pool has no place to keep them: the pool's "
+                f"owner sets spec.artifacts of the WorkerPool {spec.worker_pool_ref.name}",
+                conditions.CONNECTION_DENIED,
+            )
 
 
 def _connection(name: str, pool: WorkerPoolSpec) -> Connection | None:
