@@ -232,6 +232,22 @@ CLASSICS: Final = (
         "spec.execution.timeout", "should match '^([0-9]{1,6}(ms|s|m|h|d))+$'", "write it like 30s",
     ),
     Refused(
+        "artifacts-unknown", "pool", {"spec.artifacts": {"connection": "other"}},
+        "spec.artifacts", "artifacts.connection must name a files connection of this pool",
+    ),
+    Refused(
+        "artifacts-in-postgres", "pool", {"spec.artifacts": {"connection": "warehouse"}},
+        "spec.artifacts", "artifacts.connection must name a files connection of this pool",
+    ),
+    Refused(
+        "artifacts-above", "pool", {"spec.artifacts": {"connection": "landing", "path": "../x"}},
+        "spec.artifacts.path", "path must be relative and stay below the connection's folder",
+    ),
+    Refused(
+        "artifacts-absolute", "pool", {"spec.artifacts": {"connection": "landing", "path": "/x"}},
+        "spec.artifacts.path", "path must be relative and stay below the connection's folder",
+    ),
+    Refused(
         "two-sources-of-a-name", "pipeline", {"spec.sources[1].name": "raw"},
         "spec.sources[1]", "Duplicate value", "raw",
     ),

@@ -41,7 +41,7 @@ INVALID_SECRET: Final = "InvalidSecret"  # noqa: S105 - a word, no password
 INVALID_SCHEDULE: Final = "InvalidSchedule"
 """A cron, a calendar, an interval or the time zone is wrong."""
 INVALID_SQL: Final = "InvalidSQL"
-"""A query or a rule doesn't parse, isn't row-wise, or reaches outside its inputs."""
+"""A query or a rule doesn't parse, reaches outside its inputs, or depends on chance or on the order of rows."""
 INVALID_GRAPH: Final = "InvalidGraph"
 """The steps have a cycle, an unknown input, or one that nothing reads."""
 UNKNOWN_CONNECTION: Final = "UnknownConnection"

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from tidemill_api.v1alpha1.workerpool import Concurrency, Connection, Metastore
+from tidemill_api.v1alpha1.workerpool import Artifacts, Concurrency, Connection, Metastore
 
 
 class Message(BaseModel):
@@ -47,6 +47,7 @@ class WorkerConfig(Message):
     concurrency: Concurrency = Concurrency()
     connections: tuple[Connection, ...]
     metastore: Metastore
+    artifacts: Artifacts | None = None
 
 
 class RunInput(Message):

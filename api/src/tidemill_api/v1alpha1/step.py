@@ -34,9 +34,9 @@ class SQLStep(Model):
     """A query over the step's inputs."""
 
     query: Annotated[str, Field(min_length=1, max_length=32768)]
-    """One SELECT (DuckDB's dialect) over the inputs, by their names, and `$parameters`. It must be row-wise in the
-    first input: no aggregate, window, DISTINCT, LIMIT, ORDER BY, set operation, RIGHT or FULL join, or volatile
-    function."""
+    """One SELECT (DuckDB's dialect) over the inputs, by their names, and `$parameters`. If it is row-wise in the first
+    input (no aggregate, window, DISTINCT, LIMIT, ORDER BY, set operation, RIGHT or FULL join) it runs chunk by
+    chunk, else over all rows at once. No volatile function, and nothing that depends on the order of rows."""
 
 
 class Step(Model):

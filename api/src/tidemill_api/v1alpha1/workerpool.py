@@ -115,6 +115,24 @@ class Metastore(Model):
     """A postgres connection of this pool with `access: Write`; the tables live in its schema `tidemill`."""
 
 
+class Artifacts(Model):
+    """Where rows are kept that pass from one stage of a run to the next: Parquet files, until the run has ended."""
+
+    connection: PartName
+    """A files connection of this pool whose folder all its workers share and may write."""
+    path: Annotated[str, Field(min_length=1, max_length=256)] = ".tidemill/"
+    """Folder in it, made when it is needed. Nothing else should be kept there."""
+
+    rules = (
+        Rule(
+            cel="!has(self.path) || !self.path.startsWith('/') && !self.path.split('/').exists(p, p == '..')",
+            message="path must be relative and stay below the connection's folder: no leading slash, no '..'",
+            holds=lambda s: not s.path.startswith("/") and ".." not in s.path.split("/"),
+            field=".path",
+        ),
+    )
+
+
 CIDR = Annotated[str, Field(pattern=r"^[0-9A-Fa-f:.]{2,45}/[0-9]{1,3}$", max_length=49, examples=["10.20.0.0/16"])]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -162,6 +180,9 @@ class WorkerPoolSpec(Model):
     """All that pipelines of this pool can reach."""
     metastore: Metastore
     """Where runs, slots and dead letters are kept."""
+    artifacts: Artifacts | None = None
+    """Where rows pass from one stage of a run to the next. Needed by pipelines with a step that needs all rows (an
+    aggregate, say)."""
     egress: Egress | None = None
     """Where workers may connect to, held by a NetworkPolicy. If not given: anywhere but link-local addresses and
     clouds' metadata services."""
@@ -181,6 +202,16 @@ class WorkerPoolSpec(Model):
                 for c in s.connections
             ),
             field=".metastore",
+        ),
+        Rule(
+            cel="!has(self.artifacts) || self.connections.exists(c, c.name == self.artifacts.connection "
+            "&& has(c.files))",
+            message="artifacts.connection must name a files connection of this pool",
+            holds=lambda s: (
+                s.artifacts is None
+                or any(c.name == s.artifacts.connection and c.files is not None for c in s.connections)
+            ),
+            field=".artifacts",
         ),
     )
 

@@ -3,6 +3,7 @@
 temporal/ postgres/ redis/           the components' own
 workers/<namespace>.<pool>/          worker.json, worker.log
     secrets/<secret>/<key>           as a cluster mounts them; readable by their owner only
+    artifacts/                       what passes between stages
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import Final
 
 from tidemill_api.contract import TemporalAddress, WorkerConfig
 from tidemill_api.names import CONFIG_FILE
-from tidemill_cli.dev.layout import DSN_KEY, INSTALLATION, Pool, secret_name
+from tidemill_api.v1alpha1.workerpool import Artifacts, Connection, FilesConnection
+from tidemill_cli.dev.layout import ARTIFACTS, DSN_KEY, INSTALLATION, Pool, secret_name
 
 LOCK: Final = "dev.lock"
 
@@ -52,6 +54,7 @@ class StateFolder:
         shutil.rmtree(secrets, ignore_errors=True)
         for connection, dsn in dsns.items():
             _write_secret(secrets / secret_name(connection) / DSN_KEY, dsn)
+        kept = directory / "artifacts"
         config = WorkerConfig(
             installation=INSTALLATION,
             namespace=pool.namespace,
@@ -59,10 +62,12 @@ class StateFolder:
             task_queue=pool.task_queue,
             temporal=TemporalAddress(address=temporal),
             concurrency=pool.concurrency,
-            connections=pool.connections,
+            connections=(*pool.connections, Connection(name=ARTIFACTS, files=FilesConnection(url=kept.as_uri() + "/"))),
             metastore=pool.metastore,
+            artifacts=Artifacts(connection=ARTIFACTS),
         )
         directory.mkdir(parents=True, exist_ok=True)
+        kept.mkdir(exist_ok=True)
         file = directory / CONFIG_FILE
         file.write_text(config.model_dump_json(by_alias=True, exclude_none=True, indent=2) + "\n", encoding="utf-8")
         return WorkerFiles(directory, file, secrets)

@@ -17,14 +17,24 @@ from tidemill_api.names import GROUP, PipelineId, task_queue
 from tidemill_api.v1alpha1 import DataPipeline, WorkerPool
 from tidemill_api.v1alpha1._types import SecretKeyRef, SecretValue
 from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec
-from tidemill_api.v1alpha1.workerpool import Concurrency, Connection, FilesConnection, Metastore, PostgresConnection
+from tidemill_api.v1alpha1.workerpool import (
+    Artifacts,
+    Concurrency,
+    Connection,
+    FilesConnection,
+    Metastore,
+    PostgresConnection,
+)
 from tidemill_cli.dev.settings import FILE_NAME, SettingsFile, Target
-from tidemill_cli.manifests import Manifest
+from tidemill_cli.manifests import Manifest, Manifests
 
 INSTALLATION: Final = "dev"
 DSN_KEY: Final = "dsn"
 METASTORE: Final = "tidemill-metastore"
 """Connection of a default pool for runs and dead letters, where all rows go to databases that run elsewhere."""
+
+ARTIFACTS: Final = "tidemill-artifacts"
+"""Connection of every pool on this machine to a folder for what passes between stages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +165,16 @@ def lay_out(
         raise LayoutError(dict.fromkeys(problems))
     used = {id(pipeline.pool) for pipeline in chosen}
     return Layout(tuple(pool for pool in made.values() if id(pool) in used), chosen)
+
+
+def with_artifacts(manifests: Manifests) -> Manifests:
+    """The manifests as they are to be checked for running here, where every pool has a place for artifacts."""
+
+    def pool(manifest: Manifest[WorkerPool]) -> Manifest[WorkerPool]:
+        spec = manifest.object.spec.model_copy(update={"artifacts": Artifacts(connection=ARTIFACTS)})
+        return replace(manifest, object=manifest.object.model_copy(update={"spec": spec}))
+
+    return replace(manifests, pools=tuple(map(pool, manifests.pools)))
 
 
 def _pool_of(pipeline: DataPipeline) -> tuple[str, str]:

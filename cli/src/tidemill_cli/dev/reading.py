@@ -13,7 +13,7 @@ from tidemill_api.v1alpha1 import DataPipeline
 from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec
 from tidemill_api.v1alpha1.datapipelinerun import Replay
 from tidemill_check.parameters import check_parameters
-from tidemill_cli.dev.layout import Layout, lay_out
+from tidemill_cli.dev.layout import Layout, lay_out, with_artifacts
 from tidemill_cli.dev.settings import SettingsFile, load
 from tidemill_cli.lint.meaning import check_manifests
 from tidemill_cli.manifests import Manifest, Manifests, load_manifests
@@ -55,7 +55,7 @@ def read(options: Options) -> Layout:
         manifests = load_manifests(options.paths)
     except FileNotFoundError as error:
         raise UsageError(str(error)) from None
-    problems = [str(one) for one in check_manifests(manifests) if one.severity == "error"]
+    problems = [str(one) for one in check_manifests(with_artifacts(manifests)) if one.severity == "error"]
     if problems:
         raise ManifestsError(problems)
     given = given_parameters(options.parameters, [one.object.spec for one in manifests.pipelines])

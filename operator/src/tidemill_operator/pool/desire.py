@@ -95,6 +95,7 @@ def _read(observed: Observed, settings: Settings, queue: str) -> _Reading:
         concurrency=spec.concurrency,
         connections=spec.connections,
         metastore=spec.metastore,
+        artifacts=spec.artifacts,
     )
     secrets = tuple(_secret_keys(spec, temporal))
     made = children(metadata, spec, config, secrets, settings.image, settings.key_ring)

@@ -75,7 +75,9 @@ class Resources:
         from tidemill_check.verdict import check_against_pool
 
         snapshot = await self.snapshot(run)
-        pool = WorkerPoolSpec(connections=self.config.connections, metastore=self.config.metastore)
+        pool = WorkerPoolSpec(
+            connections=self.config.connections, metastore=self.config.metastore, artifacts=self.config.artifacts
+        )
         for problem in check_against_pool(snapshot.spec, pool, {}):
             raise SpecError(problem.field, problem.message)
         return snapshot
