@@ -115,8 +115,8 @@ def test_tables_show_types_rows_and_rejects(folder: Path) -> None:
             2  AA       NULL
             3  ZZ       NULL
         rejected by raw:
-        FILE         LINE  WHY                               ROW
-        flights.csv     5  BadValue: month: 'x' is no int32  x,AA,NA
+        FILE         LINE  WHY                                        ROW
+        flights.csv     5  BadValue: month: 'x' is not of type int32  x,AA,NA
 
         airlines (source)  2 in, 2 out
         carrier  name

@@ -124,6 +124,37 @@ def preview(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     raise typer.Exit(preview(options))
 
 
+@app.command("test")
+def run_cases(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATH...",
+            help="Test files (NAME.test.yaml), manifests with one beside them, or folders; - is standard input.",
+        ),
+    ],
+    manifest: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--filename", "-f", metavar="PATH", help="Manifests, in place of those that the test files name; or -."
+        ),
+    ] = None,
+    case: Annotated[str, typer.Option(metavar="TEXT", help="Only cases whose name holds this.")] = "",
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the results as JUnit's XML too, for CI.")
+    ] = None,
+    output: OutputOption = Output.text,
+) -> None:
+    """Test pipelines: rows in, expected rows and rejects out, run by the engine without a database or a cluster.
+
+    Exit code: 0 all cases passed, 1 some failed, 2 they can't be run: a file is wrong, or the command line.
+    """
+    from tidemill_cli.testing.command import Options, run_all
+
+    options = Options(tuple(paths), tuple(manifest or ()), case, junit, output.value)
+    raise typer.Exit(run_all(options))
+
+
 @app.command()
 def dev(
     paths: Paths = None,

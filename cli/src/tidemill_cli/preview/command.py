@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
 from tidemill_api.errors import SpecError
 from tidemill_api.v1alpha1 import DataPipeline
 from tidemill_cli.dev.reading import UsageError, chosen, given_parameters
-from tidemill_cli.dev.settings import SettingsError, SettingsFile, load
+from tidemill_cli.dev.settings import SettingsError, load
 from tidemill_cli.lint.finding import Finding
 from tidemill_cli.lint.meaning import check_manifests
 from tidemill_cli.manifests import Manifest, Manifests, load_manifests
@@ -83,7 +81,7 @@ def _one(pipeline: Manifest[DataPipeline], manifests: Manifests, options: Option
     check_names(everyone, folders, files)
     given = given_parameters(options.parameters, [one.object.spec for one in everyone])
     mine = {one.name for one in pipeline.object.spec.parameters}
-    located = locate(pipeline, manifests.pools, _settings, folders, files)
+    located = locate(pipeline, manifests.pools, load, folders, files)
     if not isinstance(located, Located):
         raise _WrongError(located)
     moment = run_time(options.run_time)
@@ -109,8 +107,3 @@ def _one(pipeline: Manifest[DataPipeline], manifests: Manifests, options: Option
         sys.stdout.flush()
         print(failure, file=sys.stderr)
     return FAILED if failure is not None else 0
-
-
-@cache
-def _settings(folder: Path) -> SettingsFile:
-    return load(folder if str(folder) else Path(os.curdir))
