@@ -23,8 +23,8 @@ def test_the_sample_has_no_errors() -> None:
 
 @pytest.mark.parametrize("part", ["pool", "pipelines"])
 def test_kustomize_builds_what_the_server_takes(part: str, crds: ApiServer) -> None:
-    crds.kubectl("create", "namespace", "travel", check=False)
-    folder = SAMPLE / "travel" / part
+    crds.kubectl("create", "namespace", "aviation", check=False)
+    folder = SAMPLE / "aviation" / part
     crds.kubectl("apply", "--dry-run=server", "--validate=strict", "-k", str(folder))
     built = list(YAML(typ="safe", pure=True).load_all(crds.kubectl("kustomize", str(folder)).stdout))
     waves = {each["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"] for each in built}
