@@ -1,4 +1,4 @@
-"""`docs/reference/test-files/`: every field of a `NAME.test.yaml`, and its JSON Schema for editors."""
+"""`docs/reference/test-files/`: every field of a `NAME.test.yaml`."""
 
 from __future__ import annotations
 
@@ -10,35 +10,19 @@ from tidemill_cli.testing.model import TestFile
 
 FOLDER = "docs/reference/test-files"
 _NOTE = "Made by `make generate` from `cli/src/tidemill_cli/testing/model.py`; edit that."
-_DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _HEAD = f"""# Test files
 
 {_NOTE}
 
 `tidemill test` reads files `NAME.test.yaml` ([how to write them](../../how-to/test.md)). Editors complete
-and check them by [test-file.json](test-file.json).
+and check them by [a JSON Schema](../schemas/test-file.json).
 """
 
 
 def files() -> dict[str, str]:
-    """The page and the schema."""
+    """One page."""
     schema = TestFile.model_json_schema(by_alias=True)
-    page = "\n".join([_HEAD, *_fields("", schema, schema["$defs"])]).rstrip() + "\n"
-    return {"README.md": page, "test-file.json": _text(schema)}
-
-
-def _text(schema: Mapping[str, Any]) -> str:
-    plain = {"$schema": _DRAFT, **_plain(schema), "title": "tidemill test file"}
-    return json.dumps(plain, indent=1, ensure_ascii=False) + "\n"
-
-
-def _plain(node: Any) -> Any:
-    """Without what is only ours, and with null where a field may be left out: YAML has `field:` for it."""
-    if isinstance(node, list):
-        return [_plain(each) for each in node]
-    if not isinstance(node, Mapping):
-        return node
-    return {name: _plain(value) for name, value in node.items() if not name.startswith("x-")}
+    return {"README.md": "\n".join([_HEAD, *_fields("", schema, schema["$defs"])]).rstrip() + "\n"}
 
 
 def _fields(path: str, schema: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:

@@ -156,6 +156,34 @@ def run_cases(
 
 
 @app.command()
+def new(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[[TEMPLATE] DIR]", help="What to make and where; without these, what there is."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the pipeline; the folder's if not given.")] = None,
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Namespace of the objects.")] = "default",
+) -> None:
+    """Make a pipeline to start from: manifests of it and its pool, tests, sample data and JSON Schemas for editors.
+
+    Exit code: 0 made, 1 it couldn't be written, 2 wrong usage; a file that is there is never overwritten.
+    """
+    from tidemill_cli.new.command import new as run_new
+
+    raise typer.Exit(run_new(words or (), name, namespace))
+
+
+@app.command()
+def schemas(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write them.")] = Path(".tidemill/schemas"),
+) -> None:
+    """Write the JSON Schemas of manifests and test files, for editors and other checkers."""
+    from tidemill_cli.new.command import write_schemas
+
+    raise typer.Exit(write_schemas(folder))
+
+
+@app.command()
 def dev(
     paths: Paths = None,
     filename: Filenames = None,

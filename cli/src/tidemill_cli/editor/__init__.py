@@ -1,0 +1,1 @@
+"""JSON Schemas by which editors complete and check manifests and test files."""
