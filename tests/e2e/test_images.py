@@ -242,12 +242,31 @@ def test_the_worker_starts_without_heavy_libraries(built: Callable[[str], Built]
 
 
 SPEC = {
-    "poolRef": {"name": "etl"},
-    "source": {"csv": {"connection": "landing", "path": "flights.csv", "columns": {"delay": "integer"}}},
-    "steps": [
-        {"name": "late", "sql": {"query": "SELECT carrier, delay * 60 AS seconds FROM input WHERE delay > 0"}},
+    "workerPoolRef": {"name": "etl"},
+    "sources": [
+        {
+            "name": "raw",
+            "connection": "landing",
+            "files": {"path": "flights.csv", "format": {"csv": {}}},
+            "columns": [{"name": "carrier", "type": "string"}, {"name": "delay", "type": "int32"}],
+        }
     ],
-    "sinks": [{"name": "late", "postgres": {"connection": "warehouse", "table": "late", "mode": "append"}}],
+    "steps": [
+        {
+            "name": "late",
+            "inputs": ["raw"],
+            "sql": {"query": "SELECT carrier, delay * 60 AS seconds FROM raw WHERE delay > 0"},
+        },
+    ],
+    "sinks": [
+        {
+            "name": "late",
+            "input": "late",
+            "connection": "warehouse",
+            "postgres": {"table": "public.late"},
+            "writeDisposition": "Append",
+        }
+    ],
 }
 
 
@@ -267,7 +286,7 @@ async def test_a_load_runs_in_the_worker_image(built: Callable[[str], Built], po
 
         result = await runs.run(SPEC)
 
-        assert result.result == "Succeeded"
+        assert result.result == "Succeeded", result.error
         assert pool.database.query("SELECT carrier, seconds FROM late ORDER BY 1") == [["B6", "300"], ["UA", "120"]]
         worker.kill("TERM")
         _, log = worker.process.communicate(timeout=60)
@@ -278,8 +297,9 @@ async def test_a_load_runs_in_the_worker_image(built: Callable[[str], Built], po
 def test_the_operator_image_works_on_a_real_api_server(
     built: Callable[[str], Built], crds: ApiServer, temporal_server: TemporalServer, tmp_path: Path
 ) -> None:
-    shutil.copy(crds.kubeconfig, tmp_path / "kubeconfig")
-    (tmp_path / "kubeconfig").chmod(0o644)
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(crds.kubectl("config", "view", "--flatten", "--raw").stdout)  # certificates in it, not beside
+    kubeconfig.chmod(0o644)
     port = ports.free()
     installation = unique("i")
     image = built("operator")
@@ -291,7 +311,7 @@ def test_the_operator_image_works_on_a_real_api_server(
         image.unpacked, image.folder, arguments, files={"/files": tmp_path}, network_of_host=True
     ) as operator:
         answers = WorkerProcess(operator.process, port, tmp_path / "none")  # type: ignore[arg-type]  # its text output
-        until(lambda: answers.get("/readyz")[0] == 200, "the operator is ready", timeout=60)
+        until(lambda: answers.get("/readyz")[0] == 200, f"ready {operator.process.poll()}", timeout=60)
         operator.kill("TERM")
         _, log = operator.process.communicate(timeout=60)
     assert operator.process.returncode == 0, log
@@ -315,14 +335,16 @@ def ask(program: str) -> tuple[str, ...]:
     return ("python", "-c", program)
 
 
-def redis(*words: str) -> tuple[str, ...]:
-    """A command for `execute`: what Redis answers to these words, with the password before."""
-    lines = f"AUTH {json.dumps(PASSWORD)}\\r\\n{' '.join(words)}\\r\\n"
+def redis(*words: str, lines: int) -> tuple[str, ...]:
+    """A command for `execute`: the first `lines` that Redis answers to these words, with the password before."""
+    asked = b"".join(
+        f"*{len(command)}\r\n".encode() + b"".join(f"${len(word.encode())}\r\n{word}\r\n".encode() for word in command)
+        for command in (("AUTH", PASSWORD), words)
+    )
     return ask(
-        "import socket; s = socket.create_connection(('127.0.0.1', 6379)); "
-        f"s.sendall({lines!r}.encode().decode('unicode_escape').encode()); s.settimeout(1); f = s.makefile(); "
-        "print(f.readline().strip(), f.readline().strip(), f.readline().strip() if 'GET' in "
-        f"{words!r} else '')"
+        "import socket; s = socket.create_connection(('127.0.0.1', 6379), 10); "
+        f"s.sendall(bytes.fromhex({asked.hex()!r})); f = s.makefile(); "
+        f"print(*(f.readline().strip() for _ in range({1 + lines})))"
     )
 
 
@@ -347,7 +369,7 @@ SERVICES = (
         "42",
         ("--database", "warehouse"),
     ),
-    Service("redis", 6379, redis("SET", "kept", "42"), redis("GET", "kept"), "+OK $2 42"),
+    Service("redis", 6379, redis("SET", "kept", "42", lines=1), redis("GET", "kept", lines=2), "+OK $2 42"),
     Service(
         "temporal",
         7233,

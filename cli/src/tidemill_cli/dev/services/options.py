@@ -76,9 +76,9 @@ def options(found: argparse.Namespace, environment: Mapping[str, str] = os.envir
         component=component,
         data=found.data,
         health_port=found.health_port,
-        password=None if component == "temporal" else _password(found.password_file, environment),
         namespaces=_names("--namespace", getattr(found, "namespace", ()), _NAMESPACE, "2 to 255 letters and digits"),
         databases=_names("--database", getattr(found, "database", ()), _DATABASE, "small letters, digits and _"),
+        password=None if component == "temporal" else _password(found.password_file, environment),
         ui=getattr(found, "ui", False),
     )
 
