@@ -87,6 +87,18 @@ RULES: Final = (
         "spec.sources[0].files.path", "path must be relative and stay below the connection's folder",
     ),
     Refused(
+        "format-of-two-sorts", "pipeline", {"spec.sources[0].files.format.parquet": {}},
+        "spec.sources[0].files.format", "a format is exactly one of: csv, parquet",
+    ),
+    Refused(
+        "format-of-no-sort", "pipeline", {"spec.sources[2].files.format": {}},
+        "spec.sources[2].files.format", "a format is exactly one of: csv, parquet",
+    ),
+    Refused(
+        "parquet-compressed", "pipeline", {"spec.sources[2].files.compression": "Gzip"},
+        "spec.sources[2].files.compression", "Parquet is compressed inside: leave compression out",
+    ),
+    Refused(
         "quote-is-delimiter", "pipeline", {"spec.sources[0].files.format.csv.quote": ","},
         "spec.sources[0].files.format.csv.quote", "delimiter and quote must differ",
     ),

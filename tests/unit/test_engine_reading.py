@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tidemill_api.errors import SpecError
 from tidemill_api.v1alpha1.datapipeline import CSV
 from tidemill_worker.engine import blocks, parse
-from tidemill_worker.engine.blocks import Block, BrokenRow, Piece, pieces
+from tidemill_worker.engine.blocks import Block, BrokenRow, TextPiece, pieces
 from tidemill_worker.engine.columns import infer
 from tidemill_worker.engine.dialect import Dialect, dialect_of
 from tidemill_worker.engine.model import Layout, PlannedColumn
@@ -28,7 +28,7 @@ def layout(*types: str, required: bool = False) -> Layout:
     return Layout(len(types), tuple(PlannedColumn(f"c{i}", kind, required, i) for i, kind in enumerate(types)))
 
 
-def cut(data: bytes, dialect: Dialect = PLAIN, size: int = 1 << 20) -> list[Piece]:
+def cut(data: bytes, dialect: Dialect = PLAIN, size: int = 1 << 20) -> list[TextPiece]:
     return list(pieces(io.BytesIO(data).read, dialect, 0, size))
 
 

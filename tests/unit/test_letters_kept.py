@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tidemill_api.v1alpha1.datapipeline import CSV, Format
 from tidemill_api.v1alpha1.dead_letter import DeadLetter
 from tidemill_worker.engine import letters as dead
 from tidemill_worker.engine.keeping import REDACTED, Keeping, layout_of
@@ -108,6 +109,6 @@ def test_what_is_joined_is_cut_into_the_same_again(fields: list[str]) -> None:
 def test_fields_are_named_by_the_columns_that_read_them() -> None:
     columns = (PlannedColumn("b", "string", False, 2), PlannedColumn("a", "string", False, 0))
     again = (PlannedColumn("also_b", "int64", False, 2),)
-    found = layout_of(Layout(4, columns + again), ";", '"')
+    found = layout_of(Layout(4, columns + again), Format(csv=CSV(delimiter=";")))
     assert (found.columns, found.delimiter) == (("a", None, "b", None), ";")
     assert found.types == ("string", None, "string", None)

@@ -14,7 +14,7 @@ from tidemill_api.v1alpha1.datapipeline import FileSource
 from tidemill_worker.engine.borders import scan
 from tidemill_worker.engine.dialect import Dialect
 from tidemill_worker.engine.model import FileRef, Layout, Part
-from tidemill_worker.engine.planning import cuts_of
+from tidemill_worker.engine.planning_csv import cuts_of
 from tidemill_worker.engine.stretches import stretches
 
 SOURCE = FileSource.model_validate({"path": "*.csv", "format": {"csv": {}}})

@@ -14,7 +14,7 @@ from tidemill_api.v1alpha1.dead_letter import DeadLetter
 from tidemill_api.v1alpha1.execution import Chunking, ErrorTolerance, Execution, Retry
 from tidemill_api.v1alpha1.schedule import Schedule
 from tidemill_api.v1alpha1.sink import PostgresTable, Sink
-from tidemill_api.v1alpha1.source import CSV, Column, Contract, FileSource, Format, Source
+from tidemill_api.v1alpha1.source import CSV, Column, Contract, FileSource, Format, Parquet, Source
 from tidemill_api.v1alpha1.step import RowRule, SQLStep, Step, ValidateStep
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "FileSource",
     "Format",
     "Parameter",
+    "Parquet",
     "PauseStatus",
     "PostgresTable",
     "Retry",

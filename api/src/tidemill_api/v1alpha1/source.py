@@ -43,11 +43,32 @@ class CSV(Model):
     )
 
 
-class Format(Model):
-    """How the files are written; exactly one."""
+class Parquet(Model):
+    """Apache Parquet: lists, maps and structs are read as JSON texts."""
 
-    csv: CSV
+
+class Format(Model):
+    """How the files are written: exactly one of csv and parquet."""
+
+    csv: CSV | None = None
     """Comma-separated values."""
+    parquet: Parquet | None = None
+    """Apache Parquet; it has no settings (`parquet: {}`)."""
+
+    rules = (
+        Rule(
+            cel="[has(self.csv), has(self.parquet)].filter(x, x).size() == 1",
+            message="a format is exactly one of: csv, parquet",
+            holds=lambda s: [s.csv, s.parquet].count(None) == 1,
+        ),
+    )
+
+    @property
+    def chosen(self) -> CSV | Parquet:
+        """The one that is given."""
+        chosen = self.csv or self.parquet
+        assert chosen is not None  # the rule
+        return chosen
 
 
 class FileSource(Model):
@@ -68,6 +89,12 @@ class FileSource(Model):
             message="path must be relative and stay below the connection's folder: no leading slash, no '..'",
             holds=lambda s: not s.path.startswith("/") and ".." not in s.path.split("/"),
             field=".path",
+        ),
+        Rule(
+            cel="!has(self.format.parquet) || !has(self.compression) || self.compression in ['Auto', 'None']",
+            message="Parquet is compressed inside: leave compression out",
+            holds=lambda s: s.format.parquet is None or s.compression in {"Auto", "None"},
+            field=".compression",
         ),
     )
 
@@ -129,10 +156,10 @@ class Source(Model):
 
     rules = (
         Rule(
-            cel="!(has(self.files.format.csv.header) && !self.files.format.csv.header) "
+            cel="!has(self.files.format.csv) || !has(self.files.format.csv.header) || self.files.format.csv.header "
             "|| (has(self.columns) && size(self.columns) > 0)",
             message="files without a header need columns, in the files' order",
-            holds=lambda s: s.files.format.csv.header or len(s.columns) > 0,
+            holds=lambda s: s.files.format.csv is None or s.files.format.csv.header or len(s.columns) > 0,
             field=".columns",
         ),
     )

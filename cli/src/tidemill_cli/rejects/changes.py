@@ -51,6 +51,8 @@ def refuse(letter: Letter, text: str) -> None:
     layout = letter.layout
     if not text.strip("\r\n"):
         raise RejectsError("an empty line is no row: discard the letter if the row isn't needed")
+    if layout is not None and layout.json and layout.cut(text) is None:
+        raise RejectsError("that isn't a JSON object, as rows of its source are kept")
     if layout is not None and layout.cut(text) is None:
         raise RejectsError(
             f"that isn't one row of {len(layout.columns)} fields set apart by {layout.delimiter!r}, as its file has "
@@ -110,7 +112,7 @@ def _text_holds(letter: Letter, text: str, column: str, value: str) -> bool:
     if layout is None or fields is None:
         return value in text
     if column in layout.columns:
-        return fields[layout.columns.index(column)] == value
+        return _text(fields[layout.columns.index(column)]) == value
     return any(field == value for name, field in zip(layout.columns, fields, strict=True) if name is None)
 
 

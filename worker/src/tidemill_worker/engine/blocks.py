@@ -1,9 +1,14 @@
-"""A stream of bytes, cut into blocks of whole rows. Nothing is parsed here."""
+"""What a source gives, piece by piece: blocks of whole rows of text, rows without an end, or columns.
+
+Here a stream of bytes is cut into blocks. Nothing is parsed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+import pyarrow as pa
 
 from tidemill_worker.engine.borders import last_border, line_breaks, scan, whole_rows
 from tidemill_worker.engine.dialect import BLOCK, MAX_ROW, Dialect
@@ -28,6 +33,11 @@ class Block:
         return self.offset + len(self.data)
 
     @property
+    def bytes(self) -> int:
+        """How much was read for it."""
+        return len(self.data)
+
+    @property
     def lines(self) -> int:
         """Physical lines in it. Counts them each time."""
         return line_breaks(self.data)
@@ -49,11 +59,39 @@ class BrokenRow:
         """Offset after it."""
         return self.offset + self.length
 
+    @property
+    def bytes(self) -> int:
+        """How much was read for it."""
+        return self.length
 
-Piece = Block | BrokenRow
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """Rows that come as columns: there is no text to be parsed, but the types may not be those that are wanted."""
+
+    offset: int
+    """Number (from 0) of its first row in the file."""
+    table: pa.Table
+    """The layout's columns in its order and under its names, with the types that the file has them in."""
+    bytes: int
+    """How much was read for it, about."""
+
+    @property
+    def end(self) -> int:
+        """Number of the row after it."""
+        return self.offset + self.lines
+
+    @property
+    def lines(self) -> int:
+        """Each row counts as a line."""
+        return int(self.table.num_rows)
 
 
-def pieces(read: Read, dialect: Dialect, offset: int, size: int = BLOCK) -> Iterator[Piece]:
+TextPiece = Block | BrokenRow
+Piece = TextPiece | Typed
+
+
+def pieces(read: Read, dialect: Dialect, offset: int, size: int = BLOCK) -> Iterator[TextPiece]:
     """Cut what `read` gives into pieces, in order and without gaps. The same bytes and `size` give the same pieces.
 
     `offset` is the stream's first byte within the file, where a row must begin. Holds at most `size` + MAX_ROW bytes.
@@ -93,7 +131,7 @@ def _simple_border(rest: bytes, more: bytes, dialect: Dialect) -> int:
     return border if len(more) - border <= MAX_ROW else 0
 
 
-def _last(data: bytes, offset: int, dialect: Dialect) -> Iterator[Piece]:
+def _last(data: bytes, offset: int, dialect: Dialect) -> Iterator[TextPiece]:
     """The end of the stream, where a row may lack its line break, or a quote its partner."""
     while data:
         closed = data if data.endswith((b"\n", b"\r")) else data + b"\n"

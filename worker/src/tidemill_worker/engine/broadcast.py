@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -15,9 +16,9 @@ from tidemill_api.contract import StepCount
 from tidemill_api.names import content_hash
 from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec
 from tidemill_worker.engine import letters as dead
-from tidemill_worker.engine.blocks import Piece, pieces
+from tidemill_worker.engine.blocks import Piece
 from tidemill_worker.engine.counts import total
-from tidemill_worker.engine.files import opened
+from tidemill_worker.engine.dialect import BLOCK
 from tidemill_worker.engine.letters import Origin
 from tidemill_worker.engine.model import Chunk, Part
 from tidemill_worker.engine.parse import schema_of
@@ -138,8 +139,8 @@ def _source(reader: Reader, parts: tuple[Part, ...], folder: Path, chunk: int) -
     for ordinal, part in enumerate(parts):
         origin = Origin(reader.source.name, chunk, part.file.label, ordinal)
         line = part.first_line
-        with opened(folder, part.file, reader.source.files, part.start, part.end) as read:
-            for piece in pieces(read, reader.dialect, part.start):
+        with ExitStack() as stack:
+            for piece in reader.open(stack, folder, part, part.start, BLOCK):
                 done = reader.read(piece, part.layout, origin)
                 found.append(_Piece(piece, origin, reader, line, done.batch))
                 counts.append(done.count)

@@ -57,3 +57,56 @@ def infer(texts: Sequence[pa.StringArray]) -> str:
         if pc.all(pc.match_substring_regex(values, pattern)).as_py():
             return name
     return "string"
+
+
+_WIDTHS: Final = {"int16": 5, "int32": 10, "int64": 19}
+"""Most digits of each."""
+
+
+def type_name(kind: pa.DataType) -> str:
+    """The manifest's word for an Arrow type: one that holds all its values, string if there is no other.
+
+    Of nanoseconds only whole microseconds are held.
+    """
+    types = pa.types
+    if types.is_dictionary(kind):
+        return type_name(kind.value_type)
+    if types.is_integer(kind):
+        if types.is_unsigned_integer(kind):
+            return {8: "int16", 16: "int32", 32: "int64", 64: "decimal(20,0)"}[kind.bit_width]
+        return {8: "int16", 16: "int16", 32: "int32", 64: "int64"}[kind.bit_width]
+    if types.is_floating(kind):
+        return "float64" if kind.bit_width == 64 else "float32"
+    if types.is_decimal(kind) and kind.precision <= 38 and 0 <= kind.scale <= kind.precision:
+        return f"decimal({kind.precision},{kind.scale})"
+    if types.is_timestamp(kind):
+        return "timestamptz" if kind.tz else "timestamp"
+    if types.is_date(kind):
+        return "date"
+    return "boolean" if types.is_boolean(kind) else "string"
+
+
+def common_type(names: Sequence[str]) -> str:
+    """The narrowest type that holds the values of all these; string where only texts can."""
+    found = set(names)
+    if len(found) == 1:
+        return names[0]
+    if found <= {*_WIDTHS, "float32", "float64"} and found & {"float32", "float64"}:
+        return "float64"
+    if found <= {"date", "timestamp"}:
+        return "timestamp"
+    numbers = [_digits(name) for name in found]
+    if None in numbers:
+        return "string"
+    whole, scale = (max(number[place] for number in numbers if number) for place in (0, 1))
+    if not scale and found <= set(_WIDTHS):
+        return max(found, key=lambda name: _WIDTHS[name])
+    return f"decimal({whole + scale},{scale})" if whole + scale <= 38 else "string"
+
+
+def _digits(name: str) -> tuple[int, int] | None:
+    """Digits before and after the point of a whole or decimal number's type."""
+    decimal = re.fullmatch(r"decimal\(([0-9]+),([0-9]+)\)", name)
+    if decimal:
+        return int(decimal[1]) - int(decimal[2]), int(decimal[2])
+    return (_WIDTHS[name], 0) if name in _WIDTHS else None

@@ -59,6 +59,8 @@ def _matching(root: Path, pattern: str) -> list[str]:
 
 def compression(path: str, source: FileSource) -> str:
     """None, Gzip or Zip."""
+    if source.format.parquet is not None:  # it is compressed inside
+        return "None"
     if source.compression != "Auto":
         return source.compression
     name = path.lower()
@@ -78,6 +80,17 @@ def _refs(root: Path, name: str, source: FileSource) -> Iterator[FileRef]:
         raise SourceUnreadable(f"{name} has more than one member called {', '.join(twice)}: zip it anew")
     for member in members:
         yield FileRef(name, stat.st_size, stat.st_mtime_ns, member)
+
+
+@contextmanager
+def held(root: Path, ref: FileRef) -> Iterator[Path]:
+    """A file to be read from any place. Looked at before and after, as `opened` does.
+
+    Raises SourceChanged.
+    """
+    unchanged(root, ref)
+    yield root / ref.path
+    unchanged(root, ref)
 
 
 @contextmanager

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 
 from tidemill_api.v1alpha1 import DataPipelineSpec
+from tidemill_api.v1alpha1.datapipeline import Format
 from tidemill_api.v1alpha1.dead_letter import DeadLetter
 from tidemill_worker.engine import letters as dead
 from tidemill_worker.engine.model import Chunk, Layout, PlannedColumn
@@ -68,7 +69,7 @@ class Keeping:
             kept["row_keys"].append(self._keys(layout, fields, values) if self.policy.store == "KeysOnly" else None)
         return {name: pa.array(values, pa.string()) for name, values in kept.items()}
 
-    def _masked(self, layout: TextLayout, fields: Sequence[str]) -> list[str]:
+    def _masked(self, layout: TextLayout, fields: Sequence[Any]) -> list[Any]:
         """Without redacted columns, and without those whose names aren't known."""
         hidden = {None, *self.policy.redact_columns}
         return [REDACTED if name in hidden else field for name, field in zip(layout.columns, fields, strict=True)]
@@ -77,7 +78,7 @@ class Keeping:
         return {name: REDACTED if name in self.policy.redact_columns else value for name, value in values.items()}
 
     def _keys(
-        self, layout: TextLayout | None, fields: Sequence[str] | None, values: Mapping[str, object] | None
+        self, layout: TextLayout | None, fields: Sequence[Any] | None, values: Mapping[str, object] | None
     ) -> str | None:
         if values is None and layout is not None and fields is not None:
             values = {name: field for name, field in zip(layout.columns, fields, strict=True) if name is not None}
@@ -87,24 +88,25 @@ class Keeping:
 
 def keeping_of(spec: DataPipelineSpec, chunk: Chunk) -> Keeping:
     """The rules for all rows that a chunk may reject: its own, and those of the whole inputs that it reports."""
-    formats = {source.name: source.files.format.csv for source in spec.sources}
+    formats = {source.name: source.files.format for source in spec.sources}
     parts = [(chunk.source, chunk.part), *((name, part) for name, parts in chunk.broadcast for part in parts)]
-    layouts = {
-        (source, part.file.label): layout_of(part.layout, formats[source].delimiter, formats[source].quote)
-        for source, part in parts
-    }
+    layouts = {(source, part.file.label): layout_of(part.layout, formats[source]) for source, part in parts}
     keys = frozenset(name for sink in spec.sinks for name in sink.primary_key)
     return Keeping(spec.dead_letter, keys, layouts)
 
 
-def layout_of(layout: Layout, delimiter: str, quote: str) -> TextLayout:
+def layout_of(layout: Layout, form: Format) -> TextLayout:
     """The column of each field of a row; of columns that read the same field, the first."""
+    if form.csv is None:
+        return TextLayout(tuple(c.name for c in layout.columns), "", "", tuple(c.type for c in layout.columns))
     found: dict[int, PlannedColumn] = {}
     for column in layout.columns:
         found.setdefault(column.field, column)
     fields = [found.get(index) for index in range(layout.fields)]
     names = tuple(column.name if column else None for column in fields)
-    return TextLayout(names, delimiter, quote, tuple(column.type if column else None for column in fields))
+    return TextLayout(
+        names, form.csv.delimiter, form.csv.quote, tuple(column.type if column else None for column in fields)
+    )
 
 
 def _json(value: object) -> str:

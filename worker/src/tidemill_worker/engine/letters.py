@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill_worker.engine.blocks import SHOWN, BrokenRow
-from tidemill_worker.engine.parse import Rows
 
 Reason = Literal["BadValue", "BadRow", "RuleBroken", "BadKey"]
 """BadValue: a value of the wrong type, or a required one that is missing.
@@ -25,16 +24,36 @@ SCHEMA: Final = pa.schema(
         pa.field("position", pa.int64(), nullable=False),  # of the source's row: its byte offset in the file
         pa.field("part", pa.int32(), nullable=False),  # which of the rows that a query made of it; else 0
         pa.field("file", pa.string(), nullable=False),  # `a.zip!b.csv` for a member
-        pa.field("byte_offset", pa.int64(), nullable=False),  # in the uncompressed bytes
+        pa.field("byte_offset", pa.int64(), nullable=False),  # in the uncompressed bytes; of typed rows, number from 0
         pa.field("line", pa.int64(), nullable=False),  # from 1
         pa.field("reason", pa.string(), nullable=False),
         pa.field("rules", pa.list_(pa.string()), nullable=False),  # rules that the row broke; else empty
         pa.field("error", pa.string(), nullable=False),  # a sentence; may hold the value at fault
         pa.field("cause", pa.string(), nullable=False),  # the same without values: what errors are counted by
-        pa.field("row_text", pa.string(), nullable=True),  # the row as it stands in the file, NUL bytes as U+FFFD
+        pa.field("row_text", pa.string(), nullable=True),  # as it stands in the file (or JSON), NUL as U+FFFD
         pa.field("row_columns", pa.string(), nullable=True),  # JSON object of the columns, if a query changed the row
     ]
 )
+
+
+class RowsOf(Protocol):
+    """Where the rows of a piece stand in their file, and how they are shown. Rows go by their number in the piece."""
+
+    def offset(self, row: int) -> int:
+        """What tells the row from all others of its file: its byte, or its number from 0."""
+        ...
+
+    def where(self, row: int) -> str:
+        """The same, for a sentence: `byte 17`, `row 3`."""
+        ...
+
+    def texts(self, rows: Sequence[int]) -> list[str]:
+        """These rows as text that Postgres can keep."""
+        ...
+
+    def lines(self, rows: Sequence[int]) -> list[int]:
+        """Lines (from 0, within the piece) at which these rows begin; the rows ascend."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +86,10 @@ class Letter:
     """The error without the value at fault; empty if it is the error as it stands."""
 
 
-def of_rows(step: str, origin: Origin, rows: Rows, letters: Sequence[Letter]) -> pa.Table:
-    """Letters of a block; lines count from the block's first one until `shifted`."""
-    offsets = [rows.block.offset + rows.begin(letter.row) for letter in letters]
+def of_rows(step: str, origin: Origin, rows: RowsOf, letters: Sequence[Letter]) -> pa.Table:
+    """Letters of a piece; lines count from the piece's first one until `shifted`."""
+    places = [letter.row for letter in letters]
+    offsets = [rows.offset(row) for row in places]
     return _table(
         step=[step] * len(letters),
         source=[origin.source] * len(letters),
@@ -78,12 +98,12 @@ def of_rows(step: str, origin: Origin, rows: Rows, letters: Sequence[Letter]) ->
         part=[letter.part for letter in letters],
         file=[origin.file] * len(letters),
         byte_offset=offsets,
-        line=rows.lines([letter.row for letter in letters]),
+        line=rows.lines(places),
         reason=[letter.reason for letter in letters],
         rules=[list(letter.rules) for letter in letters],
         error=[letter.error.replace("\0", "\ufffd") for letter in letters],
         cause=[(letter.cause or letter.error).replace("\0", "\ufffd") for letter in letters],
-        row_text=[_shown(rows.text(letter.row)) for letter in letters],
+        row_text=[_shown(text) for text in rows.texts(places)],
         row_columns=[letter.columns for letter in letters],
     )
 

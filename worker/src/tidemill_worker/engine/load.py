@@ -241,7 +241,7 @@ class _Loading:
             part.letters.extend(self.bench.with_lines(piece, part.line))
             part.pieces.append(piece.without_data())
             part.rows += piece.worked.rows
-            part.bytes += piece.end - part.offset
+            part.bytes += piece.bytes
             part.offset, part.line = piece.end, part.line + piece.lines
             self._report(part)
             if sum(table.num_rows for table in part.letters) > LETTERS_HELD:

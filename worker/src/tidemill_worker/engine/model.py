@@ -83,7 +83,7 @@ class Layout:
     """How a file's rows become columns."""
 
     fields: int
-    """Number of fields that a row must have."""
+    """Number of fields that a row must have; of columns that the file has, where rows come as columns."""
     columns: tuple[PlannedColumn, ...]
 
 
@@ -94,11 +94,13 @@ class Part:
     file: FileRef
     layout: Layout
     start: int
-    """Offset of the first row, in the uncompressed bytes."""
+    """Offset of the first row, in the uncompressed bytes; where rows come as columns, its number from 0."""
     end: int | None
-    """Offset after the last row; None: to the end."""
+    """Offset (or number) after the last row; None: to the end."""
     first_line: int
     """Line (from 1) at `start`."""
+    bytes: int | None = None
+    """Bytes to read, where the borders don't tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,8 @@ class Chunk:
     def bytes(self) -> int:
         """Bytes to read, about: of a compressed file, its compressed size."""
         part = self.part
+        if part.bytes is not None:
+            return part.bytes
         return part.file.size if part.end is None else part.end - part.start
 
     def to_json(self) -> dict[str, Any]:
@@ -155,6 +159,7 @@ def _part(value: Mapping[str, Any]) -> Part:
         start=value["start"],
         end=value["end"],
         first_line=value["first_line"],
+        bytes=value.get("bytes"),
     )
 
 

@@ -53,6 +53,14 @@ class Rows:
         """Offset of a row in the block."""
         return self._ends[0][row]
 
+    def offset(self, row: int) -> int:
+        """Offset of a row in the file."""
+        return self.block.offset + self.begin(row)
+
+    def where(self, row: int) -> str:
+        """The row's place in the file, for a sentence."""
+        return f"byte {self.offset(row)}"
+
     def raw(self, row: int) -> bytes:
         """A row without its line break."""
         return self.block.data[self._ends[0][row] : self._ends[1][row]].rstrip(b"\r\n")
@@ -60,6 +68,10 @@ class Rows:
     def text(self, row: int) -> str:
         """A row as text that Postgres can keep."""
         return self.raw(row).decode(self.dialect.encoding, errors="replace").replace("\0", "\ufffd")
+
+    def texts(self, rows: Sequence[int]) -> list[str]:
+        """These rows as text that Postgres can keep."""
+        return [self.text(row) for row in rows]
 
     def lines(self, rows: Sequence[int]) -> list[int]:
         """Lines (from 0, within the block) at which these rows begin; the rows ascend."""

@@ -7,7 +7,7 @@ others go through block by block, and only as far as it takes to have enough.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -23,13 +23,12 @@ from tidemill_check.parameters import bind_parameters
 from tidemill_check.paths import rendered
 from tidemill_check.times import interval_start
 from tidemill_worker.engine import letters as dead
-from tidemill_worker.engine.blocks import BrokenRow, Piece, pieces
+from tidemill_worker.engine.blocks import BrokenRow, Piece
 from tidemill_worker.engine.broadcast import KEPT_BYTES
 from tidemill_worker.engine.counts import total
-from tidemill_worker.engine.files import opened
 from tidemill_worker.engine.letters import Origin
 from tidemill_worker.engine.model import Parameters, Part
-from tidemill_worker.engine.parse import Rows, schema_of
+from tidemill_worker.engine.parse import schema_of
 from tidemill_worker.engine.planning import parts_of
 from tidemill_worker.engine.postgres.encode import Encoder
 from tidemill_worker.engine.postgres.tables import Field, Target
@@ -263,7 +262,7 @@ class Rehearsal:
         letters, good = None, batch
         if bad and not isinstance(piece, BrokenRow):
             places = pa.array([place for place, _ in bad], pa.int64())
-            rows = Rows(piece, self._readings[passing.origin.source].reader.dialect)
+            rows = self._readings[passing.origin.source].reader.rows(piece)
             why = [reason for _, reason in bad]
             letters = rejected(name, batch, places, rows, passing.origin, self._sandbox, why)
             refused = {place for place, _ in bad}
@@ -314,15 +313,15 @@ class _Reading:
         done = self.reader.read(piece, part.layout, origin)
         passing = Passing(piece, origin, self._line, {self.reader.source.name: done.batch})
         self._line += piece.lines if done.lines is None else done.lines
-        self._bytes += piece.end - piece.offset
+        self._bytes += piece.bytes
         return passing, done
 
     def _all(self) -> Iterator[tuple[Piece, Part, Origin]]:
         source = self.reader.source
         for ordinal, part in enumerate(self._parts):
             origin = Origin(source.name, 0, part.file.label, ordinal)
-            with opened(self._folder, part.file, source.files, part.start, part.end) as read:
-                for piece in pieces(read, self.reader.dialect, part.start, BLOCK):
+            with ExitStack() as stack:
+                for piece in self.reader.open(stack, self._folder, part, part.start, BLOCK):
                     yield piece, part, origin
 
 

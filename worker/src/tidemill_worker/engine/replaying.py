@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tidemill_api.v1alpha1 import DataPipelineSpec
-from tidemill_api.v1alpha1.datapipeline import Source
+from tidemill_api.v1alpha1.datapipeline import CSV, Format, Source
 from tidemill_api.v1alpha1.execution import Chunking, ErrorTolerance
 from tidemill_check.graph import inputs_of
 from tidemill_check.sql_single import may_multiply
@@ -88,6 +88,8 @@ def _unreadable(spec: DataPipelineSpec, row: Rejected) -> str:
         return f"the pipeline has no source {row.source} any more"
     if row.layout is None or row.layout.types is None:
         return "it is from a version that didn't keep how its row is cut into columns"
+    if row.layout.json:
+        return "its row is of a file of columns: run the pipeline again"
     if row.text is None or row.layout.cut(row.text) is None:
         return f"it isn't a row of {len(row.layout.columns)} fields: mend it first (tidemill rejects edit)"
     missing = [column.name for column in source.columns if column.name not in row.layout.columns]
@@ -173,8 +175,7 @@ def spec_for(spec: DataPipelineSpec, source: str, sinks: Sequence[str], layout: 
 def _reading_rows(source: Source, layout: TextLayout) -> Source:
     """The source as it reads the file of rows: in the dialect that they are written in."""
     dialect = {"delimiter": layout.delimiter, "quote": layout.quote, "quoted_newlines": True, "encoding": "utf-8"}
-    csv = source.files.format.csv.model_copy(update=dialect)
-    form = source.files.format.model_copy(update={"csv": csv})
+    form = Format(csv=(source.files.format.csv or CSV()).model_copy(update=dialect))
     files = source.files.model_copy(update={"path": FILE, "compression": "None", "format": form})
     contract = source.contract.model_copy(update={"bad_values": "DeadLetter"})
     return source.model_copy(update={"connection": CONNECTION, "files": files, "contract": contract})

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -15,11 +17,11 @@ from tidemill_api.contract import StepCount
 from tidemill_api.errors import BadRow, StepFailed
 from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec, Source
 from tidemill_worker.engine import letters as dead
-from tidemill_worker.engine.blocks import Block, BrokenRow, Piece
-from tidemill_worker.engine.dialect import Dialect, dialect_of
-from tidemill_worker.engine.letters import Letter, Origin
-from tidemill_worker.engine.model import Layout
-from tidemill_worker.engine.parse import Rows, parse, schema_of
+from tidemill_worker.engine.blocks import Block, BrokenRow, Piece, Typed
+from tidemill_worker.engine.forms import Form, form_of
+from tidemill_worker.engine.letters import Letter, Origin, RowsOf
+from tidemill_worker.engine.model import Layout, Part
+from tidemill_worker.engine.parse import schema_of
 from tidemill_worker.engine.sandbox import Sandbox, quoted
 from tidemill_worker.engine.steps import Batch, Query, Validate
 
@@ -58,42 +60,50 @@ class Reader:
     """How one source is read."""
 
     source: Source
-    dialect: Dialect
-    encoding: str
+    form: Form
+
+    def open(self, stack: ExitStack, folder: Path, part: Part, offset: int, size: int) -> Iterator[Piece]:
+        """The pieces of a part, of about `size` bytes each, from `offset` on; open until `stack` is left. Blocks.
+
+        Raises SourceChanged, SourceUnreadable.
+        """
+        return self.form.pieces(stack, folder, self.source.files, part, offset, size)
+
+    def rows(self, piece: Block | Typed) -> RowsOf:
+        """Where the rows of a piece stand."""
+        return self.form.rows(piece)
 
     def read(self, piece: Piece, layout: Layout, origin: Origin) -> Done:
         """Parse a piece. Raises BadRow if the contract says Fail."""
         name = self.source.name
         if isinstance(piece, BrokenRow):
-            self._refuse(origin, piece.offset, piece.error)
-            letter = dead.of_broken_row(origin, piece, self.encoding)
+            self._refuse(origin, f"byte {piece.offset}", piece.error)
+            letter = dead.of_broken_row(origin, piece, self.form.encoding)
             return Done(Batch(schema_of(layout).empty_table()), StepCount(step=name, rows_in=1, rejected=1), letter)
-        parsed = parse(piece, layout, self.dialect)
+        parsed = self.form.parse(piece, layout)
         found = None
         if parsed.faults:
-            rows = Rows(piece, self.dialect)
+            rows = self.rows(piece)
             faults = [
                 Letter(row, fault.reason, fault.error, cause=fault.cause)
                 for row, fault in sorted(parsed.faults.items())
             ]
-            self._refuse(origin, piece.offset + rows.begin(faults[0].row), faults[0].reason)
+            self._refuse(origin, rows.where(faults[0].row), faults[0].reason)
             found = dead.of_rows(name, origin, rows, faults)
         count = StepCount(step=name, rows_in=parsed.rows, rows_out=parsed.table.num_rows, rejected=len(parsed.faults))
         return Done(Batch(parsed.table, parsed.origin), count, found, parsed.lines)
 
-    def _refuse(self, origin: Origin, offset: int, why: str) -> None:
+    def _refuse(self, origin: Origin, where: str, why: str) -> None:
         if self.source.contract.bad_values == "Fail":
             raise BadRow(
-                f"source {self.source.name}: the row at byte {offset} of {origin.file} is bad ({why}); "
-                f"badValues is Fail"
+                f"source {self.source.name}: the row at {where} of {origin.file} is bad ({why}); badValues is Fail"
             )
 
 
 def reader_of(spec: DataPipelineSpec, name: str) -> Reader:
     """The reader of a source. Raises SpecError for a dialect that can't be read."""
     place, source = next((i, s) for i, s in enumerate(spec.sources) if s.name == name)
-    csv = source.files.format.csv
-    return Reader(source, dialect_of(csv, f"spec.sources[{place}].files.format.csv"), csv.encoding)
+    return Reader(source, form_of(source.files.format, f"spec.sources[{place}].files.format"))
 
 
 def steps_of(spec: DataPipelineSpec, names: Sequence[str]) -> tuple[Step, ...]:
@@ -138,17 +148,16 @@ def _queried(
     except duckdb.Error as error:
         kind = type(error).__name__.removesuffix("Exception")  # DuckDB's own words may quote values
         row = step.failing_row(sandbox, batch, whole)
-        where = "" if row is None else f" on the row at byte {_offset(batch, row, piece, reader)} of {origin.file}"
+        where = "" if row is None else f" on the row at {_where(batch, row, reader.rows(piece))} of {origin.file}"
         raise StepFailed(
             f"step {step.name}: the query fails ({kind} error){where}; use TRY_CAST or TRY, or reject such rows "
             f"in a validate step before it"
         ) from error
 
 
-def _offset(batch: Batch, place: int, block: Block, reader: Reader) -> int:
+def _where(batch: Batch, place: int, rows: RowsOf) -> str:
     """Where in the file the row stands that the batch's row at `place` came from."""
-    row = batch.rows_of_block(pa.array([place], pa.int64()))[0].as_py()
-    return block.offset + Rows(block, reader.dialect).begin(row)
+    return rows.where(batch.rows_of_block(pa.array([place], pa.int64()))[0].as_py())
 
 
 def _validated(step: Validate, batch: Batch, piece: Piece, origin: Origin, reader: Reader, sandbox: Sandbox) -> Done:
@@ -163,14 +172,11 @@ def _validated(step: Validate, batch: Batch, piece: Piece, origin: Origin, reade
     fails = pc.greater(pc.list_value_length(broken), 0)
     places = pc.indices_nonzero(fails).cast(pa.int64())
     good = batch.filtered(pc.invert(fails))
-    rows = Rows(piece, reader.dialect)
+    rows = reader.rows(piece)
     if step.on_error == "Fail":
         row = batch.rows_of_block(places.slice(0, 1))[0].as_py()
         rules = ", ".join(broken[places[0].as_py()].as_py())
-        raise BadRow(
-            f"step {step.name}: the row at byte {piece.offset + rows.begin(row)} of {origin.file} breaks "
-            f"{rules}; onError is Fail"
-        )
+        raise BadRow(f"step {step.name}: the row at {rows.where(row)} of {origin.file} breaks {rules}; onError is Fail")
     if step.on_error == "Skip":
         return Done(good, StepCount(step=step.name, rows_in=total, rows_out=good.table.num_rows, skipped=len(places)))
     names = [list(rules) for rules in broken.take(places).to_pylist()]
@@ -186,7 +192,7 @@ def rejected(
     step: str,
     batch: Batch,
     places: pa.Int64Array,
-    rows: Rows,
+    rows: RowsOf,
     origin: Origin,
     sandbox: Sandbox,
     why: Sequence[tuple[dead.Reason, str, list[str]]],

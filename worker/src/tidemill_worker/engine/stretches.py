@@ -17,7 +17,7 @@ from typing import Final
 
 from tidemill_api.v1alpha1.datapipeline import FileSource
 from tidemill_worker.engine import files
-from tidemill_worker.engine.blocks import Block, Piece, pieces
+from tidemill_worker.engine.blocks import Block, TextPiece, pieces
 from tidemill_worker.engine.borders import line_breaks
 from tidemill_worker.engine.dialect import Dialect
 from tidemill_worker.engine.model import Part
@@ -75,7 +75,7 @@ def _of(block: Block) -> bytes:
     return block.data
 
 
-def _lines(piece: Piece) -> int:
+def _lines(piece: TextPiece) -> int:
     return piece.lines
 
 

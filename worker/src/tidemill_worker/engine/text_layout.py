@@ -1,19 +1,24 @@
-"""How a rejected row's text is cut into columns, and joined again. Light: imports no columnar library."""
+"""How a rejected row's text is cut into columns, and joined again. Light: imports no columnar library.
+
+The text is a row of a CSV file, or a JSON object: of rows that come as columns.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from tidemill_api.names import content_hash
 
 
 @dataclass(frozen=True)
 class TextLayout:
-    """How a row's text is cut into columns."""
+    """How a row's text is cut into columns. Without delimiter and quote it is a JSON object by the columns' names."""
 
     columns: tuple[str | None, ...]
     """Name of each field; None for one that the pipeline doesn't read."""
@@ -27,16 +32,33 @@ class TextLayout:
         """The same for the same layout."""
         return content_hash([self.columns, self.delimiter, self.quote, self.types])
 
-    def cut(self, text: str) -> list[str] | None:
-        """The fields of a row, or None where there aren't as many as there should be."""
+    @property
+    def json(self) -> bool:
+        """The text is a JSON object."""
+        return not self.delimiter
+
+    def cut(self, text: str) -> list[Any] | None:
+        """The fields of a row, or None where it isn't one: texts, or what JSON has as values (nothing as None)."""
+        if self.json:
+            return self._values(text)
         try:
             rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter, quotechar=self.quote))
         except csv.Error:
             return None
         return rows[0] if len(rows) == 1 and len(rows[0]) == len(self.columns) else None
 
-    def joined(self, fields: Sequence[str]) -> str:
+    def _values(self, text: str) -> list[Any] | None:
+        try:
+            row = json.loads(text)
+        except ValueError:
+            return None
+        return [row.get(name) for name in self.columns] if isinstance(row, dict) else None
+
+    def joined(self, fields: Sequence[Any]) -> str:
         """The inverse of `cut`; what needn't be quoted isn't."""
+        if self.json:
+            row = {name: field for name, field in zip(self.columns, fields, strict=True) if name is not None}
+            return json.dumps(row, ensure_ascii=False)
         text = io.StringIO(newline="")
         csv.writer(text, delimiter=self.delimiter, quotechar=self.quote, lineterminator="\r\n").writerow(fields)
         return text.getvalue().removesuffix("\r\n")

@@ -16,13 +16,12 @@ from tidemill_check.parameters import bind_parameters
 from tidemill_check.stages import stages
 from tidemill_worker.engine import files
 from tidemill_worker.engine import letters as dead
-from tidemill_worker.engine.blocks import BrokenRow, Piece, pieces
+from tidemill_worker.engine.blocks import BrokenRow, Piece
 from tidemill_worker.engine.broadcast import Broadcasts, Node
 from tidemill_worker.engine.dialect import BLOCK
 from tidemill_worker.engine.feed import in_thread
 from tidemill_worker.engine.letters import Origin
 from tidemill_worker.engine.model import Chunk, Connections, Parameters, RunRef
-from tidemill_worker.engine.parse import Rows
 from tidemill_worker.engine.postgres.encode import Encoded, Encoder
 from tidemill_worker.engine.sandbox import Sandbox, Sandboxes
 from tidemill_worker.engine.stage import Stage, Worked, reader_of, rejected, steps_of
@@ -34,6 +33,8 @@ class Finished:
     """A piece that has been worked on and encoded."""
 
     end: int
+    bytes: int
+    """Read for it."""
     lines: int
     worked: Worked
     encoded: Mapping[str, Encoded]
@@ -77,9 +78,7 @@ class Workbench:
 
     def open(self, stack: ExitStack, offset: int) -> Iterator[Piece]:
         """The pieces from `offset` on. Blocks."""
-        part, source = self.chunk.part, self.stage.reader.source
-        read = stack.enter_context(files.opened(self.folder, part.file, source.files, offset, part.end))
-        return pieces(read, self.stage.reader.dialect, offset, self.block)
+        return self.stage.reader.open(stack, self.folder, self.chunk.part, offset, self.block)
 
     def unchanged(self) -> None:
         """Raises SourceChanged if the file isn't what was planned."""
@@ -99,12 +98,12 @@ class Workbench:
                     counts.append(StepCount(step=sink, rows_in=rows + len(bad), rows_out=rows, rejected=len(bad)))
                 if bad and not isinstance(piece, BrokenRow):
                     places = pa.array([place for place, _ in bad], pa.int64())
-                    rows_of = Rows(piece, self.stage.reader.dialect)
+                    rows_of = self.stage.reader.rows(piece)
                     refused.append(
                         rejected(sink, batch, places, rows_of, self._origin, sandbox, [why for _, why in bad])
                     )
         lines = piece.lines if worked.lines is None else worked.lines
-        return Finished(piece.end, lines, worked, encoded, tuple(refused), tuple(counts))
+        return Finished(piece.end, piece.bytes, lines, worked, encoded, tuple(refused), tuple(counts))
 
     def with_lines(self, piece: Finished, line: int) -> list[pa.Table]:
         """The piece's letters with true lines; `line` is that of its first row."""

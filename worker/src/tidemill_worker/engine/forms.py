@@ -1,0 +1,111 @@
+"""The forms in which files hold rows: how each is cut into pieces, and a piece becomes typed columns.
+
+All that reading needs to know of a format is here; `planning` has how its files are planned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, assert_never
+
+from tidemill_api.v1alpha1.datapipeline import CSV, FileSource, Format, Parquet
+from tidemill_worker.engine import files, parquet
+from tidemill_worker.engine.blocks import Block, Piece, Typed, pieces
+from tidemill_worker.engine.dialect import Dialect, dialect_of
+from tidemill_worker.engine.fit import TypedRows, fitted
+from tidemill_worker.engine.letters import RowsOf
+from tidemill_worker.engine.model import Layout, Part
+from tidemill_worker.engine.parse import Parsed, Rows, parse
+
+
+class Form(Protocol):
+    """One format."""
+
+    @property
+    def encoding(self) -> str:
+        """Of text that is kept of rows without an end."""
+        ...
+
+    def pieces(
+        self, stack: ExitStack, folder: Path, source: FileSource, part: Part, offset: int, size: int
+    ) -> Iterator[Piece]:
+        """The pieces of a part, in order and without gaps, of about `size` bytes each, from `offset` on.
+
+        What is opened is closed with `stack`. Raises SourceChanged, SourceUnreadable.
+        """
+        ...
+
+    def parse(self, piece: Block | Typed, layout: Layout) -> Parsed:
+        """The good rows as the layout's columns, and what is wrong with the others. Never raises for what rows hold."""
+        ...
+
+    def rows(self, piece: Block | Typed) -> RowsOf:
+        """Where the rows of a piece stand."""
+        ...
+
+
+def form_of(form: Format, field: str) -> Form:
+    """The form of a source, whose `format` is at `field`. Raises SpecError for a dialect that can't be read."""
+    match form.chosen:
+        case CSV() as csv:
+            return DelimitedText(dialect_of(csv, f"{field}.csv"))
+        case Parquet():
+            return ParquetFiles()
+        case other:
+            assert_never(other)
+
+
+@dataclass(frozen=True, slots=True)
+class DelimitedText:
+    """CSV."""
+
+    dialect: Dialect
+
+    @property
+    def encoding(self) -> str:
+        """See `Form`."""
+        return self.dialect.encoding
+
+    def pieces(
+        self, stack: ExitStack, folder: Path, source: FileSource, part: Part, offset: int, size: int
+    ) -> Iterator[Piece]:
+        """See `Form`."""
+        read = stack.enter_context(files.opened(folder, part.file, source, offset, part.end))
+        return pieces(read, self.dialect, offset, size)
+
+    def parse(self, piece: Block | Typed, layout: Layout) -> Parsed:
+        """See `Form`."""
+        assert isinstance(piece, Block)
+        return parse(piece, layout, self.dialect)
+
+    def rows(self, piece: Block | Typed) -> RowsOf:
+        """See `Form`."""
+        assert isinstance(piece, Block)
+        return Rows(piece, self.dialect)
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetFiles:
+    """Parquet."""
+
+    encoding: str = "utf-8"
+
+    def pieces(
+        self, stack: ExitStack, folder: Path, source: FileSource, part: Part, offset: int, size: int
+    ) -> Iterator[Piece]:
+        """See `Form`."""
+        del source  # its format has no settings, and is compressed inside
+        return parquet.pieces(stack, folder, part, offset, size)
+
+    def parse(self, piece: Block | Typed, layout: Layout) -> Parsed:
+        """See `Form`."""
+        assert isinstance(piece, Typed)
+        return fitted(piece, layout)
+
+    def rows(self, piece: Block | Typed) -> RowsOf:
+        """See `Form`."""
+        assert isinstance(piece, Typed)
+        return TypedRows(piece)

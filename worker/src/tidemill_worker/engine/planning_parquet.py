@@ -1,0 +1,75 @@
+"""Parquet files: which columns are read as which types, and where files are cut into chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from tidemill_api.v1alpha1.datapipeline import Source
+from tidemill_worker.engine import files, parquet
+from tidemill_worker.engine.columns import common_type, type_name
+from tidemill_worker.engine.model import FileRef, Part
+from tidemill_worker.engine.wanted import Wanted, by_name, declared
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What a file says of itself."""
+
+    ref: FileRef
+    schema: pa.Schema
+    groups: tuple[tuple[int, int], ...]
+    """Rows and bytes (uncompressed) of each row group."""
+
+    @property
+    def rows(self) -> int:
+        return sum(rows for rows, _ in self.groups)
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetPlanner:
+    """Plans the Parquet files of one source."""
+
+    source: Source
+    folder: Path
+
+    def parts(self) -> tuple[Part, ...]:
+        """Each file that has rows, or the first one if none has."""
+        heads = [self._head(ref) for ref in files.find(self.folder, self.source.files)]
+        wanted = declared(self.source) or _all_columns(heads)
+        layouts = {head.ref: by_name(self.source, head.ref.label, head.schema.names, wanted) for head in heads}
+        filled = [head for head in heads if head.rows] or heads[:1]
+        return tuple(
+            Part(head.ref, layouts[head.ref], 0, head.rows, 1, sum(size for _, size in head.groups)) for head in filled
+        )
+
+    def cut(self, part: Part, most_bytes: int, most_rows: int) -> Iterator[Part]:
+        """Some row groups each, and one at least."""
+        start = rows = size = 0
+        for more, bytes_ in self._head(part.file).groups:
+            if rows and (rows + more > most_rows or size + bytes_ > most_bytes):
+                yield replace(part, start=start, end=start + rows, first_line=start + 1, bytes=size)
+                start, rows, size = start + rows, 0, 0
+            rows, size = rows + more, size + bytes_
+        yield replace(part, start=start, end=start + rows, first_line=start + 1, bytes=size)
+
+    def _head(self, ref: FileRef) -> _Head:
+        with parquet.opened(self.folder, ref) as file:
+            found = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+            with parquet.readable(ref.label):
+                schema = file.schema_arrow
+            return _Head(ref, schema, tuple((group.num_rows, group.total_byte_size) for group in found))
+
+
+def _all_columns(heads: list[_Head]) -> tuple[Wanted, ...]:
+    """All columns of the first file, with types that hold the values of all files."""
+    found: list[Wanted] = []
+    for column in heads[0].schema:
+        kinds = [
+            head.schema.field(place).type for head in heads for place in head.schema.get_all_field_indices(column.name)
+        ]
+        found.append(Wanted(column.name, column.name, common_type([type_name(kind) for kind in kinds]), False))
+    return tuple(found)

@@ -1,0 +1,63 @@
+"""The columns that a source is read for, and where a file has them: by name, or where there are no names by order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tidemill_api.errors import ColumnMissing, NewColumn, SourceUnreadable
+from tidemill_api.v1alpha1.datapipeline import Source
+from tidemill_worker.engine.model import Layout, PlannedColumn
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A column to read, by the name that it has in the file."""
+
+    name: str
+    header: str
+    type: str
+    required: bool
+
+
+def declared(source: Source, *, named: bool = True) -> tuple[Wanted, ...]:
+    """The declared columns; without `named`, files have no names of columns, and `from` means nothing."""
+    return tuple(Wanted(c.name, (c.from_ if named else None) or c.name, c.type, c.required) for c in source.columns)
+
+
+def by_order(source: Source, label: str, wanted: Sequence[Wanted], fields: int) -> Layout:
+    """The layout of the file `label`, whose columns have no names. Raises SourceUnreadable as `by_name` does."""
+    _told_apart(source, label, wanted)
+    return Layout(fields, tuple(PlannedColumn(c.name, c.type, c.required, i) for i, c in enumerate(wanted)))
+
+
+def by_name(source: Source, label: str, names: Sequence[str], wanted: Sequence[Wanted]) -> Layout:
+    """The layout of the file `label`, whose columns are called `names`.
+
+    Raises ColumnMissing, NewColumn if the contract says Fail, SourceUnreadable for names that can't be told apart.
+    """
+    missing = [column.header for column in wanted if column.header not in names]
+    if missing:
+        raise ColumnMissing(
+            f"source {source.name}: {label} has no column {', '.join(missing)}; it has {', '.join(names[:50])}"
+        )
+    twice = sorted({column.header for column in wanted if names.count(column.header) > 1})
+    if twice:
+        raise SourceUnreadable(f"source {source.name}: {label} has more than one column {', '.join(twice)}")
+    _told_apart(source, label, wanted)
+    new = [name for name in names if name not in {column.header for column in wanted}]
+    if new and source.contract.new_columns == "Fail":
+        raise NewColumn(
+            f"source {source.name}: {label} has columns that aren't declared: {', '.join(new[:50])}; newColumns is Fail"
+        )
+    return Layout(len(names), tuple(PlannedColumn(c.name, c.type, c.required, names.index(c.header)) for c in wanted))
+
+
+def _told_apart(source: Source, label: str, wanted: Sequence[Wanted]) -> None:
+    folded = [column.name.lower() for column in wanted]
+    alike = sorted({column.name for column in wanted if folded.count(column.name.lower()) > 1})
+    if alike:
+        raise SourceUnreadable(
+            f"source {source.name}: columns {', '.join(alike)} of {label} differ only in case; declare them with "
+            f"names of their own (from)"
+        )
