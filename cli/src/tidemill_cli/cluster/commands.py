@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +14,14 @@ from tidemill_cli.cluster.tell import NOT_WELL, OK, TIMED_OUT, Output
 
 if TYPE_CHECKING:
     from tidemill_cli.cluster.overview import Standing
+
+
+class Lines(StrEnum):
+    """How a comparison is written to stdout."""
+
+    text = "text"
+    json = "json"
+
 
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How the result is written to stdout.")]
 Pipeline = Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of a DataPipeline.")]
@@ -31,7 +41,7 @@ Timeout = Annotated[float, typer.Option("--timeout", min=1, metavar="SECONDS", h
 
 def add_to(app: typer.Typer) -> None:
     """Make the commands known."""
-    for command in (status, runs, describe, run, pause, resume, cancel, rerun, logs):
+    for command in (status, runs, describe, run, pause, resume, cancel, rerun, logs, diff):
         app.command()(with_cluster(command))
     app.command()(explain)
 
@@ -317,3 +327,30 @@ def after(cluster: Kubectl, made: list[Object], output: Output, timeout: float |
 
 def _has_ended(manifest: Object) -> bool:
     return (manifest.get("status") or {}).get("phase") in ("Succeeded", "Failed", "Skipped", "Cancelled")
+
+
+def diff(
+    cluster: Kubectl,
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[PATH]...", help="Manifests: files, or folders with all below them; - is standard input."
+        ),
+    ] = None,
+    filename: Annotated[
+        list[Path] | None, typer.Option("--filename", "-f", metavar="PATH", help="As an argument, in kubectl's way.")
+    ] = None,
+    output: Annotated[Lines, typer.Option("--output", "-o", help="How the result is written to stdout.")] = Lines.text,
+) -> int:
+    """Show what would change in the cluster, field by field with defaults, and what that would do. Changes nothing.
+
+    The API server is asked too whether it would take it, where you may write. `-o json` is one object a line.
+
+    Exit code, as of `kubectl diff`: 0 nothing would change, 1 something would, 2 it can't be said or would be refused.
+    """
+    from tidemill_cli.cluster.diff import diff as compare
+
+    given = (*(paths or ()), *(filename or ()))
+    if not given:
+        raise typer.BadParameter("say which manifests: files, folders, or - for standard input", param_hint="PATH")
+    return compare(cluster, given, output.value)
