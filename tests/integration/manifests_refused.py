@@ -156,6 +156,22 @@ RULES: Final = (
         "spec.runKey", "a replay is a run of its own: it can't have a runKey",
     ),
     Refused(
+        "backfill-of-a-key", "run", {"spec.backfill": {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"}},
+        "spec.runKey", "a backfill's runs have keys of their own: it can't have a runKey",
+    ),
+    Refused(
+        "backfill-and-replay", "run-backfill", {"spec.replay": {"deadLetters": {}}},
+        "spec.replay", "a run is a backfill or a replay, not both",
+    ),
+    Refused(
+        "backfill-that-ends-first", "run-backfill", {"spec.backfill.end": "2026-01-01T02:00:00+02:00"},
+        "spec.backfill.end", "end must be later than start",
+    ),
+    Refused(
+        "backfill-of-nothing", "run-backfill", {"spec.backfill.every": "0d"},
+        "spec.backfill.every", "every must be at least 1s, in whole seconds",
+    ),
+    Refused(
         "replay-since-no-moment", "run-replay", {"spec.replay.deadLetters.since": "2026-02-30T00:00:00Z"},
         "spec.replay.deadLetters.since", "since is no moment that exists",
     ),

@@ -12,6 +12,7 @@ import pytest
 from tests.unit.operator_world import NOW, OURS, SETTINGS, metadata, pipeline, pool, run, seen_run
 from tests.unit.test_operator_certificates import pair
 from tidemill_api import conditions as said
+from tidemill_api.contract import BackfillProgress, RunInput
 from tidemill_api.v1alpha1 import DataPipelineRunStatus, TemporalConnectionStatus
 from tidemill_operator.actions import Action, AddFinalizer, Outcome, StartRun
 from tidemill_operator.clients import Object
@@ -35,6 +36,13 @@ OWNER = {"apiVersion": "tidemill.dev/v1alpha1", "kind": "DataPipeline", "name": 
 NEW: Object = {"finalizers": []}
 STARTED = {"status": {"phase": "Running", "run": {"key": "again", "result": "Running", "workflowId": "w"}}}
 CANCELS = pipeline(**GOING, spec={"deletionPolicy": "Cancel"})
+REPLACED = {
+    "name": "flights",
+    "input": "raw",
+    "connection": "warehouse",
+    "postgres": {"table": "public.flights"},
+    "writeDisposition": "Replace",
+}
 WITH_PARAMETER = pipeline(spec={"parameters": [{"name": "carrier", "type": "string", "default": ""}]})
 
 
@@ -195,6 +203,78 @@ def test_a_replay_says_what_it_replays() -> None:
 
     assert isinstance(start, StartRun)
     assert (start.input["replay"], start.input["runKey"]) == (asked, "again")
+
+
+BACKFILL = {"start": "2026-01-01T00:00:00Z", "end": "2026-02-01T00:00:00Z", "concurrency": 4, "reprocess": "Failed"}
+HOURLY = pipeline(spec={"schedule": {"crons": ["15 * * * *"], "timeZone": "America/New_York", "overlapPolicy": "Skip"}})
+
+
+def test_a_backfill_is_a_workflow_of_its_own() -> None:
+    seen = observed(run(ownerReferences=[OWNER], spec={"backfill": BACKFILL}), pipeline=HOURLY)
+
+    [start] = planned(seen)
+
+    assert isinstance(start, StartRun)
+    assert (start.workflow, start.workflow_id) == ("DataPipelineBackfill", "inst/travel/flights/again")
+    assert {name: start.input[name] for name in BACKFILL} == BACKFILL
+    order = RunInput.model_validate(start.input["run"])
+    assert (order.run_key, order.uid, order.schedule) == (
+        "again",
+        "uid-p",
+        {"crons": ["15 * * * *"], "timeZone": "America/New_York"},
+    )
+
+
+def test_a_backfill_by_every_names_its_own_times() -> None:
+    asked = {**BACKFILL, "every": "1d", "start": "2026-01-01T06:00:00Z"}
+    seen = observed(run(ownerReferences=[OWNER], spec={"backfill": asked}), pipeline=pipeline(spec={"schedule": None}))
+
+    [start] = planned(seen)
+
+    assert isinstance(start, StartRun)
+    assert start.input["run"]["schedule"] == {"intervals": [{"every": "1d", "offset": "0d21600s"}]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "of", "field", "says"),
+    [
+        (BACKFILL, {"schedule": None}, "spec.backfill.every", "is missing: the pipeline has no schedule"),
+        ({**BACKFILL, "every": "1d"}, {}, "spec.backfill.every", "leave it out"),
+        (BACKFILL, {"sinks": [REPLACED]}, "spec.backfill", "replaces the whole table with each run"),
+    ],
+)
+def test_a_backfill_that_cant_be(asked: Object, of: Object, field: str, says: str) -> None:
+    schedule = {"schedule": {"crons": ["15 * * * *"]}}
+    seen = observed(run(spec={"backfill": asked}), pipeline=pipeline(spec={**schedule, **of}))
+
+    assert planned(seen) == ()
+    claim = condition(told(seen), said.READY)
+    assert claim is not None
+    assert claim["reason"] == said.INVALID_SPEC
+    assert claim["message"].startswith(f"{field}: ")
+    assert says in claim["message"]
+
+
+def test_the_progress_of_a_backfill() -> None:
+    progress = BackfillProgress(
+        total=31, succeeded=9, failed=1, skipped=2, running=4, next="2026-01-17T05:00:00Z", failed_keys=("k",)
+    )
+    seen = observed(run(**STARTED, spec={"backfill": BACKFILL}), run=seen_run(backfill=progress), pipeline=HOURLY)
+
+    found = told(seen)
+
+    assert found["backfill"] == {
+        "total": 31,
+        "succeeded": 9,
+        "failed": 1,
+        "skipped": 2,
+        "running": 4,
+        "next": "2026-01-17T05:00:00Z",
+        "failedKeys": ["k"],
+    }
+    claim = condition(found, said.READY)
+    assert claim is not None
+    assert claim["message"] == ("12 of 31 runs are done (1 failed, 2 left out), 4 open, next 2026-01-17T05:00:00Z.")
 
 
 def test_a_run_can_process_a_key_again() -> None:

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from tidemill_worker.overlap import Cancel, Decision, GiveUp, Owner, Place, Policy, Take, Terminate, Wait, decide
+from tidemill_worker.overlap import (
+    Cancel,
+    Decision,
+    GiveUp,
+    Owner,
+    Place,
+    Policy,
+    Take,
+    Terminate,
+    Wait,
+    decide,
+    in_the_way,
+)
 
 
-def place(name: str, number: int, *, holding: bool = False) -> Place:
-    return Place(Owner(f"w/{name}", name), name, number, holding)
+def place(name: str, number: int, *, holding: bool = False, backfill: bool = False) -> Place:
+    return Place(Owner(f"w/{name}", name), name, number, holding, backfill)
 
 
 HOLDER = place("holder", 1, holding=True)
@@ -52,3 +64,23 @@ def test_giving_up_says_who_is_in_the_way(policy: Policy, others: tuple[Place, .
     assert isinstance(decision, GiveUp)
     assert policy in decision.reason
     assert all(f"run {name} " in decision.reason for name in names)
+
+
+FILLED = place("filled", 5, holding=True, backfill=True)
+
+
+@pytest.mark.parametrize(
+    ("run_key", "backfill", "others", "expected"),
+    [
+        ("mine", False, (HOLDER, FIRST), (HOLDER, FIRST)),
+        ("mine", False, (HOLDER, FILLED), (HOLDER,)),
+        ("mine", True, (HOLDER, FILLED), ()),
+        ("filled", False, (HOLDER, FILLED), (HOLDER, FILLED)),
+        ("holder", True, (HOLDER, FILLED), (HOLDER,)),
+        ("filled", True, (FILLED,), (FILLED,)),
+    ],
+)
+def test_a_backfills_runs_and_others_heed_each_other_only_for_one_key(
+    run_key: str, backfill: bool, others: tuple[Place, ...], expected: tuple[Place, ...]
+) -> None:
+    assert in_the_way(run_key, others, backfill=backfill) == expected

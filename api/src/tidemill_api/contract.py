@@ -68,9 +68,41 @@ class RunInput(Message):
     """Values given for this run; the spec's defaults fill the rest."""
     run_key: str | None = None
     """None for scheduled runs: then the key is the nominal time that the Schedule started it for."""
-    trigger: Literal["Schedule", "Manual"] = "Schedule"
+    trigger: Literal["Schedule", "Manual", "Backfill"] = "Schedule"
     replay: dict[str, Any] | None = None
     """`DataPipelineRun.spec.replay` as JSON: rejected rows to run again, instead of the sources."""
+    backfill: str | None = None
+    """Of a backfill's run: the backfill's name. Such a run takes no part in the overlap policy."""
+    reprocess: Literal["None", "Failed", "Completed"] = "Failed"
+    """Whether a key is processed that was processed before: never, if it didn't succeed, or always."""
+
+
+class BackfillInput(Message):
+    """The argument of the workflow `DataPipelineBackfill`. Moments are RFC 3339."""
+
+    run: RunInput
+    """What each of its runs gets, but for the key. Its `schedule` names the times, its `runKey` is the backfill's."""
+    start: str
+    """First moment, included."""
+    end: str
+    """Last moment, not included."""
+    concurrency: int = 1
+    reprocess: Literal["None", "Failed", "Completed"] = "None"
+
+
+class BackfillProgress(Message):
+    """How far a backfill is: answer to its query `progress`, and what its memo holds. Numbers of runs."""
+
+    total: int | None = None
+    """Times in the range; None: not known yet."""
+    succeeded: int = 0
+    failed: int = 0
+    skipped: int = 0
+    running: int = 0
+    next: str | None = None
+    """The time that comes next; None: all have begun, or it isn't known yet."""
+    failed_keys: tuple[str, ...] = ()
+    """Of the first runs that failed."""
 
 
 class StepCount(Message):
@@ -150,3 +182,5 @@ MEMO_KEY = "tidemill"
 """Key of the memo (of Schedules and of runs) under which a `ScheduleMemo` stands as JSON."""
 RESULT_MEMO_KEY = "tidemill.result"
 """Key of a run's memo under which its `RunResult` stands when it has ended: one listing shows what all runs came to."""
+BACKFILL_MEMO_KEY = "tidemill.backfill"
+"""Key of a backfill's memo under which its `BackfillProgress` stands."""

@@ -21,6 +21,8 @@ TidemillError
 ├── Fenced               a newer execution of the run key has taken over: this one must do nothing
 ├── ReprocessRefused     the run key was processed before and can't be again
 ├── ReplayRefused        dead letters can't be replayed: the message says which, why, and what to do
+├── BackfillRefused      a range can't be backfilled: it names no time, or too many
+├── BackfillIncomplete   a backfill has ended, and some of its runs have failed
 ├── ConfigError          the worker's own configuration
 │   ├── UnknownConnection
 │   ├── SecretMissing    a Secret's key isn't mounted (yet)
@@ -140,6 +142,14 @@ class ReprocessRefused(TidemillError):
 
 class ReplayRefused(TidemillError):
     """Dead letters can't be replayed as asked."""
+
+
+class BackfillRefused(TidemillError):
+    """A range of times can't be backfilled as asked."""
+
+
+class BackfillIncomplete(TidemillError):
+    """Some of a backfill's runs have failed; the others are done."""
 
 
 class ConfigError(TidemillError):

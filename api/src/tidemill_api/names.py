@@ -30,6 +30,8 @@ LABEL_POOL: Final = "tidemill.dev/pool"
 
 WORKFLOW: Final = "DataPipelineRun"
 """The workflow type of every run."""
+BACKFILL_WORKFLOW: Final = "DataPipelineBackfill"
+"""The workflow type of backfills, which start runs."""
 
 CONFIG_DIR: Final = "/etc/tidemill"
 CONFIG_FILE: Final = "worker.json"
@@ -64,6 +66,10 @@ class PipelineId:
     def scheduled_workflow(self) -> str:
         """Workflow id of scheduled runs; Temporal appends the nominal time (`...-2026-01-01T00:00:00Z`)."""
         return f"{self}/scheduled"
+
+    def scheduled_run(self, nominal: str) -> str:
+        """Workflow id of the run for a nominal time, whether the Schedule starts it or a backfill."""
+        return f"{self.scheduled_workflow}-{nominal}"
 
     def workflow(self, run: str) -> str:
         """Workflow id of the DataPipelineRun named `run`."""

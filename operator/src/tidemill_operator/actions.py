@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from tidemill_api.contract import ScheduleMemo
-from tidemill_api.names import content_hash
+from tidemill_api.names import WORKFLOW, content_hash
 from tidemill_check.cron import CalendarTimes
 from tidemill_operator.views import ConnectionKey, RunSeen, ScheduleSeen
 
@@ -176,17 +176,22 @@ class DeleteSchedule:
 
 @dataclass(frozen=True, slots=True)
 class StartRun:
-    """Start the workflow of a run by hand. One that was ever started under that id is found, never started again."""
+    """Start the workflow of a run by hand, or of a backfill.
+
+    One that was ever started under that id is found, never started again.
+    """
 
     connection: ConnectionKey
     workflow_id: str
     task_queue: str
     input: JSON
-    """`contract.RunInput` as JSON."""
+    """`contract.RunInput` as JSON, or a backfill's `BackfillInput`."""
     pipeline: ScheduleMemo
     """Whose run it is."""
     asked_by: str
     """uid of the DataPipelineRun."""
+    workflow: str = WORKFLOW
+    """Its type: a run's, or a backfill's."""
 
 
 @dataclass(frozen=True, slots=True)

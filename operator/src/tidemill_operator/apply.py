@@ -208,7 +208,7 @@ class Appliance:
     async def _start_run(self, action: StartRun) -> Outcome:
         temporal = await self._temporals.get(action.connection)
         run = await temporal.start_run(
-            action.workflow_id, action.task_queue, action.input, action.pipeline, action.asked_by
+            action.workflow_id, action.task_queue, action.input, action.pipeline, action.asked_by, action.workflow
         )
         self._store.temporal(action.connection).runs[action.workflow_id] = run
         # To be told at once: a sweep that sees the same run finds no news in it.

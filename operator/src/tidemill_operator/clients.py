@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from tidemill_api.contract import ScheduleMemo, TemporalAddress
 from tidemill_api.errors import TidemillError, Unavailable
-from tidemill_api.names import PipelineId
+from tidemill_api.names import WORKFLOW, PipelineId
 from tidemill_codec.ring import KeyRing
 from tidemill_operator.actions import ScheduleWish
 from tidemill_operator.views import ConnectionKey, RunSeen, ScheduleEntry, ScheduleSeen, TemporalTarget
@@ -151,7 +151,13 @@ class Temporal(Protocol):
         ...
 
     async def start_run(
-        self, workflow_id: str, task_queue: str, run_input: Mapping[str, Any], pipeline: ScheduleMemo, asked_by: str
+        self,
+        workflow_id: str,
+        task_queue: str,
+        run_input: Mapping[str, Any],
+        pipeline: ScheduleMemo,
+        asked_by: str,
+        workflow: str = WORKFLOW,
     ) -> RunSeen:
         """Start it, or find the one that was ever started under this id (open or closed): repetition is harmless."""
         ...

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from tidemill_api.contract import RunResult, ScheduleMemo
+from tidemill_api.contract import BackfillProgress, RunResult, ScheduleMemo
 from tidemill_api.errors import TidemillError
 
 ConnectionKey = tuple[str, str] | None
@@ -86,6 +86,8 @@ class RunSeen:
     """For a run by hand: uid of its DataPipelineRun."""
     error: str | None = None
     """What Temporal says of a run that ended without a result of its own."""
+    backfill: BackfillProgress | None = None
+    """Of a backfill: how far it is."""
 
 
 class ConnectionPendingError(TidemillError):

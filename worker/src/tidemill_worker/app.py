@@ -161,13 +161,14 @@ def _worker(client: Client, options: Options, resources: Resources) -> Worker:
     from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
     from tidemill_worker.activities import all_activities
+    from tidemill_worker.workflows.backfill import DataPipelineBackfill
     from tidemill_worker.workflows.run import DataPipelineRun
 
     passed = SandboxRestrictions.default.with_passthrough_modules("tidemill_api", "tidemill_worker", "pydantic")
     return Worker(
         client,
         task_queue=options.config.task_queue,
-        workflows=[DataPipelineRun],
+        workflows=[DataPipelineRun, DataPipelineBackfill],
         activities=all_activities(resources),
         max_concurrent_activities=options.config.concurrency.activities,
         graceful_shutdown_timeout=timedelta(seconds=options.grace),

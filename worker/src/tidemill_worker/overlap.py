@@ -25,6 +25,8 @@ class Place:
     run_key: str
     number: int
     holding: bool
+    backfill: bool = False
+    """A backfill started it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,11 @@ class Terminate:
 
 
 Decision = Take | Wait | GiveUp | Cancel | Terminate
+
+
+def in_the_way(run_key: str, others: Sequence[Place], *, backfill: bool) -> tuple[Place, ...]:
+    """Those that a run has to heed: of a backfill's runs, only one for the same key, and a backfill's run no other."""
+    return tuple(place for place in others if place.run_key == run_key or not (backfill or place.backfill))
 
 
 def decide(policy: Policy, mine: Place | None, others: Sequence[Place]) -> Decision:

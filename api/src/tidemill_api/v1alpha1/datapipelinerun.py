@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -9,13 +10,18 @@ from pydantic import Field
 from tidemill_api.v1alpha1._base import Model, Rule
 from tidemill_api.v1alpha1._object import AGE, Conditions, Generation, PrinterColumn, Resource, Served, condition
 from tidemill_api.v1alpha1._types import (
+    ZERO_DURATION,
+    Duration,
     LocalRef,
     MomentOrAgo,
     ParameterName,
     PartName,
     Scalar,
+    Timestamp,
     moment_rule,
     null_is_absence,
+    parse_duration,
+    parse_timestamp,
 )
 
 RunKey = Annotated[
@@ -52,6 +58,38 @@ class Replay(Model):
     loaded once only. Rows that can't be added one by one (a Replace sink) are refused."""
 
 
+class Backfill(Model):
+    """Which of the schedule's times are run, and how."""
+
+    start: Timestamp
+    """First moment: a run whose time it is belongs to the backfill."""
+    end: Timestamp
+    """Last moment: a run whose time it is doesn't belong to it any more. Times that hadn't come when the backfill began
+    are left to the schedule."""
+    every: Duration | None = None
+    """For pipelines without a schedule: the times are `start` and every so often after it."""
+    concurrency: Annotated[int, Field(ge=1, le=100)] = 1
+    """So many runs at once, at most. The overlap policy doesn't hold for them."""
+    reprocess: Literal["None", "Failed", "Completed"] = "None"
+    """What becomes of times that have been run: None leaves them out, whatever they came to; Failed runs those again
+    that failed or were cancelled; Completed runs all again."""
+
+    rules = (
+        Rule(
+            cel="timestamp(self.start) < timestamp(self.end)",
+            message="end must be later than start",
+            holds=lambda s: parse_timestamp(s.start) < parse_timestamp(s.end),
+            field=".end",
+        ),
+        Rule(
+            cel=f"!has(self.every) || (!self.every.matches('{ZERO_DURATION}') && !self.every.contains('ms'))",
+            message="every must be at least 1s, in whole seconds, such as 1h or 1d",
+            holds=lambda s: s.every is None or (parse_duration(s.every) > timedelta(0) and "ms" not in s.every),
+            field=".every",
+        ),
+    )
+
+
 class DataPipelineRunSpec(Model):
     """Which pipeline to run, and with what. It can't be changed after it was made."""
 
@@ -68,8 +106,22 @@ class DataPipelineRunSpec(Model):
 
     replay: Replay | None = None
     """Run rejected rows again, instead of the sources."""
+    backfill: Backfill | None = None
+    """Run the times that the pipeline's schedule names in a range, each under its own key."""
 
     rules = (
+        Rule(
+            cel="!has(self.backfill) || !has(self.runKey)",
+            message="a backfill's runs have keys of their own: it can't have a runKey",
+            holds=lambda s: s.backfill is None or s.run_key is None,
+            field=".runKey",
+        ),
+        Rule(
+            cel="!has(self.backfill) || !has(self.replay)",
+            message="a run is a backfill or a replay, not both",
+            holds=lambda s: s.backfill is None or s.replay is None,
+            field=".replay",
+        ),
         Rule(
             cel="!has(self.replay) || !has(self.runKey)",
             message="a replay is a run of its own: it can't have a runKey",
@@ -116,6 +168,25 @@ class RunSummary(Model):
     """The error's type and sentence, if it failed or was skipped. Never holds data of rows."""
 
 
+class BackfillStatus(Model):
+    """How far a backfill is: numbers of runs."""
+
+    total: Annotated[int, Field(ge=0)] | None = None
+    """Times in the range."""
+    succeeded: Annotated[int, Field(ge=0)] = 0
+    """Runs that succeeded."""
+    failed: Annotated[int, Field(ge=0)] = 0
+    """Runs that failed, or that somebody cancelled or ended."""
+    skipped: Annotated[int, Field(ge=0)] = 0
+    """Times left out: they had been run before, or are being run elsewhere."""
+    running: Annotated[int, Field(ge=0)] = 0
+    """Runs that are open."""
+    next: Annotated[str, Field(max_length=64)] | None = None
+    """The time that comes next; none if all have begun."""
+    failed_keys: Annotated[tuple[Annotated[str, Field(max_length=64)], ...], Field(max_length=10)] = ()
+    """Keys of the first runs that failed."""
+
+
 class DataPipelineRunStatus(Model):
     """What became of the run."""
 
@@ -126,7 +197,9 @@ class DataPipelineRunStatus(Model):
     phase: RunPhase | None = None
     """Pending, Running, Succeeded, Failed, Skipped or Cancelled."""
     run: RunSummary | None = None
-    """Ids, times, rows and error of the run."""
+    """Ids, times, rows and error of the run; of a backfill, of all its runs together."""
+    backfill: BackfillStatus | None = None
+    """How far a backfill is."""
 
 
 class DataPipelineRun(Resource):

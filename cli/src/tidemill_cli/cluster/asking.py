@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from tidemill_cli.cluster.kubectl import GROUP, ClusterError, Kubectl, Object
@@ -37,6 +37,7 @@ def new_run(
     *,
     name: str = "",
     run_key: str | None = None,
+    backfill: Mapping[str, Any] | None = None,
 ) -> Object:
     """A DataPipelineRun. Without a name it has the pipeline's, the time and a few letters, as no key comes twice."""
     suffix = f"-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
@@ -45,12 +46,32 @@ def new_run(
         spec["runKey"] = run_key
     if values:
         spec["parameters"] = dict(values)
+    if backfill is not None:
+        spec["backfill"] = dict(backfill)
     return {
         "apiVersion": f"{GROUP}/v1alpha1",
         "kind": "DataPipelineRun",
         "metadata": {"name": name or pipeline[: _LONGEST_NAME - len(suffix)].rstrip("-.") + suffix},
         "spec": spec,
     }
+
+
+def backfill(start: str, end: str, every: str, concurrency: int, reprocess: str) -> dict[str, Any]:
+    """A DataPipelineRun's `backfill`. A day alone is its beginning in UTC. Raises ClusterError."""
+    asked: dict[str, Any] = {"start": _moment("--start", start), "end": _moment("--end", end)}
+    if every:
+        asked["every"] = every
+    return {**asked, "concurrency": concurrency, "reprocess": reprocess}
+
+
+def _moment(option: str, text: str) -> str:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ClusterError(f"{option} {text}: write a day (2026-01-31) or a moment (2026-01-31T06:00:00Z)") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def named(cluster: Kubectl, word: str) -> Object:

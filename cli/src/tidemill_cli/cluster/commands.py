@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tidemill_cli.cluster.kubectl import ClusterError, Kubectl, Object
-from tidemill_cli.cluster.options import with_cluster
+from tidemill_cli.cluster.options import Reprocess, with_cluster
 from tidemill_cli.cluster.tell import NOT_WELL, OK, TIMED_OUT, Output
 
 if TYPE_CHECKING:
@@ -35,13 +35,14 @@ Target = Annotated[
 Keys = Annotated[
     list[str] | None, typer.Option("--key", metavar="KEY", help="Of a pipeline: only the run with this key.")
 ]
+Params = Annotated[list[str] | None, typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for the end of the run; exit code 3 if it didn't succeed.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=1, metavar="SECONDS", help="How long --wait waits.")]
 
 
 def add_to(app: typer.Typer) -> None:
     """Make the commands known."""
-    for command in (status, runs, describe, run, pause, resume, cancel, rerun, logs, diff):
+    for command in (status, runs, describe, run, backfill, pause, resume, cancel, rerun, logs, diff):
         app.command()(with_cluster(command))
     app.command()(explain)
 
@@ -116,7 +117,7 @@ def describe(cluster: Kubectl, name: Annotated[str, typer.Argument(metavar="NAME
 def run(
     cluster: Kubectl,
     pipeline: Pipeline,
-    param: Annotated[list[str] | None, typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter.")] = None,
+    param: Params = None,
     name: Annotated[
         str, typer.Option(help="Name of the DataPipelineRun and key of the run; made up if not given.")
     ] = "",
@@ -130,6 +131,31 @@ def run(
     found = cluster.get("DataPipeline", pipeline)
     values = asking.parameters(found, param or ())
     made = cluster.create(asking.new_run(pipeline, values, tell.utcnow(), name=name))
+    return after(cluster, [made], output, timeout if wait else None)
+
+
+def backfill(  # noqa: PLR0913, PLR0917 - one for each option
+    cluster: Kubectl,
+    pipeline: Pipeline,
+    start: Annotated[str, typer.Option(metavar="MOMENT", help="First moment: 2026-01-01, or with its time and zone.")],
+    end: Annotated[str, typer.Option(metavar="MOMENT", help="Last moment; it isn't in the range any more.")],
+    every: Annotated[str, typer.Option(metavar="DURATION", help="For a pipeline without a schedule: 1d, 6h, ...")] = "",
+    concurrency: Annotated[int, typer.Option(min=1, max=100, help="So many runs at once, at most.")] = 1,
+    reprocess: Annotated[
+        Reprocess, typer.Option(help="Which times are run again that have been run.")
+    ] = Reprocess.none,
+    param: Params = None,
+    name: Annotated[str, typer.Option(help="Name of the DataPipelineRun; made up if not given.")] = "",
+    wait: Wait = False,
+    timeout: Timeout = 3600,
+    output: OutputOption = Output.table,
+) -> int:
+    """Run a pipeline for the times of the past that its schedule names: makes a DataPipelineRun."""
+    from tidemill_cli.cluster import asking, tell
+
+    values = asking.parameters(cluster.get("DataPipeline", pipeline), param or ())
+    asked = asking.backfill(start, end, every, concurrency, reprocess.value)
+    made = cluster.create(asking.new_run(pipeline, values, tell.utcnow(), name=name, backfill=asked))
     return after(cluster, [made], output, timeout if wait else None)
 
 

@@ -81,8 +81,21 @@ def _run(run: Run, manifest: Object, now: datetime) -> Iterator[str]:
     yield f"Result: {_one_line(run, now)}"
     for name, value in parameters_of(manifest).items():
         yield f"Parameter {name}: {value}"
+    if progress := (manifest.get("status") or {}).get("backfill"):
+        yield from _backfill(progress)
     if workflow := run.told.get("workflowId"):
         yield f"Workflow: {workflow}"
+
+
+def _backfill(progress: Object) -> Iterator[str]:
+    numbers = (
+        f"{progress[name]} {name}" for name in ("succeeded", "failed", "skipped", "running") if progress.get(name)
+    )
+    yield f"Backfill: {progress.get('total', '?')} runs: {', '.join(numbers) or 'none yet'}"
+    if following := progress.get("next"):
+        yield f"Next: {following}"
+    if failed := progress.get("failedKeys"):
+        yield f"First that failed: {', '.join(failed)}"
 
 
 def _one_line(run: Run, now: datetime) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Annotated, Any, Final
 
 import typer
@@ -24,6 +25,15 @@ _SHARED: Final[dict[str, Any]] = {
     "as_group": Annotated[list[str] | None, typer.Option("--as-group", help="Act as in this group.")],
 }
 _FLAGS: Final = {"namespace": "--namespace", "context": "--context", "kubeconfig": "--kubeconfig", "as_user": "--as"}
+
+
+class Reprocess(StrEnum):
+    """Which times a backfill runs that have been run."""
+
+    none = "None"
+    failed = "Failed"
+    completed = "Completed"
+
 
 Command = Callable[..., int]
 

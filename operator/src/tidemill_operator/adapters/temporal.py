@@ -45,7 +45,7 @@ from temporalio.service import RPCError, RPCStatusCode, TLSConfig, WorkflowServi
 
 from tidemill_api.contract import ScheduleMemo
 from tidemill_api.errors import TemporalUnavailable
-from tidemill_api.names import WORKFLOW, PipelineId, content_hash
+from tidemill_api.names import BACKFILL_WORKFLOW, WORKFLOW, PipelineId, content_hash
 from tidemill_codec.folder import Keys
 from tidemill_operator.actions import ScheduleWish
 from tidemill_operator.adapters import temporal_messages as messages
@@ -218,13 +218,19 @@ class TemporalClient:
         return tuple([run async for run in self._list_runs(query)])
 
     async def start_run(
-        self, workflow_id: str, task_queue: str, run_input: Mapping[str, Any], pipeline: ScheduleMemo, asked_by: str
+        self,
+        workflow_id: str,
+        task_queue: str,
+        run_input: Mapping[str, Any],
+        pipeline: ScheduleMemo,
+        asked_by: str,
+        workflow: str = WORKFLOW,
     ) -> RunSeen:
         """Start a run; one that was ever started under that id is found and left as it is, whatever became of it."""
         request = StartWorkflowExecutionRequest(
             namespace=self._target.namespace,
             workflow_id=workflow_id,
-            workflow_type=WorkflowType(name=WORKFLOW),
+            workflow_type=WorkflowType(name=workflow),
             task_queue=TaskQueue(name=task_queue),
             input=messages.payloads(run_input, self._sealing),
             memo=messages.run_memo(pipeline, asked_by),
@@ -292,7 +298,7 @@ class TemporalClient:
         while True:
             request = ListWorkflowExecutionsRequest(
                 namespace=self._target.namespace,
-                query=f"WorkflowType = '{WORKFLOW}' AND {query}",
+                query=f"WorkflowType IN ('{WORKFLOW}', '{BACKFILL_WORKFLOW}') AND {query}",
                 page_size=_PAGE,
                 next_page_token=token,
             )

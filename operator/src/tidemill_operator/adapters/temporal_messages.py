@@ -32,7 +32,14 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflow.v1 import NewWorkflowExecutionInfo, WorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import DescribeScheduleResponse
 
-from tidemill_api.contract import MEMO_KEY, RESULT_MEMO_KEY, RunResult, ScheduleMemo
+from tidemill_api.contract import (
+    BACKFILL_MEMO_KEY,
+    MEMO_KEY,
+    RESULT_MEMO_KEY,
+    BackfillProgress,
+    RunResult,
+    ScheduleMemo,
+)
 from tidemill_api.errors import EncryptionError
 from tidemill_api.names import WORKFLOW
 from tidemill_check.cron import CalendarTimes
@@ -184,6 +191,7 @@ def run(info: WorkflowExecutionInfo, sealing: Sealing) -> RunSeen | None:
         pipeline=_memo(info.memo),
         asked_by=asked_by if isinstance(asked_by, str) else None,
         error=None if result is not None else unreadable or _ENDED_BY_FORCE.get(info.status),
+        backfill=_progress(info.memo, sealing),
     )
 
 
@@ -292,6 +300,16 @@ def _result(memo: Memo, sealing: Sealing) -> tuple[RunResult | None, str | None]
         return _as_result(sealing.value(memo.fields[RESULT_MEMO_KEY])), None
     except EncryptionError as error:
         return None, _unreadable(error)
+
+
+def _progress(memo: Memo, sealing: Sealing) -> BackfillProgress | None:
+    """How far a backfill is, if it is one and that can be read."""
+    if BACKFILL_MEMO_KEY not in memo.fields:
+        return None
+    try:
+        return BackfillProgress.model_validate(sealing.value(memo.fields[BACKFILL_MEMO_KEY]))
+    except (EncryptionError, ValidationError):
+        return None
 
 
 def _unreadable(error: EncryptionError) -> str:

@@ -8,8 +8,9 @@ from typing import Any, Literal
 from tidemill_api.contract import RunInput, ScheduleMemo
 from tidemill_api.names import PipelineId
 from tidemill_api.v1alpha1 import DataPipelineSpec, parse_duration
-from tidemill_api.v1alpha1.datapipelinerun import Replay
+from tidemill_api.v1alpha1.datapipelinerun import Backfill, Replay
 from tidemill_api.v1alpha1.schedule import Calendar, Schedule
+from tidemill_check.backfill import times_json
 from tidemill_check.cron import CalendarTimes, parse_calendar, parse_cron
 from tidemill_operator.actions import ScheduleWish
 
@@ -51,6 +52,12 @@ def run_input(
         trigger=trigger,
         replay=replay.to_json() if replay is not None else None,
     ).model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def backfill_input(order: Mapping[str, Any], backfill: Backfill) -> dict[str, Any]:
+    """The argument of a backfill, as JSON: `order` is what each of its runs gets."""
+    asked = {name: value for name, value in backfill.to_json().items() if name != "every"}
+    return {"run": {**order, "schedule": times_json(backfill) or order.get("schedule")}, **asked}
 
 
 def schedule_wish(

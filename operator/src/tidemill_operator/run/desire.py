@@ -1,4 +1,4 @@
-"""What a run by hand asks for: one workflow. Pure."""
+"""What a run by hand asks for: one workflow, that of a run or of a backfill. Pure."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 
 from tidemill_api.conditions import WAITING_FOR_PIPELINE, WAITING_FOR_POOL
 from tidemill_api.contract import ScheduleMemo
-from tidemill_api.names import PipelineId, task_queue
+from tidemill_api.names import BACKFILL_WORKFLOW, WORKFLOW, PipelineId, task_queue
 from tidemill_api.v1alpha1 import DataPipelineRunSpec, DataPipelineSpec
+from tidemill_check.backfill import check_backfill
 from tidemill_check.parameters import check_parameters
 from tidemill_operator.clients import Object, Settings
 from tidemill_operator.pipeline.desire import read_pipeline
-from tidemill_operator.pipeline.wish import memo_of, run_input
+from tidemill_operator.pipeline.wish import backfill_input, memo_of, run_input
 from tidemill_operator.reading import is_going, read_spec
 from tidemill_operator.run.observe import Observed
 from tidemill_operator.standing import Standing, verdict, waits
@@ -25,6 +26,7 @@ class Start:
     task_queue: str
     input: dict[str, Any]
     pipeline: ScheduleMemo
+    workflow: str = WORKFLOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +78,23 @@ def _start_of(
     asked = read_spec(DataPipelineRunSpec, observed.manifest)
     if isinstance(asked, tuple):
         return verdict(asked)
-    if problems := check_parameters(spec, asked.parameters):
+    refused = check_backfill(spec, asked.backfill) if asked.backfill is not None else ()
+    if problems := (*check_parameters(spec, asked.parameters), *refused):
         return verdict(problems)
     uid = manifest["metadata"]["uid"]
+    order = run_input(
+        pipeline,
+        uid,
+        manifest["metadata"].get("generation", 0),
+        spec,
+        run_key=asked.run_key or observed.manifest["metadata"]["name"],
+        parameters=asked.parameters,
+        trigger="Manual",
+        replay=asked.replay,
+    )
     return Start(
         task_queue=task_queue(settings.installation, pipeline.namespace, spec.worker_pool_ref.name),
-        input=run_input(
-            pipeline,
-            uid,
-            manifest["metadata"].get("generation", 0),
-            spec,
-            run_key=asked.run_key or observed.manifest["metadata"]["name"],
-            parameters=asked.parameters,
-            trigger="Manual",
-            replay=asked.replay,
-        ),
+        input=order if asked.backfill is None else backfill_input(order, asked.backfill),
         pipeline=memo_of(pipeline, uid),
+        workflow=WORKFLOW if asked.backfill is None else BACKFILL_WORKFLOW,
     )

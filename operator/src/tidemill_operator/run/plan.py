@@ -43,7 +43,8 @@ def _upkeep(desired: Desired, observed: Observed) -> Iterator[Action]:
             yield AddFinalizer(ObjectRef.of(observed.manifest), _owner(observed))
         start = desired.start
         yield StartRun(
-            observed.connection, desired.workflow_id, start.task_queue, start.input, start.pipeline, metadata["uid"]
+            observed.connection,
+            *(desired.workflow_id, start.task_queue, start.input, start.pipeline, metadata["uid"], start.workflow),
         )
     elif (observed.run is not None and observed.run.state != "Running") or observed.lost or _is_called_off(observed):
         yield LookAgain(AT_ONCE)  # once the end is written down

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from tidemill_api import conditions as said
+from tidemill_api.contract import BackfillProgress
 from tidemill_api.names import ANNOTATION_CANCEL, ANNOTATION_RELEASE
 from tidemill_operator.actions import Outcome
 from tidemill_operator.clients import Object
@@ -45,6 +46,7 @@ def report(desired: Desired, observed: Observed, outcomes: Sequence[Outcome], no
         "observedGeneration": generation,
         "phase": told["result"] if told else "Cancelled" if _never_began(observed, run) else "Pending",
         "run": told,
+        "backfill": _progress(run) or before.get("backfill"),
         "conditions": conditions(
             (*claims(standing), *releasing(observed.manifest, observed.trouble, observed.patience, now)),
             before.get("conditions") or (),
@@ -53,6 +55,13 @@ def report(desired: Desired, observed: Observed, outcomes: Sequence[Outcome], no
         ),
     }
     return {name: value for name, value in status.items() if value is not None}
+
+
+def _progress(run: RunSeen | None) -> dict[str, Any] | None:
+    """How far a backfill is."""
+    if run is None or run.backfill is None:
+        return None
+    return run.backfill.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def _asked_key(observed: Observed) -> str | None:
@@ -88,7 +97,7 @@ def _of_run(run: RunSeen, uid: str) -> Standing:
     )
     match came_to:
         case "Running":
-            return waits(said.RUNNING, f"The run is open{former}.")
+            return waits(said.RUNNING, f"{_how_far(run.backfill)}{former}.")
         case "Succeeded":
             result = run.result
             rows = (
@@ -97,6 +106,18 @@ def _of_run(run: RunSeen, uid: str) -> Standing:
             return ready(said.SUCCEEDED, f"{rows}{former}.")
         case _:
             return stalled(_REASONS[came_to], f"{error_of(run) or came_to}{former}")
+
+
+def _how_far(backfill: BackfillProgress | None) -> str:
+    """Where an open run is."""
+    if backfill is None:
+        return "The run is open"
+    if backfill.total is None:
+        return "The backfill is open"
+    done = backfill.succeeded + backfill.failed + backfill.skipped
+    of_these = f" ({backfill.failed} failed, {backfill.skipped} left out)" if backfill.failed + backfill.skipped else ""
+    following = f", next {backfill.next}" if backfill.next else ""
+    return f"{done} of {backfill.total} runs are done{of_these}, {backfill.running} open{following}"
 
 
 def _leaving(observed: Observed) -> Standing:

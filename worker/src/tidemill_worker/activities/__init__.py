@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tidemill_worker.activities.backfill import Backfills
 from tidemill_worker.activities.begin import Begin
 from tidemill_worker.activities.finish import Finish
 from tidemill_worker.activities.load_chunk import LoadChunk
@@ -16,8 +17,11 @@ __all__ = ["Resources", "all_activities"]
 
 
 def all_activities(resources: Resources) -> list[Callable[..., Any]]:
-    """The activities of the workflow `DataPipelineRun`."""
+    """The activities of the workflows."""
+    backfills = Backfills(resources)
     return [
+        backfills.backfill_size,
+        backfills.backfill_times,
         Begin(resources).begin,
         Plan(resources).plan,
         LoadChunk(resources).load_chunk,

@@ -157,7 +157,8 @@ def limits_of_replay(spec: DataPipelineSpec) -> Limits:
 
 
 def _done(request: Request, execution: int) -> RunResult:
-    message = f"run key {request.run_key} was completed by execution {execution}: it doesn't run again by itself"
+    done = "processed" if request.order.reprocess == "None" else "completed"
+    message = f"run key {request.run_key} was {done} by execution {execution}: it doesn't run again by itself"
     return _result(request, ReprocessRefused.__name__, message).model_copy(update={"execution": execution})
 
 

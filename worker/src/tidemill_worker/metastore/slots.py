@@ -9,12 +9,12 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tidemill_api.contract import RunInput, RunResult
 from tidemill_api.errors import Terminated
 from tidemill_worker.metastore.store import Connection, Metastore, RunId
-from tidemill_worker.overlap import Decision, Owner, Place, Policy, Take, decide
+from tidemill_worker.overlap import Decision, GiveUp, Owner, Place, Policy, Take, decide, in_the_way
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -95,17 +95,31 @@ async def try_to_begin(store: Metastore, request: Request, policy: Policy) -> Be
         for row in known:
             if row["workflow_run_id"] == owner.run_id and row["result"] == "Running":
                 return Began(row["execution"], request.run_time, request.interval_start, request.order.replay)
-            if row["result"] == "Succeeded":
+            if row["execution"] and _is_settled(row["result"], request.order.reprocess):
                 return AlreadyDone(row["execution"])
         places = await _places(connection, uid)
         mine = next((place for place in places if place.owner.run_id == owner.run_id), None)
-        others = tuple(place for place in places if place is not mine)
-        decision = decide(policy, mine, others)
+        backfill = request.order.backfill is not None
+        others = in_the_way(request.run_key, [place for place in places if place is not mine], backfill=backfill)
+        decision = decide("Skip" if backfill else policy, mine, others)
+        if backfill and isinstance(decision, GiveUp):
+            decision = GiveUp(f"another run of the key {request.run_key} is still open")
         if isinstance(decision, Take):
             execution = 1 + max((row["execution"] for row in known), default=0)
             await _open_run(connection, request, execution)
             return Began(execution, request.run_time, request.interval_start, request.order.replay)
         return Blocked(decision, tuple(o for o in others if o.holding or mine is None or o.number < mine.number))
+
+
+def _is_settled(result: str, reprocess: Literal["None", "Failed", "Completed"]) -> bool:
+    """Whether an execution of the key came to something that is left as it is."""
+    match reprocess:
+        case "None":
+            return result != "Running"
+        case "Failed":
+            return result == "Succeeded"
+        case "Completed":
+            return False
 
 
 def _same_again(request: Request, first: Record) -> Request:
@@ -123,8 +137,9 @@ async def queue(store: Metastore, request: Request) -> None:
     """Wait in the pipeline's queue; a place that was taken before is kept."""
     async with store.connection() as connection:
         await connection.execute(
-            _PLACE.format("$1, $2, $3, $4, false"),
+            _PLACE.format("$1, $2, $3, $4, false, $5"),
             *(request.order.uid, request.owner.workflow_id, request.owner.run_id, request.run_key),
+            request.order.backfill is not None,
         )
 
 
@@ -146,8 +161,8 @@ async def record_unbegun(connection: Connection, request: Request, result: RunRe
         "INSERT INTO tidemill.runs "
         "(uid, run_key, execution, installation, namespace, pipeline, generation, trigger, run_time, "
         "parameters, workflow_id, workflow_run_id, result, error_type, error_message, finished_at, summary, replay, "
-        "interval_start) "
-        "VALUES ($1, $2, 0, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, now(), $15, $16, $17) "
+        "interval_start, backfill) "
+        "VALUES ($1, $2, 0, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, now(), $15, $16, $17, $18) "
         "ON CONFLICT (uid, run_key, execution) DO UPDATE SET workflow_id = excluded.workflow_id, "
         "workflow_run_id = excluded.workflow_run_id, result = excluded.result, error_type = excluded.error_type, "
         "error_message = excluded.error_message, started_at = excluded.started_at, finished_at = excluded.finished_at, "
@@ -156,7 +171,7 @@ async def record_unbegun(connection: Connection, request: Request, result: RunRe
         *(order.trigger, request.run_time, json.dumps(order.parameters)),
         *(request.owner.workflow_id, request.owner.run_id, result.result),
         *(error and error.type, error and error.message, result.model_dump_json(by_alias=True)),
-        *(None if order.replay is None else json.dumps(order.replay), request.interval_start),
+        *(None if order.replay is None else json.dumps(order.replay), request.interval_start, order.backfill),
     )
 
 
@@ -179,12 +194,15 @@ async def _lock(connection: Connection, uid: str) -> None:
 
 async def _places(connection: Connection, uid: str) -> Sequence[Place]:
     rows = await connection.fetch(
-        "SELECT workflow_id, workflow_run_id, run_key, place, holding FROM tidemill.slots WHERE uid = $1 "
+        "SELECT workflow_id, workflow_run_id, run_key, place, holding, backfill FROM tidemill.slots WHERE uid = $1 "
         "ORDER BY holding DESC, place",
         uid,
     )
     return [
-        Place(Owner(row["workflow_id"], row["workflow_run_id"]), row["run_key"], row["place"], row["holding"])
+        Place(
+            Owner(row["workflow_id"], row["workflow_run_id"]),
+            *(row["run_key"], row["place"], row["holding"], row["backfill"]),
+        )
         for row in rows
     ]
 
@@ -195,7 +213,7 @@ _KNOWN = (
 )
 
 _PLACE = (
-    "INSERT INTO tidemill.slots (uid, workflow_id, workflow_run_id, run_key, holding) VALUES ({}) "
+    "INSERT INTO tidemill.slots (uid, workflow_id, workflow_run_id, run_key, holding, backfill) VALUES ({}) "
     "ON CONFLICT (uid, workflow_run_id) DO UPDATE SET holding = slots.holding OR excluded.holding"
 )
 
@@ -204,13 +222,13 @@ async def _open_run(connection: Connection, request: Request, execution: int) ->
     """Take the slot and record that the run has begun, by one statement."""
     order = request.order
     await connection.execute(
-        f"WITH place AS ({_PLACE.format('$1, $12, $13, $2, true')}) "
+        f"WITH place AS ({_PLACE.format('$1, $12, $13, $2, true, $16::text IS NOT NULL')}) "
         "INSERT INTO tidemill.runs "
         "(uid, run_key, execution, installation, namespace, pipeline, generation, trigger, run_time, "
-        "spec, parameters, workflow_id, workflow_run_id, result, replay, interval_start) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'Running', $14, $15)",
+        "spec, parameters, workflow_id, workflow_run_id, result, replay, interval_start, backfill) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'Running', $14, $15, $16)",
         *(order.uid, request.run_key, execution, order.installation, order.namespace, order.pipeline),
         *(order.generation, order.trigger, request.run_time, json.dumps(order.spec), json.dumps(order.parameters)),
         *(request.owner.workflow_id, request.owner.run_id),
-        *(None if order.replay is None else json.dumps(order.replay), request.interval_start),
+        *(None if order.replay is None else json.dumps(order.replay), request.interval_start, order.backfill),
     )
