@@ -95,6 +95,15 @@ async def test_sql_sees_the_interval_of_the_key(here: Bench, schedule: dict[str,
     assert here.query(SEEN) == [["1", "2026-03-08 07:00:00", since, "2026-03-08 07:00:00"]]
 
 
+async def test_a_key_without_a_time_before_it_keeps_that_too(here: Bench) -> None:
+    here.write("a.csv", "id\nx\n")
+    assert (await here.run(here.spec(), key=KEY)).result == "Failed"
+    here.write("a.csv")
+    again = await here.run(here.spec(), key=KEY, schedule=HOURLY)
+    assert (again.execution, again.error) == (2, None)
+    assert here.query(SEEN) == [["1", "2026-03-08 07:00:00", "0001-01-01 00:00:00", "2026-03-08 07:00:00"]]
+
+
 async def test_a_key_keeps_its_interval_though_the_schedule_changes(here: Bench) -> None:
     here.write("a.csv", "id\nx\n")
     failed = await here.run(here.spec(), key=KEY, schedule=HOURLY)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from tidemill_api.contract import RunError, RunResult, SinkCount, StepCount
 from tidemill_worker.metastore.replays import forget_rows
 from tidemill_worker.metastore.slots import release
-from tidemill_worker.metastore.store import Connection, Metastore, RunId
+from tidemill_worker.metastore.store import Connection, Metastore, RunId, moment_of
 from tidemill_worker.overlap import Owner
 
 Ending = Literal["Succeeded", "Failed", "Cancelled"]
@@ -50,7 +50,7 @@ async def opened(store: Metastore, run: RunId) -> Opened:
         row["namespace"],
         row["pipeline"],
         row["run_time"],
-        row["interval_start"],
+        moment_of(row["interval_start"]),
         json.loads(row["spec"]),
         json.loads(row["parameters"]),
         None if row["replay"] is None else json.loads(row["replay"]),

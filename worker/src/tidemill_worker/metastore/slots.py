@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tidemill_api.contract import RunInput, RunResult
 from tidemill_api.errors import Terminated
-from tidemill_worker.metastore.store import Connection, Metastore, RunId
+from tidemill_worker.metastore.store import Connection, Metastore, RunId, moment_of
 from tidemill_worker.overlap import Decision, GiveUp, Owner, Place, Policy, Take, decide, in_the_way
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _same_again(request: Request, first: Record) -> Request:
     return replace(
         request,
         run_time=first["run_time"],
-        interval_start=first["interval_start"] or request.interval_start,
+        interval_start=moment_of(first["interval_start"]) or request.interval_start,
         order=request.order.model_copy(update={"replay": replay}),
     )
 

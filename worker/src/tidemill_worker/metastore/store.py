@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TypeAlias
 
 import asyncpg
@@ -28,6 +29,11 @@ class RunId:
     def columns(self) -> tuple[str, str, int]:
         """As arguments `$1, $2, $3` of a statement."""
         return self.uid, self.run_key, self.execution
+
+
+def moment_of(kept: datetime | None) -> datetime | None:
+    """A moment as it was written: asyncpg takes 0001-01-01 for -infinity, and gives that back without a time zone."""
+    return kept.replace(tzinfo=UTC) if kept is not None and kept.tzinfo is None else kept
 
 
 class Metastore:
