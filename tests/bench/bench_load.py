@@ -28,7 +28,7 @@ class _Bench:
 
     async def psql(self, *commands: str) -> None:
         options = [option for command in commands for option in ("-c", command)]
-        await _output(str(self.server.psql), "--no-psqlrc", "-q", "-v", "ON_ERROR_STOP=1", self.server.dsn, *options)
+        await output(str(self.server.psql), "--no-psqlrc", "-q", "-v", "ON_ERROR_STOP=1", self.server.dsn, *options)
 
     async def fresh(self) -> None:
         """An empty table, no ledger, and nothing left to be written by the round before."""
@@ -50,10 +50,10 @@ class _Bench:
         """Rows a second and peak MB of another way, in a process of its own."""
         await self.fresh()
         told = json.loads(
-            await _output(sys.executable, "-m", "tests.bench.loading", name, self.server.dsn, str(self.file))
+            await output(sys.executable, "-m", "tests.bench.loading", name, self.server.dsn, str(self.file))
         )
         table = "loaded_by_dlt" if name == "dlt" else "loaded"
-        counted = await _output(
+        counted = await output(
             str(self.server.psql), "--no-psqlrc", "-At", self.server.dsn, "-c", f"SELECT count(*) FROM public.{table}"
         )
         if int(counted) != self.rows:
@@ -90,7 +90,8 @@ async def measure(quick: bool) -> AsyncIterator[Measurement]:
             yield compared("load_append_typed_rules", ours[-len(theirs) :], "rows/s", "dlt, Arrow to CSV", theirs)
 
 
-async def _output(*command: str) -> str:
+async def output(*command: str) -> str:
+    """What a command writes; raises RuntimeError with its complaint if it fails."""
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )

@@ -1,5 +1,7 @@
 """Ways to load one CSV file into Postgres, each as a process of its own: `python -m tests.bench.loading WAY DSN FILE`.
 
+The way `sink` takes the sink's fields as a fourth argument, JSON. FILE is called by the number of its round.
+
 Prints one JSON object: the seconds that the load took (without starting Python) and the process' peak memory in MB.
 """
 
@@ -11,6 +13,8 @@ import random
 import sys
 import time
 from collections.abc import Coroutine, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +85,25 @@ def spec(file: str, rules: bool) -> dict[str, Any]:
             }
         ],
     }
+
+
+async def into(dsn: str, file: Path, sink: dict[str, Any]) -> float:
+    """A whole run into a sink, published and cleaned up. Returns seconds, as `tidemill`."""
+    from tests.support.engine import RUN, World, database_pool
+    from tidemill_api.v1alpha1 import DataPipelineSpec
+    from tidemill_worker.engine.warming import warm
+
+    warm()
+    world = World(file.parent, await database_pool(dsn))
+    made = spec(file.name, rules=False)
+    made["sinks"] = [made["sinks"][0] | sink]
+    moment = RUN.run_time + timedelta(days=int(file.stem))
+    run = replace(RUN, run_key=moment.isoformat(), run_time=moment)
+    began = time.perf_counter()
+    await world.run(DataPipelineSpec.model_validate(made), run)
+    seconds = time.perf_counter() - began
+    world.pool.terminate()
+    return seconds
 
 
 async def tidemill(dsn: str, file: Path, *, rules: bool, at_once: int) -> float:
@@ -157,6 +180,8 @@ def main() -> None:
             seconds = as_worker(tidemill(dsn, file, rules=False, at_once=2))
         case "dlt":
             seconds = dlt_arrow(dsn, file)
+        case "sink":
+            seconds = as_worker(into(dsn, file, json.loads(sys.argv[4])))
         case _:
             raise SystemExit(f"unknown way {way}")
     print(json.dumps({"seconds": seconds, "megabytes": peak_megabytes()}))

@@ -67,6 +67,51 @@ RULES: Final = (
         "spec.sinks[0].primaryKey", "the columns of primaryKey must differ from each other",
     ),
     Refused(
+        "merge-that-says-commit", "pipeline", {"spec.sinks[0].commit": "AtEnd"},
+        "spec.sinks[0].commit", "commit has an effect for Append only: Merge and Replace are always seen at the end",
+    ),
+    Refused(
+        "append-with-a-merge-strategy", "pipeline", {"spec.sinks[1].mergeStrategy": "Upsert"},
+        "spec.sinks[1].mergeStrategy", "mergeStrategy has an effect for Merge only",
+    ),
+    Refused(
+        "scd2-of-another-strategy", "pipeline", {"spec.sinks[0].mergeStrategy": "Upsert"},
+        "spec.sinks[0].scd2", "scd2 has an effect for mergeStrategy SCD2 only",
+    ),
+    Refused(
+        "scd2-of-no-strategy", "pipeline", {"spec.sinks[0].mergeStrategy": DELETE},
+        "spec.sinks[0].scd2", "scd2 has an effect for mergeStrategy SCD2 only",
+    ),
+    Refused(
+        "scd2-of-one-column", "pipeline", {"spec.sinks[0].scd2.validTo": "valid_from"},
+        "spec.sinks[0].scd2.validTo", "validFrom and validTo must be two columns",
+    ),
+    Refused(
+        "scd2-of-a-default-column", "pipeline",
+        {"spec.sinks[0].scd2.validTo": "valid_from", "spec.sinks[0].scd2.validFrom": DELETE},
+        "spec.sinks[0].scd2.validTo", "validFrom and validTo must be two columns",
+    ),
+    Refused(
+        "append-with-dedup-order", "pipeline", {"spec.sinks[1].dedupOrder": [{"column": "month"}]},
+        "spec.sinks[1].dedupOrder", "dedupOrder has an effect for Merge only",
+    ),
+    Refused(
+        "append-with-replace-strategy", "pipeline", {"spec.sinks[1].replaceStrategy": "Swap"},
+        "spec.sinks[1].replaceStrategy", "replaceStrategy has an effect for Replace only",
+    ),
+    Refused(
+        "merge-with-partitions", "pipeline", {"spec.sinks[0].partitionBy": ["month"]},
+        "spec.sinks[0].partitionBy", "partitionBy has an effect for Replace only",
+    ),
+    Refused(
+        "partition-column-twice", "pipeline", {"spec.sinks[2].partitionBy": ["month", "month"]},
+        "spec.sinks[2].partitionBy", "the columns of partitionBy must differ from each other",
+    ),
+    Refused(
+        "swap-of-partitions", "pipeline", {"spec.sinks[2].replaceStrategy": "Swap"},
+        "spec.sinks[2].replaceStrategy", "Swap replaces the whole table: it can't go with partitionBy",
+    ),
+    Refused(
         "table-in-our-schema", "pipeline", {"spec.sinks[0].postgres.table": "tidemill.runs"},
         "spec.sinks[0].postgres.table", "table can't be in the schema tidemill",
     ),
@@ -242,6 +287,16 @@ CLASSICS: Final = (
     Refused(
         "enum-in-lower-case", "pipeline", {"spec.sinks[0].writeDisposition": "merge"},
         "spec.sinks[0].writeDisposition", 'supported values: "Append", "Merge", "Replace"', "Append, Merge, Replace",
+    ),
+    Refused(
+        "merge-strategy-of-dlt", "pipeline", {"spec.sinks[0].mergeStrategy": "scd2"},
+        "spec.sinks[0].mergeStrategy", 'supported values: "Upsert", "InsertOnly", "DeleteInsert", "SCD2"',
+        "Upsert, InsertOnly, DeleteInsert, SCD2",
+    ),
+    Refused(
+        "dedup-column-twice", "pipeline",
+        {"spec.sinks[0].dedupOrder": [{"column": "month"}, {"column": "month", "order": "Asc"}]},
+        "spec.sinks[0].dedupOrder[1]", "Duplicate value", "month",
     ),
     Refused(
         "letters-kept-in-another-way", "pipeline", {"spec.deadLetter.store": "full"},

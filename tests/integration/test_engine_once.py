@@ -19,10 +19,12 @@ from hypothesis import strategies as st
 from tests.support.engine import RUN, Letters, World, database_pool, execution, result, spec_of
 from tests.support.fixtures import Database
 from tests.support.waiting import until_async
+from tidemill_api.contract import SinkCount
 from tidemill_api.errors import ConfigError, Fenced, PostgresUnavailable, SinkRefused
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_worker import engine
 from tidemill_worker.engine import RunRef
+from tidemill_worker.engine.postgres.move import move
 from tidemill_worker.engine.postgres.writer import Writer
 
 COLUMNS = [{"name": "id", "type": "int32"}, {"name": "name", "type": "string"}]
@@ -30,7 +32,14 @@ DISPOSITIONS: dict[str, dict[str, Any]] = {
     "Append": {"writeDisposition": "Append"},
     "Merge": {"writeDisposition": "Merge", "primaryKey": ["id"]},
     "Replace": {"writeDisposition": "Replace"},
+    "AtEnd": {"writeDisposition": "Append", "commit": "AtEnd"},
+    "InsertOnly": {"writeDisposition": "Merge", "primaryKey": ["id"], "mergeStrategy": "InsertOnly"},
+    "DeleteInsert": {"writeDisposition": "Merge", "primaryKey": ["id"], "mergeStrategy": "DeleteInsert"},
+    "SCD2": {"writeDisposition": "Merge", "primaryKey": ["id"], "mergeStrategy": "SCD2"},
+    "Swap": {"writeDisposition": "Replace", "replaceStrategy": "Swap"},
+    "Partitions": {"writeDisposition": "Replace", "partitionBy": ["id"]},
 }
+HELD_BACK = [name for name in DISPOSITIONS if name != "Append"]
 ROWS = [(index, f"n{index}") for index in range(40)]
 
 
@@ -191,7 +200,7 @@ async def _until_waiting(world: World) -> None:
     await until_async(lambda: world.pool.fetchval(waiting), "a session that waits for a lock")
 
 
-@pytest.mark.parametrize("disposition", ["Merge", "Replace"])
+@pytest.mark.parametrize("disposition", HELD_BACK)
 async def test_nothing_is_seen_before_the_run_is_whole(world: World, disposition: str) -> None:
     spec = pipeline(disposition)
     chunks = await world.plan(spec)
@@ -209,7 +218,53 @@ async def test_nothing_is_seen_before_the_run_is_whole(world: World, disposition
     assert await world.fetch("SELECT count(*) FROM pg_class WHERE relname LIKE 's\\_%'") == [(0,)]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def around_moving(monkeypatch: pytest.MonkeyPatch, world: World, point: str) -> None:
+    """Break the publishing before its rows are moved, before its commit, or after that."""
+
+    async def replaced(*args: Any) -> SinkCount:
+        if point == "before":
+            await cut(world)
+        count = await move(*args)
+        if point == "within":
+            await cut(world)
+        return count
+
+    monkeypatch.setattr("tidemill_worker.engine.postgres.publish.move", replaced)
+
+
+@pytest.mark.parametrize("disposition", HELD_BACK)
+@pytest.mark.parametrize("point", ["before", "within", "after"])
+async def test_publishing_is_killed_and_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, disposition: str, point: str
+) -> None:
+    spec = pipeline(disposition)
+    chunks = await world.plan(spec)
+    for chunk in chunks:
+        await world.load(spec, chunk, chunks)
+    if point == "after":  # its answer is lost
+        await engine.publish(spec, execution(1), "out", chunks, world)
+    else:
+        with monkeypatch.context() as patched:
+            around_moving(patched, world, point)
+            with pytest.raises(PostgresUnavailable):
+                await engine.publish(spec, execution(1), "out", chunks, world)
+        assert await rows(world) == []
+    count = await engine.publish(spec, execution(1), "out", chunks, world)
+    assert (count.rows, count.inserted) == (40, 40)
+    assert await rows(world) == ROWS
+
+
+@pytest.mark.parametrize("disposition", HELD_BACK)
+async def test_a_key_that_was_published_and_is_processed_again(world: World, disposition: str) -> None:
+    spec = pipeline(disposition)
+    await world.run(spec)
+    before = await world.fetch("SELECT * FROM public.out ORDER BY id")
+    again = await world.run(spec, execution(2))
+    assert again.sinks["out"].rows == 40
+    assert await world.fetch("SELECT * FROM public.out ORDER BY id") == before
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     keys=st.lists(st.integers(0, 8), min_size=2, max_size=40),
     size=st.sampled_from(["16", "40", "200", "1Mi"]),
@@ -227,7 +282,8 @@ async def test_any_split_and_any_order_give_the_same_rows(
     pool = await database_pool(database.dsn)
     try:
         await pool.execute(
-            "DROP TABLE IF EXISTS public.out; TRUNCATE tidemill.ledger, tidemill.fence, tidemill.published"
+            "DROP TABLE IF EXISTS public.out; "
+            "TRUNCATE tidemill.ledger, tidemill.fence, tidemill.published, tidemill.partitions"
         )
         world = World(tmp_path_factory.mktemp("split"), pool)
         content = "".join(f'{key},"v{place}\n{place}"\n' if place % 7 else "bad\n" for place, key in enumerate(keys))
@@ -240,7 +296,8 @@ async def test_any_split_and_any_order_give_the_same_rows(
         for sink in engine.to_publish(spec, chunks):
             await engine.publish(spec, execution(1), sink, chunks, world)
         read = [(key, f"v{place}\n{place}") for place, key in enumerate(keys) if place % 7]
-        assert await rows(world) == sorted(dict(read).items() if disposition == "Merge" else read)
+        merged = DISPOSITIONS[disposition]["writeDisposition"] == "Merge"
+        assert await rows(world) == sorted(dict(read).items() if merged else read)
         steps = result(list(outcomes.values())).steps
         assert steps["raw"] == (len(keys), len(read), len(keys) - len(read), 0)
         assert len(world.letters.all()) == len(keys) - len(read)

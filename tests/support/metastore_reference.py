@@ -32,7 +32,7 @@ GROUPS = (
     (
         "Sinks",
         "What makes loads happen once: [loading exactly once](../concepts/exactly-once.md).",
-        ("fence", "ledger", "published", "replayed"),
+        ("fence", "ledger", "published", "partitions", "replayed"),
     ),
 )
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from tidemill_api import conditions
 from tidemill_api.v1alpha1 import DataPipelineSpec
-from tidemill_api.v1alpha1.datapipeline import Source, Step
+from tidemill_api.v1alpha1.datapipeline import Sink, Source, Step
 from tidemill_check.duckdb_parser import LOCKED_DOWN
 from tidemill_check.graph import inputs_of, topological
 from tidemill_check.parameters import OF_THE_RUN, ParameterValue
@@ -120,10 +120,20 @@ class _Columns:
     def _keys(self) -> Iterator[Problem]:
         for index, sink in enumerate(self._spec.sinks):
             columns = self._known.get(sink.input)
-            for place, key in enumerate(sink.primary_key if columns else ()):
-                if columns and key not in columns:
-                    message = f"{sink.input} has no column {key}{suggestion(key, columns)}"
-                    yield Problem(f"spec.sinks[{index}].primaryKey[{place}]", conditions.INVALID_SPEC, message)
+            for field, name in _named_by(sink) if columns else ():
+                if columns and name not in columns:
+                    message = f"{sink.input} has no column {name}{suggestion(name, columns)}"
+                    yield Problem(f"spec.sinks[{index}].{field}", conditions.INVALID_SPEC, message)
+
+
+def _named_by(sink: Sink) -> Iterator[tuple[str, str]]:
+    """The columns that a sink names, each with its field."""
+    for place, name in enumerate(sink.primary_key):
+        yield f"primaryKey[{place}]", name
+    for place, by in enumerate(sink.dedup_order):
+        yield f"dedupOrder[{place}].column", by.column
+    for place, name in enumerate(sink.partition_by):
+        yield f"partitionBy[{place}]", name
 
 
 def _declared(source: Source) -> Columns:

@@ -13,12 +13,13 @@ from tidemill_api.v1alpha1.datapipelinerun import RunSummary
 from tidemill_api.v1alpha1.dead_letter import DeadLetter
 from tidemill_api.v1alpha1.execution import Chunking, ErrorTolerance, Execution, Retry
 from tidemill_api.v1alpha1.schedule import Schedule
-from tidemill_api.v1alpha1.sink import PostgresTable, Sink
+from tidemill_api.v1alpha1.sink import SCD2, DedupColumn, PostgresTable, Sink
 from tidemill_api.v1alpha1.source import CSV, Column, Contract, FileSource, Format, Parquet, Source
 from tidemill_api.v1alpha1.step import RowRule, SQLStep, Step, ValidateStep
 
 __all__ = [
     "CSV",
+    "SCD2",
     "Chunking",
     "Column",
     "Contract",
@@ -26,6 +27,7 @@ __all__ = [
     "DataPipelineSpec",
     "DataPipelineStatus",
     "DeadLetter",
+    "DedupColumn",
     "ErrorTolerance",
     "Execution",
     "FileSource",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tidemill_api.v1alpha1._base import Model, Rule
+from tidemill_api.v1alpha1._base import ListKey, Model, Rule
 from tidemill_api.v1alpha1._types import Identifier, PartName
 
 TABLE_PATTERN = r"^[a-zA-Z_][a-zA-Z0-9_$]{0,62}\.[a-zA-Z_][a-zA-Z0-9_$]{0,62}$"
@@ -33,6 +33,37 @@ class PostgresTable(Model):
     )
 
 
+class DedupColumn(Model):
+    """A column that says which of several rows with one key wins."""
+
+    column: Identifier
+    """The column; a row without a value in it loses."""
+    order: Literal["Desc", "Asc"] = "Desc"
+    """Desc: the row with the greatest value wins; Asc: the one with the least. Text is compared by its bytes."""
+
+
+class SCD2(Model):
+    """How a table keeps former versions of its rows (a slowly changing dimension of type 2)."""
+
+    valid_from: Identifier = "valid_from"
+    """Column for the nominal time of the run that brought the version; the rows can't have it."""
+    valid_to: Identifier = "valid_to"
+    """Column for the nominal time of the run that ended the version; empty while it is the row's newest."""
+    absent_keys: Literal["Keep", "Retire"] = "Keep"
+    """What becomes of keys that a run doesn't bring: Keep them as they are, or Retire them, that is to end their newest
+    version. Retire is for sources that give every row in each run."""
+
+    rules = (
+        Rule(
+            cel="(has(self.validFrom) ? self.validFrom : 'valid_from') != "
+            "(has(self.validTo) ? self.validTo : 'valid_to')",
+            message="validFrom and validTo must be two columns",
+            holds=lambda s: s.valid_from != s.valid_to,
+            field=".validTo",
+        ),
+    )
+
+
 class Sink(Model):
     """Where rows are loaded."""
 
@@ -47,8 +78,28 @@ class Sink(Model):
     write_disposition: Literal["Append", "Merge", "Replace"]
     """Append adds the rows; Merge updates by primaryKey and adds what is new; Replace makes the table hold exactly
     this run's rows."""
+    commit: Literal["PerChunk", "AtEnd"] | None = None
+    """For Append, when the rows can be seen: PerChunk (the default), as they are loaded; or AtEnd, all at once when the
+    run is whole. Merge and Replace are always seen at the end."""
     primary_key: Annotated[tuple[Identifier, ...], Field(max_length=32)] = ()
-    """Columns that identify a row, for Merge. Of rows with the same key in one run the last in reading order wins."""
+    """Columns that identify a row, for Merge. Of rows with the same key in one run the last in reading order wins,
+    unless dedupOrder says otherwise."""
+    merge_strategy: Literal["Upsert", "InsertOnly", "DeleteInsert", "SCD2"] | None = None
+    """For Merge, what is done with a row whose key is in the table: Upsert (the default) updates the columns that the
+    rows have; InsertOnly leaves it; DeleteInsert puts the new row in its place, so that columns which the rows don't
+    have get their defaults; SCD2 ends the version that is there, if it differs, and adds the new one."""
+    scd2: SCD2 | None = None
+    """For mergeStrategy SCD2: its columns, and what becomes of keys that a run doesn't bring."""
+    dedup_order: Annotated[tuple[DedupColumn, ...], Field(max_length=8), ListKey("column")] = ()
+    """For Merge, which of several rows with the same key in one run wins: by the first column, then by the next. Rows
+    that are equal in all of them, and rows of sinks without it, go by reading order: the last wins."""
+    replace_strategy: Literal["Truncate", "Swap"] | None = None
+    """For Replace: Truncate (the default) empties the table and fills it again, which keeps whatever belongs to it;
+    readers wait meanwhile. Swap fills a new table and puts it in the old one's place, so that readers hardly wait; it
+    keeps columns, indexes, comments and grants, and is refused where anything else depends on the table."""
+    partition_by: Annotated[tuple[Identifier, ...], Field(max_length=8)] = ()
+    """For Replace: only the rows with those values in these columns are replaced that the run has rows for; all others
+    stay. So a run can replace its own day."""
 
     rules = (
         Rule(
@@ -69,4 +120,63 @@ class Sink(Model):
             holds=lambda s: len(set(s.primary_key)) == len(s.primary_key),
             field=".primaryKey",
         ),
+        Rule(
+            cel="self.writeDisposition == 'Append' || !has(self.commit)",
+            message="commit has an effect for Append only: Merge and Replace are always seen at the end",
+            holds=lambda s: s.write_disposition == "Append" or s.commit is None,
+            field=".commit",
+        ),
+        Rule(
+            cel="self.writeDisposition == 'Merge' || !has(self.mergeStrategy)",
+            message="mergeStrategy has an effect for Merge only",
+            holds=lambda s: s.write_disposition == "Merge" or s.merge_strategy is None,
+            field=".mergeStrategy",
+        ),
+        Rule(
+            cel="!has(self.scd2) || (has(self.mergeStrategy) && self.mergeStrategy == 'SCD2')",
+            message="scd2 has an effect for mergeStrategy SCD2 only",
+            holds=lambda s: s.scd2 is None or s.merge_strategy == "SCD2",
+            field=".scd2",
+        ),
+        Rule(
+            cel="self.writeDisposition == 'Merge' || !has(self.dedupOrder) || size(self.dedupOrder) == 0",
+            message="dedupOrder has an effect for Merge only",
+            holds=lambda s: s.write_disposition == "Merge" or len(s.dedup_order) == 0,
+            field=".dedupOrder",
+        ),
+        Rule(
+            cel="self.writeDisposition == 'Replace' || !has(self.replaceStrategy)",
+            message="replaceStrategy has an effect for Replace only",
+            holds=lambda s: s.write_disposition == "Replace" or s.replace_strategy is None,
+            field=".replaceStrategy",
+        ),
+        Rule(
+            cel="self.writeDisposition == 'Replace' || !has(self.partitionBy) || size(self.partitionBy) == 0",
+            message="partitionBy has an effect for Replace only",
+            holds=lambda s: s.write_disposition == "Replace" or len(s.partition_by) == 0,
+            field=".partitionBy",
+        ),
+        Rule(
+            cel="!has(self.partitionBy) || self.partitionBy.all(k, self.partitionBy.exists_one(l, l == k))",
+            message="the columns of partitionBy must differ from each other",
+            holds=lambda s: len(set(s.partition_by)) == len(s.partition_by),
+            field=".partitionBy",
+        ),
+        Rule(
+            cel="!has(self.partitionBy) || size(self.partitionBy) == 0 || !has(self.replaceStrategy) || "
+            "self.replaceStrategy != 'Swap'",
+            message="Swap replaces the whole table: it can't go with partitionBy",
+            holds=lambda s: len(s.partition_by) == 0 or s.replace_strategy != "Swap",
+            field=".replaceStrategy",
+        ),
     )
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the rows of a run are held back until it is whole."""
+        return self.write_disposition != "Append" or self.commit == "AtEnd"
+
+    @property
+    def history(self) -> SCD2 | None:
+        """How former versions are kept, if they are."""
+        return (self.scd2 or SCD2()) if self.merge_strategy == "SCD2" else None

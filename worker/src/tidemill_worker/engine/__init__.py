@@ -56,11 +56,16 @@ __all__ = [
 async def claim(spec: DataPipelineSpec, run: RunRef, connections: Connections) -> None:
     """Move the fence in each sink's database to this execution; an older one can commit nothing from then on.
 
-    Raises Fenced if a newer execution has been there, PostgresUnavailable.
+    Raises Fenced if a newer execution has been there, SinkRefused if a table can't be replaced as the sink says,
+    PostgresUnavailable.
     """
     from tidemill_worker.engine.postgres import fence
 
     await fence.claim(spec, run, connections)
+    if any(sink.replace_strategy == "Swap" for sink in spec.sinks):
+        from tidemill_worker.engine.postgres import swap
+
+        await swap.check_swaps(spec, connections)
 
 
 async def plan(
@@ -121,11 +126,11 @@ async def replayed(pool: asyncpg.Pool, sink: Sink, uid: str, keys: Sequence[str]
 def to_publish(spec: DataPipelineSpec, chunks: Sequence[Chunk]) -> tuple[str, ...]:
     """Names of the sinks that need `publish` after all chunks.
 
-    Merge and Replace, unless the run is one chunk (that publishes itself).
+    All but those that append chunk by chunk, unless the run is one chunk (that publishes itself).
     """
     if len(chunks) == 1 and publishes_itself(spec, chunks[0], len(chunks)):
         return ()
-    return tuple(sink.name for sink in spec.sinks if sink.write_disposition != "Append")
+    return tuple(sink.name for sink in spec.sinks if sink.at_end)
 
 
 async def publish(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import asyncpg
@@ -94,6 +94,10 @@ async def _committed(
     for sink in sinks:
         with typed(sink.name, sink.connection):
             found = await ledger.entries(pools[sink.name], run, sink.name, chunk.index)
+        if sink.at_end and sink.write_disposition == "Append":
+            with typed(sink.name, sink.connection):
+                whole = await publish.published_by(pools[sink.name], run, sink.name)
+            found = {part: entry for part, entry in found.items() if entry.execution == (whole or run.execution)}
         if sink.write_disposition == "Append":
             if any(entry.content != content for entry in found.values()):
                 raise ReprocessRefused(
@@ -110,7 +114,8 @@ async def _target(sink: Sink, schema: pa.Schema, pool: asyncpg.Pool, run: RunRef
     with typed(sink.name, sink.connection):
         async with pool.acquire() as connection:
             target = await tables.prepare(connection, sink, schema)
-            if sink.write_disposition != "Append" and not direct:
+            if sink.at_end and not direct:
+                target = replace(target, waits=True)
                 await publish.make_staging(connection, run, target)
     return target
 

@@ -111,6 +111,11 @@ def _target(spec: DataPipelineSpec, row: Rejected) -> Target | str:
     replaced = [sink.name for sink in spec.sinks if sink.name in sinks and sink.write_disposition == "Replace"]
     if replaced:
         return f"the sink {replaced[0]} is Replace: a row can't be added to what runs replace; run the pipeline again"
+    retiring = [
+        sink.name for sink in spec.sinks if sink.name in sinks and sink.history and sink.history.absent_keys == "Retire"
+    ]
+    if retiring:
+        return f"the sink {retiring[0]} retires keys that a run doesn't bring: run the pipeline again"
     if row.spec is None or _may_multiply(spec, row.step) or _may_multiply(row.spec, row.step):
         return (
             f"a query before {row.step} may have made several rows of it, of which others are loaded: run the pipeline "

@@ -28,12 +28,14 @@ async def refuse_other_rows(
         pool = await connections.postgres(sink.connection)
         with typed(sink.name, sink.connection):
             rows = await pool.fetch(
-                "SELECT DISTINCT chunk, content FROM tidemill.ledger WHERE uid = $1 AND run_key = $2 AND sink = "
-                "$3 AND execution < $4",
+                "SELECT DISTINCT chunk, content FROM tidemill.ledger l WHERE uid = $1 AND run_key = $2 AND sink = "
+                "$3 AND execution < $4 AND (NOT $5 OR EXISTS (SELECT FROM tidemill.published p WHERE p.uid = l.uid "
+                "AND p.run_key = l.run_key AND p.sink = l.sink AND p.execution = l.execution))",
                 run.uid,
                 run.run_key,
                 sink.name,
                 run.execution,
+                sink.at_end,
             )
         if any(planned.get(row["chunk"]) != row["content"] for row in rows):
             raise ReprocessRefused(

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from tidemill_api.errors import TableMismatch, TableMissing
 from tidemill_api.v1alpha1.datapipeline import Sink
+from tidemill_worker.engine.postgres.ddl import create_table, quoted_table
 from tidemill_worker.engine.postgres.fence import Connection
 from tidemill_worker.engine.postgres.types import Limit, column_type, limit_of, plain, written_as
 from tidemill_worker.engine.sandbox import literal, quoted
@@ -61,6 +62,8 @@ class Target:
 
     sink: Sink
     fields: tuple[Field, ...]
+    waits: bool = False
+    """The rows wait in a staging table for the end of the run."""
 
     @property
     def name(self) -> str:
@@ -75,13 +78,8 @@ class Target:
     @property
     def straight(self) -> bool:
         """Whether rows can be copied into the table itself."""
-        return self.sink.write_disposition == "Append" and not any(field.cast for field in self.fields)
-
-
-def quoted_table(table: str) -> str:
-    """`schema.table`, each quoted."""
-    schema, _, name = table.partition(".")
-    return f"{quoted(schema)}.{quoted(name)}"
+        appends = self.sink.write_disposition == "Append" and not self.waits
+        return appends and not any(field.cast for field in self.fields)
 
 
 async def prepare(connection: Connection, sink: Sink, schema: pa.Schema) -> Target:
@@ -89,6 +87,23 @@ async def prepare(connection: Connection, sink: Sink, schema: pa.Schema) -> Targ
 
     Raises TableMissing, TableMismatch, asyncpg.PostgresError.
     """
+    plains = _plains(sink, schema)
+    columns = await columns_of(connection, sink.postgres.table)
+    if columns is None:
+        await _make(connection, sink, plains)
+        columns = await columns_of(connection, sink.postgres.table)
+    return Target(sink, await _matched(connection, sink, plains, columns or {}))
+
+
+def created(sink: Sink, schema: pa.Schema) -> Target:
+    """As `prepare` on a table that it has made, without a database. Raises TableMismatch."""
+    plains = _plains(sink, schema)
+    types = {name: column_type(kind) for name, kind in plains.items()}
+    return Target(sink, tuple(Field(name, kind, types[name], types[name], None) for name, kind in plains.items()))
+
+
+def _plains(sink: Sink, schema: pa.Schema) -> dict[str, pa.DataType]:
+    """The types in which the rows are written. Raises TableMismatch for what no table could hold."""
     plains = {}
     for field in schema:
         kind = plain(field.type)
@@ -103,14 +118,26 @@ async def prepare(connection: Connection, sink: Sink, schema: pa.Schema) -> Targ
                 f"another one"
             )
         plains[field.name] = kind
-    missing = [column for column in sink.primary_key if column not in plains]
-    if missing:
-        raise TableMismatch(f"sink {sink.name}: primaryKey names {', '.join(missing)}, which the rows don't have")
-    columns = await columns_of(connection, sink.postgres.table)
-    if columns is None:
-        await _make(connection, sink, plains)
-        columns = await columns_of(connection, sink.postgres.table)
-    return Target(sink, await _matched(connection, sink, plains, columns or {}))
+    for option, named in (
+        ("primaryKey", sink.primary_key),
+        ("dedupOrder", tuple(by.column for by in sink.dedup_order)),
+        ("partitionBy", sink.partition_by),
+    ):
+        missing = [column for column in named if column not in plains]
+        if missing:
+            raise TableMismatch(f"sink {sink.name}: {option} names {', '.join(missing)}, which the rows don't have")
+    for option, name in _history(sink).items():
+        if name in plains:
+            raise TableMismatch(
+                f"sink {sink.name}: the rows have {name}, which the sink writes itself: give it another name by "
+                f"scd2.{option}, or leave it out by a sql step"
+            )
+    return plains
+
+
+def _history(sink: Sink) -> dict[str, str]:
+    """The columns that SCD2 writes by itself, by their fields; none for another sink."""
+    return {} if sink.history is None else {"validFrom": sink.history.valid_from, "validTo": sink.history.valid_to}
 
 
 async def columns_of(connection: Connection, table: str) -> dict[str, TableColumn] | None:
@@ -140,19 +167,24 @@ async def _make(connection: Connection, sink: Sink, plains: dict[str, pa.DataTyp
     table = sink.postgres.table
     if sink.postgres.create_table == "Never":
         raise TableMissing(f"sink {sink.name}: there is no table {table}, and createTable is Never")
-    columns = [f"{quoted(name)} {column_type(kind)}" for name, kind in plains.items()]
-    if sink.primary_key:
-        columns.append(f"PRIMARY KEY ({', '.join(quoted(name) for name in sink.primary_key)})")
     async with connection.transaction():
         # Chunks race to make it, and IF NOT EXISTS alone isn't safe against that.
         await connection.execute(f"SELECT pg_advisory_xact_lock({MAKING.replace('$1', literal(table))})")
-        await connection.execute(f"CREATE TABLE IF NOT EXISTS {quoted_table(table)} ({', '.join(columns)})")
+        if await columns_of(connection, table) is None:
+            for statement in create_table(sink, plains):
+                await connection.execute(statement)
 
 
 async def _matched(
     connection: Connection, sink: Sink, plains: dict[str, pa.DataType], columns: dict[str, TableColumn]
 ) -> tuple[Field, ...]:
     table = sink.postgres.table
+    own = _history(sink)
+    for option, name in own.items():
+        if name not in columns or columns[name].base not in ("timestamptz", "timestamp"):
+            raise TableMismatch(
+                f"sink {sink.name}: {table} needs a column {name} (scd2.{option}) of the type timestamp with time zone"
+            )
     unknown = [name for name in plains if name not in columns]
     if unknown:
         raise TableMismatch(
@@ -164,7 +196,9 @@ async def _matched(
         raise TableMismatch(
             f"sink {sink.name}: {table} makes {', '.join(generated)} itself: leave it out by a sql step"
         )
-    needed = [column.name for column in columns.values() if column.required and column.name not in plains]
+    needed = [
+        column.name for column in columns.values() if column.required and column.name not in {*plains, *own.values()}
+    ]
     if needed:
         raise TableMismatch(f"sink {sink.name}: {table} needs {', '.join(needed)}, which the rows don't have")
     fields = []

@@ -17,7 +17,9 @@ from tidemill_worker.engine.postgres import fence, ledger
 from tidemill_worker.engine.postgres.encode import HEADER, TRAILER
 from tidemill_worker.engine.postgres.errors import typed
 from tidemill_worker.engine.postgres.fence import Connection
-from tidemill_worker.engine.postgres.publish import Columns, move, staging_table
+from tidemill_worker.engine.postgres.move import move, note
+from tidemill_worker.engine.postgres.publish import staging_table
+from tidemill_worker.engine.postgres.staged import Columns
 from tidemill_worker.engine.postgres.tables import ORDER, Target, staging_columns
 
 _WAITING: Final = 1  # blocks that wait for the server, besides the one that is being sent
@@ -48,7 +50,9 @@ class Writer:
         self._chunk = chunk
         self._pool = pool
         self._also = also
-        self._temporary = not target.straight and (direct or target.sink.write_disposition == "Append")
+        self._direct = direct
+        appends = target.sink.write_disposition == "Append" and not target.waits
+        self._temporary = not target.straight and (direct or appends)
         self._connection: asyncpg.pool.PoolConnectionProxy | None = None
         self._transaction: Transaction | None = None
         self._queue: asyncio.Queue[tuple[bytes, ...] | None] = asyncio.Queue(_WAITING)
@@ -141,10 +145,15 @@ class Writer:
         assert self._connection is not None
         sink = self.target.sink
         if self._temporary:
-            columns = Columns(tuple((field.name, field.cast) for field in self.target.fields))
+            columns = Columns(
+                tuple((field.name, field.cast) for field in self.target.fields),
+                frozenset(field.name for field in self.target.fields if field.staged == "text"),
+            )
             return await move(self._connection, self._run, sink, _TEMPORARY, columns)
-        inserted = self.rows if sink.write_disposition == "Append" else None
-        return SinkCount(sink=sink.name, rows=self.rows, inserted=inserted)
+        count = SinkCount(sink=sink.name, rows=self.rows, inserted=self.rows if self.target.straight else None)
+        if self._direct and sink.at_end:
+            await note(self._connection, self._run, count)
+        return count
 
     async def _copy(self, connection: Connection) -> str:
         names = [field.name for field in self.target.fields]
