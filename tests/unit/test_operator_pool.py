@@ -165,6 +165,12 @@ STANDINGS: dict[str, tuple[Observed, str, str, str]] = {
         said.WAITING_FOR_WORKERS,
         "0 of 1",
     ),
+    "a new pod that isn't ready": (
+        deployed(made(), observedGeneration=2, readyReplicas=1, updatedReplicas=1, replicas=2),
+        "False",
+        said.WAITING_FOR_WORKERS,
+        "1 of 2 workers are former ones",
+    ),
     "zero": (deployed(made(pool(spec={"replicas": 0})), observedGeneration=2), "True", said.SCALED_TO_ZERO, "0"),
     "quota": (
         deployed(made(), observedGeneration=2, conditions=[QUOTA]),

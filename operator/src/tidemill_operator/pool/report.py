@@ -79,14 +79,18 @@ def _workers(desired: Desired, observed: Observed, deployment: Object | None) ->
     if (refused := refusal(deployment)) is not None:
         return refused
     wished, there, updated = desired.replicas, status.get("readyReplicas", 0), status.get("updatedReplicas", 0)
+    every = status.get("replicas", 0)
     if wished == 0:
         return ready(said.SCALED_TO_ZERO, "spec.replicas is 0: runs wait until there are workers.")
-    if there >= wished and updated >= wished:
+    if there >= wished and updated >= wished and every <= wished:
         return ready(said.WORKERS_READY, f"{there} of {wished} workers are ready.")
     if observed.pods is not None and (trouble := trouble_of(observed.pods, observed.pod_events)) is not None:
         return trouble
     progress = condition(status, "Progressing")
     stuck = f"; {progress.get('message', '')}" if progress is not None and progress.get("status") == "False" else ""
+    if every > wished and there >= wished:  # a former one leaves when a new one is ready: those ready may all be former
+        former = f"{every - wished} of {every} workers are former ones, which go on until new ones are ready"
+        return waits(said.WAITING_FOR_WORKERS, former + stuck)
     secrets = f"; they need the Secrets {', '.join(desired.secrets)}" if desired.secrets else ""
     return waits(said.WAITING_FOR_WORKERS, f"{min(there, updated)} of {wished} workers are ready{secrets}{stuck}")
 
