@@ -24,7 +24,16 @@ from tests.support.scripted import LIMITS, Script, Stage
 from tests.support.worker import eventually
 from tidemill_api.contract import RunError, RunResult
 from tidemill_cli.dev.components.temporal import TemporalServer
-from tidemill_worker.workflows.messages import HANDED_BACK, SLOT_FREE, Begun, ChunkTask, Claimant, Counts, Planned
+from tidemill_worker.workflows.messages import (
+    HANDED_BACK,
+    SLOT_FREE,
+    Begun,
+    ChunkTask,
+    Claimant,
+    Counts,
+    Planned,
+    PlanTask,
+)
 from tidemill_worker.workflows.run import DataPipelineRun
 
 FOLDER = Path(__file__).parents[1] / "golden" / "histories"
@@ -69,6 +78,13 @@ def durable_control() -> Script:
     return script
 
 
+def waves() -> Script:
+    async def plan(task: PlanTask) -> Planned:
+        return Planned(chunks=task.before + 2, bytes=10, staged=("daily",), waves=3)
+
+    return Script(plan=plan)
+
+
 def waited() -> Script:
     async def begin(_claimant: Claimant) -> Begun:
         ready = len(script.called("begin")) > 2
@@ -101,7 +117,7 @@ def cancelled() -> Script:
 
 
 RUNS: list[Callable[[], Script]] = [
-    *(one_chunk, staged, retried, failed, durable_control, waited, skipped, timed_out, cancelled)
+    *(one_chunk, staged, retried, failed, durable_control, waves, waited, skipped, timed_out, cancelled)
 ]
 
 

@@ -17,7 +17,16 @@ from tests.support.scripted import LIMITS, Script, performed
 from tests.support.worker import eventually
 from tidemill_api.contract import PROGRESS_QUERY, RESULT_MEMO_KEY, RunError, RunProgress, RunResult
 from tidemill_api.v1alpha1.execution import ErrorTolerance
-from tidemill_worker.workflows.messages import HANDED_BACK, Begun, ChunkTask, Claimant, Counts, Planned, PublishTask
+from tidemill_worker.workflows.messages import (
+    HANDED_BACK,
+    Begun,
+    ChunkTask,
+    Claimant,
+    Counts,
+    Planned,
+    PlanTask,
+    PublishTask,
+)
 
 # The test server, unlike a real one, can't cancel an activity whose end it hasn't told yet; test_runs.py has that.
 ONE_BY_ONE = LIMITS.model_copy(update={"parallelism": 1})
@@ -81,6 +90,74 @@ async def test_begin_plan_chunks_publish_finish(time_skipping: WorkflowEnvironme
     assert sorted(task.chunk for task in script.called("load_chunk")) == [0, 1, 2]
     assert [task.sink for task in script.called("publish")] == ["b", "a"]
     assert (progress.phase, progress.chunks_done, progress.chunks_total, progress.rows_loaded) == ("Done", 3, 3, 3)
+
+
+def in_waves(*chunks: int) -> Callable[[PlanTask], Awaitable[Planned]]:
+    """A plan of so many chunks in each wave."""
+
+    async def plan(task: PlanTask) -> Planned:
+        return Planned(chunks=task.before + chunks[task.wave], bytes=1, staged=("daily",), waves=len(chunks))
+
+    return plan
+
+
+async def test_a_wave_begins_when_the_one_before_has_ended(time_skipping: WorkflowEnvironment) -> None:
+    done: set[int] = set()
+
+    async def chunk(task: ChunkTask) -> Counts:
+        assert done >= set(range({0: 0, 1: 0, 2: 0, 3: 3, 4: 4, 5: 4}[task.chunk]))
+        await asyncio.sleep(0.02)
+        done.add(task.chunk)
+        return Counts(chunks=1, rows_read=1, rows_kept=1)
+
+    script = Script(plan=in_waves(3, 1, 2), chunk=chunk)
+    async with performed(time_skipping, script) as stage:
+        result = await (await stage.start()).result()
+
+    assert result.result == "Succeeded"
+    assert [(task.wave, task.before) for task in script.called("plan")] == [(0, 0), (1, 3), (2, 4)]
+    assert sorted(task.chunk for task in script.called("load_chunk")) == list(range(6))
+    assert [name for name, _ in script.calls][-2:] == ["publish", "finish"]
+
+
+async def test_bad_rows_of_sources_end_a_run_before_its_second_wave(time_skipping: WorkflowEnvironment) -> None:
+    async def chunk(_task: ChunkTask) -> Counts:
+        return Counts(chunks=1, rows_read=10, rows_rejected=3, rows_kept=7)
+
+    limits = LIMITS.model_copy(update={"tolerance": ErrorTolerance(max_percent=20)})
+    script = Script(limits=limits, plan=in_waves(2, 1), chunk=chunk)
+    async with performed(time_skipping, script) as stage:
+        result = await failure(await stage.start())
+
+    assert result.error is not None
+    assert result.error.type == "ToleranceExceeded"
+    assert [task.wave for task in script.called("plan")] == [0]
+
+
+async def test_rows_that_only_later_waves_reject_are_no_bad_rows_of_sources(time_skipping: WorkflowEnvironment) -> None:
+    async def chunk(task: ChunkTask) -> Counts:
+        first = task.chunk == 0
+        return Counts(chunks=1, rows_read=10 * first, rows_kept=10 * first, rows_rejected=0 if first else 50)
+
+    limits = LIMITS.model_copy(update={"tolerance": ErrorTolerance(max_rows=1, max_percent=1)})
+    script = Script(limits=limits, plan=in_waves(1, 1), chunk=chunk)
+    async with performed(time_skipping, script) as stage:
+        result = await (await stage.start()).result()
+
+    assert result.result == "Succeeded"
+
+
+async def test_a_run_of_waves_that_continues_as_new_goes_on_in_the_same_wave(
+    time_skipping: WorkflowEnvironment,
+) -> None:
+    script = Script(limits=LIMITS.model_copy(update={"parallelism": 20}), plan=in_waves(450, 450))
+    async with performed(time_skipping, script) as stage:
+        handle = await stage.start()
+        result = await handle.result()
+
+    assert result.result == "Succeeded"
+    assert sorted(task.chunk for task in script.called("load_chunk")) == list(range(900))
+    assert [task.wave for task in script.called("plan")] == [0, 1]
 
 
 async def test_never_more_chunks_at_once_than_parallelism(time_skipping: WorkflowEnvironment) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,7 +16,9 @@ import pyarrow as pa
 from tidemill_api.contract import SinkCount, StepCount
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_worker import engine
-from tidemill_worker.engine import Chunk, ChunkOutcome, RunRef
+from tidemill_worker.connections.kept_folder import FolderArtifacts
+from tidemill_worker.engine import Chunk, ChunkOutcome, RunRef, Work
+from tidemill_worker.engine.work import work_from_json
 from tidemill_worker.migrations.upgrade import ensure
 
 RUN = RunRef("uid-1", "2026-01-01T00:00:00Z", 1, "travel", "flights", datetime(2026, 1, 1, tzinfo=UTC))
@@ -61,6 +64,10 @@ class World:
         del name
         return self.pool
 
+    def artifacts(self) -> FolderArtifacts:
+        """A folder that is hidden from the sources' patterns."""
+        return FolderArtifacts(self.root / ".tidemill")
+
     def write(self, name: str, content: str | bytes) -> Path:
         """A file of the folder."""
         path = self.root / name
@@ -80,16 +87,31 @@ class World:
         chunks = await engine.plan(spec, parameters or {}, run, self)
         return tuple(Chunk.from_json(chunk.to_json()) for chunk in chunks)
 
+    async def plan_wave(
+        self,
+        spec: DataPipelineSpec,
+        wave: int,
+        before: Sequence[Work],
+        run: RunRef = RUN,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> tuple[Work, ...]:
+        """Plan a later wave; through JSON too."""
+        work = await engine.plan_wave(spec, parameters or {}, run, wave, before, self)
+        return tuple(work_from_json(json.loads(json.dumps(each.to_json()))) for each in work)
+
     async def load(
         self,
         spec: DataPipelineSpec,
-        chunk: Chunk,
-        chunks: Sequence[Chunk],
+        chunk: Work,
+        chunks: Sequence[Work],
         run: RunRef = RUN,
         parameters: Mapping[str, Any] | None = None,
         asked_to_stop: Callable[[], bool] = lambda: False,
     ) -> ChunkOutcome:
-        """Load one chunk."""
+        """Load one chunk, or compute."""
+        if isinstance(chunk, engine.Computation):
+            await engine.compute(spec, parameters or {}, run, chunk, self, lambda _progress: None, asked_to_stop)
+            return ChunkOutcome((), ())
         return await engine.load_chunk(
             spec, parameters or {}, run, chunk, len(chunks), self, self.letters, lambda _progress: None, asked_to_stop
         )
@@ -98,14 +120,18 @@ class World:
         self, spec: DataPipelineSpec, run: RunRef = RUN, parameters: Mapping[str, Any] | None = None
     ) -> Result:
         """A whole run: chunks two at a time."""
-        chunks = await self.plan(spec, run, parameters)
+        chunks: tuple[Work, ...] = await self.plan(spec, run, parameters)
         bound = asyncio.Semaphore(2)
+        outcomes: list[ChunkOutcome] = []
 
-        async def one(chunk: Chunk) -> ChunkOutcome:
+        async def one(chunk: Work) -> ChunkOutcome:
             async with bound:
                 return await self.load(spec, chunk, chunks, run, parameters)
 
-        outcomes = await asyncio.gather(*(one(chunk) for chunk in chunks))
+        for wave in range(engine.waves(spec)):
+            fresh = await self.plan_wave(spec, wave, chunks, run, parameters) if wave else chunks
+            chunks = (*chunks, *fresh) if wave else chunks
+            outcomes += await asyncio.gather(*(one(chunk) for chunk in fresh))
         published = [await engine.publish(spec, run, sink, chunks, self) for sink in engine.to_publish(spec, chunks)]
         await engine.clean(spec, run, self)
         return result(outcomes, published)

@@ -25,8 +25,8 @@ from tidemill_worker.workflows.messages import (
     Ending,
     Limits,
     Planned,
+    PlanTask,
     PublishTask,
-    RunTask,
 )
 from tidemill_worker.workflows.run import DataPipelineRun
 
@@ -52,7 +52,7 @@ class Script:
     limits: Limits = LIMITS
     planned: Planned = THREE_CHUNKS
     begin: Callable[[Claimant], Awaitable[Begun]] | None = None
-    plan: Callable[[RunTask], Awaitable[Planned]] | None = None
+    plan: Callable[[PlanTask], Awaitable[Planned]] | None = None
     chunk: Callable[[ChunkTask], Awaitable[Counts]] = _one_row
     publish: Callable[[PublishTask], Awaitable[None]] = _nothing
     finish: Callable[[Ending], Awaitable[None]] | None = None
@@ -74,7 +74,7 @@ class Script:
             return Begun(state="Began", execution=1, limits=self.limits)
 
         @activity.defn(name="plan")
-        async def plan(task: RunTask) -> Planned:
+        async def plan(task: PlanTask) -> Planned:
             self.calls.append(("plan", task))
             return await self.plan(task) if self.plan is not None else self.planned
 

@@ -2,7 +2,7 @@
 
 TidemillError
 ├── SpecError            the manifest must be edited
-│   └── SQLError         a query doesn't parse, isn't row-wise, or reaches outside its inputs
+│   └── SQLError         a query doesn't parse, reaches outside its inputs, or depends on chance
 ├── DataError            the data must be mended, or the manifest
 │   ├── SourceMissing    no file matches
 │   ├── SourceUnreadable truncated, corrupt, wrong compression or encoding as a whole
@@ -12,7 +12,8 @@ TidemillError
 │   ├── BadRow           a row is bad and the manifest says Fail
 │   ├── ToleranceExceeded
 │   ├── DeadLetterFull   more rejected rows than deadLetter.maxRows: kept ones must be looked after first
-│   └── StepFailed       a query failed on the data (division by zero, overflow)
+│   ├── StepFailed       a query failed on the data (division by zero, overflow), or needs more memory than there is
+│   └── ArtifactGone     rows that passed between stages aren't there any more: the run must begin anew
 ├── SinkError
 │   ├── TableMissing     createTable: Never, and there is none
 │   ├── TableMismatch    the table's columns don't fit the rows
@@ -33,6 +34,7 @@ TidemillError
 ├── Unavailable          an outage: a retry can help
 │   ├── PostgresUnavailable
 │   ├── TemporalUnavailable
+│   ├── ArtifactsUnavailable  the place for what passes between stages can't be read or written
 │   └── WorkerLost       workers died, or said nothing any more, while they had the work
 ├── RunTimeout           the run took longer than execution.timeout
 ├── Overlap              another run of the pipeline has the slot, and the policy skips this one
@@ -69,7 +71,7 @@ class SpecError(TidemillError):
 
 
 class SQLError(SpecError):
-    """A query doesn't parse, isn't row-wise, or reaches outside its inputs."""
+    """A query doesn't parse, reaches outside its inputs, or depends on chance or on the order of rows."""
 
 
 class DataError(TidemillError):
@@ -109,7 +111,11 @@ class DeadLetterFull(DataError):
 
 
 class StepFailed(DataError):
-    """A query failed on the data."""
+    """A query failed on the data, or needs more memory or disk than a step may have."""
+
+
+class ArtifactGone(DataError):
+    """Rows that passed from one stage to the next aren't there any more."""
 
 
 class SinkError(TidemillError):
@@ -196,6 +202,10 @@ class PostgresUnavailable(Unavailable):
 
 class TemporalUnavailable(Unavailable):
     """Temporal can't be reached."""
+
+
+class ArtifactsUnavailable(Unavailable):
+    """The place for what passes between stages can't be read or written."""
 
 
 class WorkerLost(Unavailable):

@@ -115,7 +115,9 @@ class App:
         from tidemill_worker.migrations import ensure
 
         config = self.options.config
-        connections = PoolConnections(config.connections, self.options.secrets, ensure, self.measures.secret)
+        connections = PoolConnections(
+            config.connections, self.options.secrets, ensure, self.measures.secret, config.artifacts
+        )
         name = config.metastore.connection
         store = Metastore(name, lambda: connections.metastore(name))
         return Resources(config=config, connections=connections, store=store, measures=self.measures)

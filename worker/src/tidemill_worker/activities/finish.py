@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from temporalio import activity
 
@@ -19,6 +20,11 @@ from tidemill_worker.overlap import Owner
 from tidemill_worker.workflows.messages import FINISH, SLOT_FREE, Ending
 
 _log = logging.getLogger(__name__)
+
+
+def _asks(spec: dict[str, Any]) -> bool:
+    """Whether there are queries, of which some may need all rows: then rows may have been kept."""
+    return any("sql" in step for step in spec.get("steps") or ())
 
 
 class Finish:
@@ -40,7 +46,7 @@ class Finish:
             result = finished.result
             if result is None:
                 result = await self._unbegun(ending)
-            elif finished.staged:
+            elif finished.staged or _asks(claimant.order.spec):
                 await self._clean(RunId(claimant.order.uid, claimant.run_key, result.execution))
             await self._wake(finished.waiting)
             if result.execution:
@@ -58,7 +64,7 @@ class Finish:
         return result
 
     async def _clean(self, run: RunId) -> None:
-        """Drop the run's staging. If that fails it stays behind, does no harm, and goes with the next run's."""
+        """Drop what the run has staged and kept. If that fails it stays behind, does no harm, and goes later."""
         try:
             snapshot = await self._resources.snapshot(run)
             await engine.clean(snapshot.spec, snapshot.ref, self._resources.connections)

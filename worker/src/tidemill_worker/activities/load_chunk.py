@@ -1,4 +1,4 @@
-"""`load_chunk`: read a piece of a file, check and transform its rows, load them."""
+"""`load_chunk`: a piece of a run's work. Read some rows, check and transform and load them; or compute over all."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tidemill_worker.activities.heartbeat import Heart
 from tidemill_worker.activities.resources import Resources
 from tidemill_worker.activities.translation import translated
 from tidemill_worker.engine.model import ChunkOutcome, Stopped
+from tidemill_worker.engine.work import Computation
 from tidemill_worker.metastore import RunId, chunks
 from tidemill_worker.workflows.messages import LOAD_CHUNK, ChunkTask, Counts
 
@@ -36,6 +37,7 @@ class LoadChunk:
                 rows_loaded=sum(sink.rows for sink in outcome.sinks),
                 rows_rejected=sum(step.rejected for step in outcome.steps),
                 rows_skipped=sum(step.skipped for step in outcome.steps),
+                rows_kept=outcome.rows_kept,
                 bytes_read=outcome.bytes_read,
             )
             self._resources.measures.rows(counts)
@@ -47,7 +49,12 @@ class LoadChunk:
         run = RunId(task.uid, task.run_key, task.execution)
         snapshot = await resources.permitted(run)
         chunk, total = await chunks.chunk_of(resources.store, run, task.chunk)
-        if snapshot.replay is not None:
+        if isinstance(chunk, Computation):
+            spec, connections = snapshot.spec, resources.connections
+            report, stop = heart.report, heart.asked_to_stop
+            await engine.compute(spec, snapshot.parameters, snapshot.ref, chunk, connections, report, stop)
+            outcome = ChunkOutcome((), ())
+        elif snapshot.replay is not None:
             from tidemill_worker.activities.replay import load_replayed
 
             outcome = await load_replayed(resources, snapshot, run, chunk, heart)

@@ -10,11 +10,11 @@ from tidemill_api.errors import SpecError, SQLError
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_worker import engine
 from tidemill_worker.activities.heartbeat import Heart
-from tidemill_worker.activities.resources import Resources
+from tidemill_worker.activities.resources import Resources, Snapshot
 from tidemill_worker.activities.translation import translated
 from tidemill_worker.metastore import RunId, chunks
 from tidemill_worker.metastore.chunks import PlanSize
-from tidemill_worker.workflows.messages import PLAN, Planned, RunTask
+from tidemill_worker.workflows.messages import PLAN, Planned, PlanTask
 
 
 class Plan:
@@ -24,17 +24,38 @@ class Plan:
         self._resources = resources
 
     @activity.defn(name=PLAN)
-    async def plan(self, task: RunTask) -> Planned:
+    async def plan(self, task: PlanTask) -> Planned:
         """The plan's size. A repetition finds the plan that was kept."""
         with translated():
             run = RunId(task.uid, task.run_key, task.execution)
-            return await Heart().during(plan_of(self._resources, run), lambda _: False)
+            work = plan_of(self._resources, run) if task.wave == 0 else _continued(self._resources, run, task)
+            return await Heart().during(work, lambda _: False)
 
 
 async def plan_of(resources: Resources, run: RunId) -> Planned:
     """The size of the plan that is kept for the run; if there is none, make one and keep it."""
     size = await chunks.planned(resources.store, run) or await _made(resources, run)
-    return Planned(chunks=size.chunks, bytes=size.bytes, staged=size.staged)
+    return _told(await resources.snapshot(run), size)
+
+
+async def _continued(resources: Resources, run: RunId, task: PlanTask) -> Planned:
+    """The size of the plan with a later wave. It is added once: a repetition finds it."""
+    snapshot = await resources.permitted(run)
+    before = await chunks.chunks_of(resources.store, run)
+    if len(before) > task.before:
+        size = await chunks.planned(resources.store, run)
+        assert size is not None
+        return _told(snapshot, size)
+    work = await engine.plan_wave(
+        snapshot.spec, snapshot.parameters, snapshot.ref, task.wave, before, resources.connections
+    )
+    staged = engine.to_publish(snapshot.spec, (*before, *work))
+    return _told(snapshot, await chunks.extend_plan(resources.store, run, len(before), work, staged))
+
+
+def _told(snapshot: Snapshot, size: PlanSize) -> Planned:
+    waves = 1 if snapshot.replay is not None else engine.waves(snapshot.spec)
+    return Planned(chunks=size.chunks, bytes=size.bytes, staged=size.staged, waves=waves)
 
 
 async def _made(resources: Resources, run: RunId) -> PlanSize:

@@ -24,6 +24,7 @@ from tidemill_worker import engine
 from tidemill_worker.activities.heartbeat import Heart
 from tidemill_worker.activities.resources import Resources, Snapshot
 from tidemill_worker.engine import replaying
+from tidemill_worker.engine.artifacts import Artifacts
 from tidemill_worker.engine.model import Chunk, ChunkOutcome, Connections, RunRef
 from tidemill_worker.engine.replaying import Rejected, Target
 from tidemill_worker.engine.text_layout import TextLayout
@@ -194,6 +195,10 @@ class WithRows:
     def folder(self, name: str) -> Path:
         """See `Connections`."""
         return self.rows if name == replaying.CONNECTION else self.connections.folder(name)
+
+    def artifacts(self) -> Artifacts:
+        """See `Connections`."""
+        return self.connections.artifacts()
 
     async def postgres(self, name: str) -> asyncpg.Pool:
         """See `Connections`."""

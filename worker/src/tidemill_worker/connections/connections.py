@@ -9,10 +9,11 @@ from typing import Final
 
 import asyncpg
 
-from tidemill_api.errors import UnknownConnection
-from tidemill_api.v1alpha1.workerpool import Connection, PostgresConnection
+from tidemill_api.errors import ConfigError, UnknownConnection
+from tidemill_api.v1alpha1.workerpool import Artifacts, Connection, PostgresConnection
 from tidemill_worker.connections.database import Database, Prepare
 from tidemill_worker.connections.folders import folder_of
+from tidemill_worker.connections.kept_folder import FolderArtifacts
 from tidemill_worker.connections.login import Login
 from tidemill_worker.connections.secrets import read_secret
 
@@ -32,11 +33,13 @@ class PoolConnections:
         secrets: Path,
         prepare: Prepare,
         tell: Tell = lambda _name, _bad: None,
+        artifacts: Artifacts | None = None,
     ) -> None:
         self._connections = {connection.name: connection for connection in connections}
         self._secrets = secrets
         self._prepare = prepare
         self._tell = tell
+        self._artifacts = artifacts
         self._held: dict[str, Database] = {}
         self._logins: dict[str, Login] = {}
 
@@ -46,6 +49,12 @@ class PoolConnections:
         if files is None:
             raise UnknownConnection(f"connection {name} is not of kind files")
         return folder_of(files.url, name)
+
+    def artifacts(self) -> FolderArtifacts:
+        """The place for what passes between stages. Raises UnknownConnection, ConfigError."""
+        if self._artifacts is None:
+            raise ConfigError("the pool has no place for what passes between stages: set spec.artifacts of the pool")
+        return FolderArtifacts(self.folder(self._artifacts.connection) / self._artifacts.path)
 
     async def postgres(self, name: str) -> asyncpg.Pool:
         """The pool of a `postgres` connection; a database that may be written to is migrated when you get it.

@@ -3,16 +3,21 @@
     claim -> plan -> load_chunk (one a chunk, any order, any number of times) -> publish (a sink that `to_publish`
     names) -> clean
 
+A pipeline with steps that need all rows has more waves: when all work of one has ended, plan_wave gives that of the
+next, chunks to load and answers to compute.
+
 The columnar libraries are imported by the call that needs them first, so that a worker starts fast.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tidemill_api.contract import SinkCount
 from tidemill_api.v1alpha1 import DataPipelineSpec
+from tidemill_worker.engine.artifacts import RunFolder
 from tidemill_worker.engine.model import (
     AlsoCommitted,
     AskedToStop,
@@ -26,6 +31,7 @@ from tidemill_worker.engine.model import (
     Stopped,
 )
 from tidemill_worker.engine.whole import publishes_itself
+from tidemill_worker.engine.work import Computation, Work
 
 if TYPE_CHECKING:
     import asyncpg
@@ -37,19 +43,24 @@ __all__ = [
     "AskedToStop",
     "Chunk",
     "ChunkOutcome",
+    "Computation",
     "Connections",
     "DeadLetters",
     "Parameters",
     "Report",
     "RunRef",
     "Stopped",
+    "Work",
     "claim",
     "clean",
+    "compute",
     "load_chunk",
     "plan",
+    "plan_wave",
     "publish",
     "replayed",
     "to_publish",
+    "waves",
 ]
 
 
@@ -123,18 +134,19 @@ async def replayed(pool: asyncpg.Pool, sink: Sink, uid: str, keys: Sequence[str]
     return {row["letter_key"]: (row["run_key"], row["execution"]) for row in rows}
 
 
-def to_publish(spec: DataPipelineSpec, chunks: Sequence[Chunk]) -> tuple[str, ...]:
+def to_publish(spec: DataPipelineSpec, chunks: Sequence[Work]) -> tuple[str, ...]:
     """Names of the sinks that need `publish` after all chunks.
 
     All but those that append chunk by chunk, unless the run is one chunk (that publishes itself).
     """
-    if len(chunks) == 1 and publishes_itself(spec, chunks[0], len(chunks)):
+    first = chunks[0] if len(chunks) == 1 else None
+    if isinstance(first, Chunk) and publishes_itself(spec, first, len(chunks)):
         return ()
     return tuple(sink.name for sink in spec.sinks if sink.at_end)
 
 
 async def publish(
-    spec: DataPipelineSpec, run: RunRef, sink: str, chunks: Sequence[Chunk], connections: Connections
+    spec: DataPipelineSpec, run: RunRef, sink: str, chunks: Sequence[Work], connections: Connections
 ) -> SinkCount:
     """Move a sink's staged rows into its table, in one transaction; a second time only returns the same count.
 
@@ -145,8 +157,57 @@ async def publish(
     return await publishing.publish(spec, run, sink, chunks, connections)
 
 
+def waves(spec: DataPipelineSpec) -> int:
+    """How many waves of work a run of the pipeline has: 1 if every step is row-wise."""
+    from tidemill_check.stages import cut
+
+    return cut(spec).waves
+
+
+async def plan_wave(
+    spec: DataPipelineSpec,
+    parameters: Parameters,
+    run: RunRef,
+    wave: int,
+    before: Sequence[Work],
+    connections: Connections,
+) -> tuple[Work, ...]:
+    """The work of a later wave, when all work of the waves before (`before`) has ended. Always some.
+
+    Raises ArtifactGone, ArtifactsUnavailable, ConfigError, ReprocessRefused, PostgresUnavailable.
+    """
+    from tidemill_worker.engine import wave_plan
+
+    return await wave_plan.plan_wave(spec, parameters, run, wave, before, connections)
+
+
+async def compute(
+    spec: DataPipelineSpec,
+    parameters: Parameters,
+    run: RunRef,
+    computation: Computation,
+    connections: Connections,
+    progress: Report,
+    asked_to_stop: AskedToStop,
+) -> None:
+    """The answer of a step that needs all rows, kept for later waves. One that is there isn't computed again.
+
+    Raises Stopped, SQLError, StepFailed, ArtifactGone, ArtifactsUnavailable, ConfigError.
+    """
+    from tidemill_worker.engine import computing
+
+    await computing.compute(spec, parameters, run, computation, connections, progress, asked_to_stop)
+
+
 async def clean(spec: DataPipelineSpec, run: RunRef, connections: Connections) -> None:
-    """Drop what the run has staged. Call it when the run has ended, however it ended. Raises PostgresUnavailable."""
+    """Drop what the run has staged and kept. Call it when the run has ended, however it ended.
+
+    Raises PostgresUnavailable, ArtifactsUnavailable.
+    """
     from tidemill_worker.engine.postgres import publish as publishing
 
+    if waves(spec) > 1:
+        for execution in range(1, run.execution + 1):
+            folder = RunFolder(run.uid, run.run_key, execution).path
+            await asyncio.to_thread(connections.artifacts().drop, folder)
     await publishing.clean(spec, run, connections)

@@ -15,15 +15,17 @@ import pyarrow as pa
 from tidemill_api.contract import StepCount
 from tidemill_api.names import content_hash
 from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec
+from tidemill_worker.engine import kept
 from tidemill_worker.engine import letters as dead
-from tidemill_worker.engine.blocks import Piece
+from tidemill_worker.engine.artifacts import Artifacts
+from tidemill_worker.engine.blocks import Piece, Typed
 from tidemill_worker.engine.counts import total
 from tidemill_worker.engine.dialect import BLOCK
 from tidemill_worker.engine.letters import Origin
-from tidemill_worker.engine.model import Chunk, Part
+from tidemill_worker.engine.model import Chunk, Given, Part, RunRef
 from tidemill_worker.engine.parse import schema_of
 from tidemill_worker.engine.sandbox import Sandbox, Values
-from tidemill_worker.engine.stage import Reader, Step, apply, first_input, reader_of, steps_of
+from tidemill_worker.engine.stage import Reader, Reads, Step, apply, first_input, reader_of, steps_of
 from tidemill_worker.engine.steps import Batch, Query, Validate
 
 KEPT_BYTES: Final = 256 << 20
@@ -40,10 +42,36 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class Answers:
+    """Answers of computations of a run."""
+
+    store: Callable[[], Artifacts]
+    run: RunRef
+    given: tuple[Given, ...]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The steps whose answers these are."""
+        return frozenset(each.name for each in self.given)
+
+    @property
+    def key(self) -> list[object]:
+        """What tells them from the answers of other runs."""
+        run = self.run
+        return [run.uid, run.run_key, run.execution, [asdict(each) for each in self.given]] if self.given else []
+
+    def whole(self, name: str) -> pa.Table:
+        """All rows of one. Blocks; raises ArtifactGone, ArtifactsUnavailable."""
+        given = next(each for each in self.given if each.name == name)
+        files = kept.whole_files(self.store(), self.run, name, given.first, given.count)
+        return kept.read_whole(self.store(), files)
+
+
+@dataclass(frozen=True, slots=True)
 class _Piece:
     piece: Piece
     origin: Origin
-    reader: Reader
+    reader: Reads
     line: int
     batch: Batch
 
@@ -64,6 +92,7 @@ class Broadcasts:
         folders: Mapping[str, Path],
         sandbox: Callable[[], Sandbox],
         values: Values,
+        answers: Answers,
     ) -> dict[str, Node]:
         """The named sources and steps (each after its inputs), read from the files that the chunk names. Blocks.
 
@@ -71,7 +100,7 @@ class Broadcasts:
         """
         if not names:
             return {}
-        key = _key(spec, names, chunk, values)
+        key = _key(spec, names, chunk, values, answers)
         with self._lock:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:  # one reads, others wait for it
@@ -81,7 +110,7 @@ class Broadcasts:
                     return self._kept[key]
             box = sandbox()
             try:
-                nodes = _load(spec, names, chunk, folders, box)
+                nodes = _load(spec, names, chunk, folders, box, answers)
             finally:
                 box.close()
             self._keep(key, nodes)
@@ -95,11 +124,11 @@ class Broadcasts:
                 self._locks.pop(dropped, None)
 
 
-def _key(spec: DataPipelineSpec, names: tuple[str, ...], chunk: Chunk, values: Values) -> str:
+def _key(spec: DataPipelineSpec, names: tuple[str, ...], chunk: Chunk, values: Values, answers: Answers) -> str:
     steps = [step.to_json() for step in spec.steps if step.name in names]
     sources = [source.to_json() for source in spec.sources if source.name in names]
     files = [(name, [asdict(part) for part in parts]) for name, parts in chunk.broadcast]
-    return content_hash([names, sources, steps, files, dict(values)])
+    return content_hash([names, sources, steps, files, dict(values), answers.key])
 
 
 def _bytes(nodes: Mapping[str, Node]) -> int:
@@ -107,7 +136,12 @@ def _bytes(nodes: Mapping[str, Node]) -> int:
 
 
 def _load(
-    spec: DataPipelineSpec, names: tuple[str, ...], chunk: Chunk, folders: Mapping[str, Path], sandbox: Sandbox
+    spec: DataPipelineSpec,
+    names: tuple[str, ...],
+    chunk: Chunk,
+    folders: Mapping[str, Path],
+    sandbox: Sandbox,
+    answers: Answers,
 ) -> dict[str, Node]:
     parts = dict(chunk.broadcast)
     steps = {step.name: step for step in steps_of(spec, names)}
@@ -115,7 +149,9 @@ def _load(
     nodes: dict[str, Node] = {}
     for name in names:
         whole = {other: node.table for other, node in nodes.items()}
-        if name in steps:
+        if name in answers.names:
+            pieces_of[name], nodes[name] = _answer(name, answers, chunk.index)
+        elif name in steps:
             step = steps[name]
             schema = _checked(step, nodes[first_input(step)].table.schema, whole, sandbox)
             pieces_of[name], nodes[name] = _step(step, schema, pieces_of[first_input(step)], whole, sandbox)
@@ -149,6 +185,13 @@ def _source(reader: Reader, parts: tuple[Part, ...], folder: Path, chunk: int) -
                 line += piece.lines if done.lines is None else done.lines
     schema = schema_of(parts[0].layout)
     return found, _node(schema, [each.batch for each in found], [c for c in counts if c], letters, reader.source.name)
+
+
+def _answer(name: str, answers: Answers, chunk: int) -> tuple[list[_Piece], Node]:
+    table = answers.whole(name)
+    reader = kept.KeptReader(name, "", answers.store(), table.schema)
+    piece = Typed(0, table, table.nbytes)
+    return [_Piece(piece, Origin(name, chunk, name), reader, 1, Batch(table))], Node(table, None, None)
 
 
 def _step(

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from tidemill_api.v1alpha1 import DataPipelineSpec
-from tidemill_api.v1alpha1.datapipeline import Format
+from tidemill_api.v1alpha1.datapipeline import Format, Parquet
 from tidemill_api.v1alpha1.dead_letter import DeadLetter
 from tidemill_worker.engine import letters as dead
 from tidemill_worker.engine.model import Chunk, Layout, PlannedColumn
@@ -90,7 +90,8 @@ def keeping_of(spec: DataPipelineSpec, chunk: Chunk) -> Keeping:
     """The rules for all rows that a chunk may reject: its own, and those of the whole inputs that it reports."""
     formats = {source.name: source.files.format for source in spec.sources}
     parts = [(chunk.source, chunk.part), *((name, part) for name, parts in chunk.broadcast for part in parts)]
-    layouts = {(source, part.file.label): layout_of(part.layout, formats[source]) for source, part in parts}
+    typed = Format(parquet=Parquet())  # as rows come that were kept between stages
+    layouts = {(source, part.file.label): layout_of(part.layout, formats.get(source, typed)) for source, part in parts}
     keys = frozenset(name for sink in spec.sinks for name in sink.primary_key)
     return Keeping(spec.dead_letter, keys, layouts)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 import asyncpg
@@ -15,8 +16,11 @@ from tidemill_api.errors import ReprocessRefused, SourceChanged, ToleranceExceed
 from tidemill_api.v1alpha1 import DataPipelineSpec, parse_bytes
 from tidemill_api.v1alpha1.datapipeline import Sink
 from tidemill_check.stages import stages
+from tidemill_worker.engine import kept
+from tidemill_worker.engine.artifacts import Artifacts
 from tidemill_worker.engine.counts import total
 from tidemill_worker.engine.feed import Feed, in_thread
+from tidemill_worker.engine.kept import Keeper
 from tidemill_worker.engine.model import (
     AlsoCommitted,
     AskedToStop,
@@ -60,11 +64,16 @@ async def load_chunk(  # noqa: PLR0913, PLR0917 - see there
     also: AlsoCommitted | None = None,
 ) -> ChunkOutcome:
     """See `engine.load_chunk`."""
-    names = stages(spec)[chunk.stage].sinks
+    stage = stages(spec)[chunk.stage]
+    names = stage.sinks
     sinks = tuple(sink for sink in spec.sinks if sink.name in names)
     pools = {sink.name: await connections.postgres(sink.connection) for sink in sinks}
     content = content_of(spec, parameters, chunk)
     committed = await _committed(run, chunk, sinks, pools, content)
+    store = connections.artifacts() if stage.kept else None
+    for node in stage.kept:
+        assert store is not None
+        committed[_key(node)] = await in_thread(partial(kept.entries, store, run, node, chunk.index))
     if all(any(entry.last for entry in parts.values()) for parts in committed.values()):
         return _outcome(sinks, committed)
     bench = await workbench(spec, parameters, run, chunk, connections)
@@ -74,8 +83,11 @@ async def load_chunk(  # noqa: PLR0913, PLR0917 - see there
             target = await _target(sink, bench.schemas[sink.input], pools[sink.name], run, direct=direct)
             staged = not target.straight
             bench.encoders[sink.name] = Encoder(target, staged)
+        keepers = {_key(node): (node, store) for node in stage.kept if store is not None}
         loading = _Loading(
-            spec, run, chunk, bench, pools, committed, content, dead_letters, progress, asked_to_stop, direct, also
+            *(spec, run, chunk, bench, pools, keepers, committed, content, dead_letters, progress, asked_to_stop),
+            direct=direct,
+            also=also,
         )
         async with seats([(sink.connection, pools[sink.name]) for sink in sinks]):
             await loading.all_parts()
@@ -121,12 +133,14 @@ async def _target(sink: Sink, schema: pa.Schema, pool: asyncpg.Pool, run: RunRef
 
 
 def _outcome(sinks: tuple[Sink, ...], committed: Committed) -> ChunkOutcome:
-    resumes = [entry.resume for _, entry in sorted(committed[sinks[0].name].items())]
+    sunk = {sink.name for sink in sinks}
+    resumes = [entry.resume for _, entry in sorted(next(iter(committed.values())).items())]
     return ChunkOutcome(
         steps=total(count for resume in resumes for count in resume.counts),
         sinks=tuple(_sink_count(sink.name, committed[sink.name]) for sink in sinks),
         rows_read=sum(resume.rows_read for resume in resumes),
         bytes_read=sum(resume.bytes_read for resume in resumes),
+        rows_kept=sum(e.rows for name, parts in committed.items() if name not in sunk for e in parts.values()),
     )
 
 
@@ -139,6 +153,11 @@ def _sink_count(sink: str, parts: Mapping[int, ledger.Entry]) -> SinkCount:
         inserted=sum(inserted) if inserted else None,
         updated=sum(updated) if updated else None,
     )
+
+
+def _key(node: str) -> str:
+    """Of what is kept of a source or step, among the sinks: no sink is called so."""
+    return f"/{node}"
 
 
 class _NotToBePublishedError(Exception):
@@ -173,6 +192,8 @@ class _Loading:
     chunk: Chunk
     bench: Workbench
     pools: Mapping[str, asyncpg.Pool]
+    keepers: Mapping[str, tuple[str, Artifacts]]
+    """What is kept for later waves, by its key in `committed`."""
     committed: Committed
     content: str
     dead_letters: DeadLetters
@@ -201,18 +222,7 @@ class _Loading:
         return next(parts[part] for parts in self.committed.values() if part in parts)
 
     async def _one_part(self, feed: Feed[Finished], part: _Part) -> tuple[_Part, bool]:
-        writers = [
-            Writer(
-                self.bench.encoders[sink].target,
-                self.run,
-                self.chunk.index,
-                self.pools[sink],
-                direct=self.direct,
-                also=self.also,
-            )
-            for sink, parts in self.committed.items()
-            if part.number not in parts
-        ]
+        writers = [self._writer(name) for name, parts in self.committed.items() if part.number not in parts]
         try:
             for writer in writers:
                 await writer.begin()
@@ -221,7 +231,8 @@ class _Loading:
             await self._filled(feed, part, writers)
             last = not await feed.more()
             for writer in writers:
-                await writer.sent()
+                if isinstance(writer, Writer):
+                    await writer.sent()
             await self._write_letters(part)
             await in_thread(self.bench.unchanged)
             await self._commit(part, writers, last=last)
@@ -230,7 +241,14 @@ class _Loading:
                 await writer.abort()
         return _Part(part.number + 1, part.offset, part.line), last
 
-    async def _filled(self, feed: Feed[Finished], part: _Part, writers: list[Writer]) -> None:
+    def _writer(self, name: str) -> Writer | Keeper:
+        if name in self.keepers:
+            node, store = self.keepers[name]
+            return Keeper(store, self.run, node, self.chunk.index, self.bench.schemas[node])
+        target = self.bench.encoders[name].target
+        return Writer(target, self.run, self.chunk.index, self.pools[name], direct=self.direct, also=self.also)
+
+    async def _filled(self, feed: Feed[Finished], part: _Part, writers: list[Writer | Keeper]) -> None:
         """Feed the writers until the part is full or the file ends."""
         most_bytes = parse_bytes(self.spec.execution.chunk.max_bytes)
         most_rows = self.spec.execution.chunk.max_rows
@@ -241,8 +259,11 @@ class _Loading:
             if piece is None:
                 return
             for writer in writers:
-                encoded = piece.encoded[writer.target.sink.name]
-                await writer.put(encoded.data, encoded.rows)
+                if isinstance(writer, Keeper):
+                    await writer.put(piece.worked.batches[writer.node].table)
+                else:
+                    encoded = piece.encoded[writer.target.sink.name]
+                    await writer.put(encoded.data, encoded.rows)
             part.letters.extend(self.bench.with_lines(piece, part.line))
             part.pieces.append(piece.without_data())
             part.rows += piece.worked.rows
@@ -261,7 +282,7 @@ class _Loading:
             await self.dead_letters.write(self.run, pa.concat_tables(part.letters))
             part.letters.clear()
 
-    async def _commit(self, part: _Part, writers: list[Writer], *, last: bool) -> None:
+    async def _commit(self, part: _Part, writers: list[Writer | Keeper], *, last: bool) -> None:
         counts = [count for piece in part.pieces for count in piece.counts]
         if part.number == 0:
             counts = [*self.bench.reported_counts, *counts]
@@ -272,6 +293,10 @@ class _Loading:
             if part.number in parts and parts[part.number].resume.end != part.offset:
                 raise SourceChanged(f"{self.chunk.file}: part {part.number} ended elsewhere when it was read before")
         for writer in writers:
+            if isinstance(writer, Keeper):
+                kept_part = await writer.commit(part.number, self.content, resume, last=last)
+                self.committed[_key(writer.node)][part.number] = kept_part
+                continue
             name = writer.target.sink.name
             entry = await writer.commit(part.number, self.content, resume, last=last)
             if entry is None:  # another attempt was first, with the same rows

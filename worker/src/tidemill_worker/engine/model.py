@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import asyncpg
     import pyarrow as pa
 
+    from tidemill_worker.engine.artifacts import Artifacts
+
 Scalar = str | int | float | bool
 Parameters = Mapping[str, Scalar]
 """A run's parameters as they were given; the spec's defaults fill the rest."""
@@ -104,8 +106,19 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """Rows of a source or step that earlier pieces of work have kept."""
+
+    name: str
+    first: int
+    """Index of the first chunk (or computation) that gave some."""
+    count: int
+    """How many there are, one after the other."""
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of work: rows of one file that go through one stage into its sinks.
+    """A piece of work: rows of one file, or rows that were kept, that go through one stage into its sinks.
 
     JSON by `to_json`/`from_json`; kept in the metastore, never sent through Temporal.
     """
@@ -120,6 +133,12 @@ class Chunk:
     reports: tuple[str, ...] = ()
     """Broadcast sources and steps whose counts and dead letters this chunk reports, so that each is counted
     once a run."""
+    ahead: tuple[tuple[str, tuple[Part, ...]], ...] = ()
+    """Of a run's first chunk: files that only joins of later waves need, as they were when the run began."""
+    answers: tuple[Given, ...] = ()
+    """Answers of computations that joins need whole."""
+    lineage: str = ""
+    """Of a chunk of a later wave: what its rows were made from, as a hash."""
 
     @property
     def file(self) -> str:
@@ -148,6 +167,9 @@ class Chunk:
             part=_part(value["part"]),
             broadcast=tuple((name, tuple(_part(p) for p in parts)) for name, parts in value["broadcast"]),
             reports=tuple(value["reports"]),
+            ahead=tuple((name, tuple(_part(p) for p in parts)) for name, parts in value.get("ahead", ())),
+            answers=tuple(Given(**each) for each in value.get("answers", ())),
+            lineage=value.get("lineage", ""),
         )
 
 
@@ -174,6 +196,8 @@ class ChunkOutcome:
     rows_read: int = 0
     """Rows of the driving source, bad ones included."""
     bytes_read: int = 0
+    rows_kept: int = 0
+    """Rows that were kept for later waves."""
     refused: TidemillError | None = None
     """Why a chunk that would have published itself did not: nothing was loaded, but its rows were read and counted."""
 
@@ -187,6 +211,10 @@ class Connections(Protocol):
 
     async def postgres(self, name: str) -> asyncpg.Pool:
         """A pool of connections to a database that may be written."""
+        ...
+
+    def artifacts(self) -> Artifacts:
+        """The place for what passes between stages. Raises ConfigError if the pool has none."""
         ...
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, assert_never
 
@@ -31,7 +32,10 @@ async def plan(
 
 
 def chunks_of(spec: DataPipelineSpec, folders: Mapping[str, Path]) -> tuple[Chunk, ...]:
-    """The chunks of all stages, from what is in the folders now. Blocks; raises what `engine.plan` raises of files."""
+    """The chunks of all stages over sources, from what is in the folders now.
+
+    Blocks; raises what `engine.plan` raises of files.
+    """
     cut = stages(spec)
     driving = {name for stage in cut for name in (stage.source, *stage.steps)}
     parts: dict[str, tuple[Part, ...]] = {}
@@ -42,12 +46,17 @@ def chunks_of(spec: DataPipelineSpec, folders: Mapping[str, Path]) -> tuple[Chun
     chunks: list[Chunk] = []
     reported: set[str] = set(driving)
     for number, stage in enumerate(cut):
+        if stage.wave > 0:
+            continue
         broadcast = tuple((name, parts[name]) for name in stage.broadcast if name in parts)
         reports = tuple(name for name in stage.broadcast if name not in reported)
         reported.update(reports)
         for part in _cut(spec, _planner(spec, places[stage.source], folders), parts[stage.source]):
             chunks.append(Chunk(len(chunks), number, stage.source, part, broadcast, reports))
             reports = ()
+    ahead = {name for stage in cut if stage.wave > 0 for name in stage.broadcast if name in parts}
+    if ahead:
+        chunks[0] = replace(chunks[0], ahead=tuple((name, parts[name]) for name in parts if name in ahead))
     return tuple(chunks)
 
 

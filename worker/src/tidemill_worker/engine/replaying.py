@@ -13,9 +13,9 @@ from typing import Final
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_api.v1alpha1.datapipeline import CSV, Format, Source
 from tidemill_api.v1alpha1.execution import Chunking, ErrorTolerance
-from tidemill_check.graph import inputs_of
+from tidemill_check.graph import inputs_of, topological
 from tidemill_check.sql_single import may_multiply
-from tidemill_check.stages import stages
+from tidemill_check.stages import stages, whole_steps
 from tidemill_worker.engine.model import FileRef, Layout, Part, PlannedColumn
 from tidemill_worker.engine.text_layout import TextLayout
 
@@ -84,6 +84,8 @@ def _no_row(row: Rejected) -> str:
 
 def _unreadable(spec: DataPipelineSpec, row: Rejected) -> str:
     source = _source(spec, row.source)
+    if source is None and any(step.name == row.source for step in spec.steps):
+        return f"it was made by the step {row.source} from rows of many: run the pipeline again"
     if source is None:
         return f"the pipeline has no source {row.source} any more"
     if row.layout is None or row.layout.types is None:
@@ -108,6 +110,9 @@ def _target(spec: DataPipelineSpec, row: Rejected) -> Target | str:
     sinks = tuple(name for name, line in lines.items() if row.step in line and line[0] == row.source)
     if not sinks:
         return f"rows of {row.source} that pass {row.step} reach no sink by themselves: run the pipeline again"
+    computed = _computed(spec, row.step, sinks)
+    if computed:
+        return f"the step {computed} needs all rows: run the pipeline again"
     replaced = [sink.name for sink in spec.sinks if sink.name in sinks and sink.write_disposition == "Replace"]
     if replaced:
         return f"the sink {replaced[0]} is Replace: a row can't be added to what runs replace; run the pipeline again"
@@ -124,6 +129,17 @@ def _target(spec: DataPipelineSpec, row: Rejected) -> Target | str:
     if row.source in stages(pruned(spec, row.source, sinks))[0].broadcast:
         return f"a step needs all rows of {row.source}: run the pipeline again"
     return Target(row.source, sinks)
+
+
+def _computed(spec: DataPipelineSpec, name: str, sinks: Sequence[str]) -> str | None:
+    """A step over all rows that a row behind `name` would change, or that a row for these sinks is joined with."""
+    inputs = inputs_of(spec)
+    reached = {name}
+    for each in topological(inputs):
+        if reached.intersection(inputs[each]):
+            reached.add(each)
+    joined = {step.name for step in pruned(spec, "", sinks).steps}
+    return next((each for each in whole_steps(spec) if each in reached | joined), None)
 
 
 def _may_multiply(spec: DataPipelineSpec, name: str) -> bool:

@@ -125,17 +125,26 @@ class Sandbox:
     def joining(self, name: str, rows: pa.Table, whole: Mapping[str, pa.Table], query: str) -> pa.Table:
         """The same with `rowid` for the rows of `name`, and with the tables `whole` beside them."""
         self._forget(name)
-        for other, table in whole.items():
-            if self._whole.get(other) is not table:
-                self._forget(other)
-                self._connection.register(other, table)
-                self._whole[other] = table
+        self._show_whole(whole)
         with self._showing(_FIRST, rows):
             try:
                 self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {quoted(name)} AS FROM {_FIRST}")
                 return self._ask(query)
             finally:
                 self._connection.execute(f"DROP TABLE IF EXISTS {quoted(name)}")
+
+    @_sound
+    def beside(self, whole: Mapping[str, pa.Table], query: str) -> pa.Table:
+        """The answer of a query over the tables `whole`, by their names. Raises duckdb.Error, Internal."""
+        self._show_whole(whole)
+        return self._ask(query)
+
+    def _show_whole(self, whole: Mapping[str, pa.Table]) -> None:
+        for other, table in whole.items():
+            if self._whole.get(other) is not table:
+                self._forget(other)
+                self._connection.register(other, table)
+                self._whole[other] = table
 
     def open(self) -> None:
         """Make the connection now, not when it is first needed."""

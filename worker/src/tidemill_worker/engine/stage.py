@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import duckdb
 import pyarrow as pa
@@ -55,12 +56,46 @@ class Worked:
     """Of the piece, if reading came to know them."""
 
 
+class Reads(Protocol):
+    """How the rows are read that drive a stage."""
+
+    @property
+    def name(self) -> str:
+        """Of the source, or of the step whose rows were kept."""
+        ...
+
+    def schema(self, layout: Layout) -> pa.Schema:
+        """The columns that it gives."""
+        ...
+
+    def open(self, stack: ExitStack, folder: Path, part: Part, offset: int, size: int) -> Iterator[Piece]:
+        """The pieces of a part, of about `size` bytes each, from `offset` on; open until `stack` is left. Blocks."""
+        ...
+
+    def rows(self, piece: Block | Typed) -> RowsOf:
+        """Where the rows of a piece stand."""
+        ...
+
+    def read(self, piece: Piece, layout: Layout, origin: Origin) -> Done:
+        """A piece as columns. Raises BadRow if the contract says Fail."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Reader:
     """How one source is read."""
 
     source: Source
     form: Form
+
+    @property
+    def name(self) -> str:
+        """See `Reads`."""
+        return self.source.name
+
+    def schema(self, layout: Layout) -> pa.Schema:
+        """See `Reads`."""
+        return schema_of(layout)
 
     def open(self, stack: ExitStack, folder: Path, part: Part, offset: int, size: int) -> Iterator[Piece]:
         """The pieces of a part, of about `size` bytes each, from `offset` on; open until `stack` is left. Blocks.
@@ -124,7 +159,7 @@ def first_input(step: Step) -> str:
 
 
 def apply(
-    step: Step, batch: Batch, piece: Piece, origin: Origin, reader: Reader, whole: Whole, sandbox: Sandbox
+    step: Step, batch: Batch, piece: Piece, origin: Origin, reader: Reads, whole: Whole, sandbox: Sandbox
 ) -> Done:
     """One step over one batch of a piece. Raises BadRow, StepFailed."""
     match step:
@@ -135,7 +170,7 @@ def apply(
 
 
 def _queried(
-    step: Query, batch: Batch, piece: Piece, origin: Origin, reader: Reader, whole: Whole, sandbox: Sandbox
+    step: Query, batch: Batch, piece: Piece, origin: Origin, reader: Reads, whole: Whole, sandbox: Sandbox
 ) -> Done:
     if isinstance(piece, BrokenRow):
         return Done(step.run(sandbox, batch, whole))
@@ -160,7 +195,7 @@ def _where(batch: Batch, place: int, rows: RowsOf) -> str:
     return rows.where(batch.rows_of_block(pa.array([place], pa.int64()))[0].as_py())
 
 
-def _validated(step: Validate, batch: Batch, piece: Piece, origin: Origin, reader: Reader, sandbox: Sandbox) -> Done:
+def _validated(step: Validate, batch: Batch, piece: Piece, origin: Origin, reader: Reads, sandbox: Sandbox) -> Done:
     total = batch.table.num_rows
     try:
         broken = step.broken(sandbox, batch.table)
@@ -232,15 +267,15 @@ def _finite(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The steps that the rows of a driving source go through, ready to work."""
+    """The steps that the rows of what drives it go through, ready to work."""
 
-    reader: Reader
+    reader: Reads
     steps: tuple[Step, ...]
     whole: Whole
 
     def check(self, layout: Layout, sandbox: Sandbox) -> dict[str, pa.Schema]:
         """The columns after the source and each step, by name. Raises SQLError, SpecError."""
-        schemas = {self.reader.source.name: schema_of(layout)}
+        schemas = {self.reader.name: self.reader.schema(layout)}
         for step in self.steps:
             before = schemas[first_input(step)]
             match step:
@@ -254,7 +289,7 @@ class Stage:
     def work(self, piece: Piece, layout: Layout, origin: Origin, sandbox: Sandbox) -> Worked:
         """A piece through all steps. Raises BadRow, StepFailed."""
         read = self.reader.read(piece, layout, origin)
-        done = {self.reader.source.name: read}
+        done = {self.reader.name: read}
         for step in self.steps:
             batch = done[first_input(step)].batch
             done[step.name] = apply(step, batch, piece, origin, self.reader, self.whole, sandbox)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from tidemill_api.v1alpha1 import DataPipelineSpec, parse_bytes
+from tidemill_check.stages import cut
 from tidemill_worker.engine.model import Chunk
 
 
 def publishes_itself(spec: DataPipelineSpec, chunk: Chunk, chunks_in_run: int) -> bool:
-    """One chunk that isn't large: then it is one transaction.
+    """One chunk that isn't large, and nothing after it: then it is one transaction.
 
     A large compressed file commits parts, so it is staged.
     """
-    return chunks_in_run == 1 and chunk.bytes <= parse_bytes(spec.execution.chunk.max_bytes)
+    return chunks_in_run == 1 and cut(spec).waves == 1 and chunk.bytes <= parse_bytes(spec.execution.chunk.max_bytes)

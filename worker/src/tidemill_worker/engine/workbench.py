@@ -17,14 +17,15 @@ from tidemill_check.stages import stages
 from tidemill_worker.engine import files
 from tidemill_worker.engine import letters as dead
 from tidemill_worker.engine.blocks import BrokenRow, Piece
-from tidemill_worker.engine.broadcast import Broadcasts, Node
+from tidemill_worker.engine.broadcast import Answers, Broadcasts, Node
 from tidemill_worker.engine.dialect import BLOCK
 from tidemill_worker.engine.feed import in_thread
+from tidemill_worker.engine.kept import kept_reader
 from tidemill_worker.engine.letters import Origin
 from tidemill_worker.engine.model import Chunk, Connections, Parameters, RunRef
 from tidemill_worker.engine.postgres.encode import Encoded, Encoder
 from tidemill_worker.engine.sandbox import Sandbox, Sandboxes
-from tidemill_worker.engine.stage import Stage, Worked, reader_of, rejected, steps_of
+from tidemill_worker.engine.stage import Reads, Stage, Worked, reader_of, rejected, steps_of
 from tidemill_worker.engine.steps import Validate
 
 
@@ -63,7 +64,8 @@ class Workbench:
     stage: Stage
     inputs: Mapping[str, str]
     """Sink -> the source or step that it loads."""
-    folder: Path
+    folder: Path | None
+    """Of the source's files; None for rows that were kept."""
     block: int
     sandboxes: Sandboxes
     schemas: Mapping[str, pa.Schema]
@@ -78,11 +80,12 @@ class Workbench:
 
     def open(self, stack: ExitStack, offset: int) -> Iterator[Piece]:
         """The pieces from `offset` on. Blocks."""
-        return self.stage.reader.open(stack, self.folder, self.chunk.part, offset, self.block)
+        return self.stage.reader.open(stack, self.folder or Path(), self.chunk.part, offset, self.block)
 
     def unchanged(self) -> None:
-        """Raises SourceChanged if the file isn't what was planned."""
-        files.unchanged(self.folder, self.chunk.part.file)
+        """Raises SourceChanged if the file isn't what was planned. Rows that were kept never change."""
+        if self.folder is not None:
+            files.unchanged(self.folder, self.chunk.part.file)
 
     def work(self, piece: Piece) -> Finished:
         """A piece through the stage and the encoders. Raises BadRow, StepFailed."""
@@ -132,24 +135,25 @@ async def workbench(
     folders = {source.name: connections.folder(source.connection) for source in spec.sources}
 
     def make() -> Workbench:
-        nodes = _broadcasts().nodes(spec, cut.broadcast, chunk, folders, lambda: Sandbox(values), values)
-        stage = Stage(
-            reader_of(spec, chunk.source), steps_of(spec, cut.steps), {name: node.table for name, node in nodes.items()}
-        )
+        answers = Answers(connections.artifacts, run, chunk.answers)
+        nodes = _broadcasts().nodes(spec, cut.broadcast, chunk, folders, lambda: Sandbox(values), values, answers)
+        kept = cut.wave > 0
+        reader: Reads = kept_reader(connections.artifacts(), run, chunk) if kept else reader_of(spec, chunk.source)
+        stage = Stage(reader, steps_of(spec, cut.steps), {name: node.table for name, node in nodes.items()})
         sandboxes = Sandboxes(values)
         with sandboxes.one() as sandbox:
             schemas = stage.check(chunk.part.layout, sandbox)
         counts, letters = _reported(nodes, chunk)
-        counted = [chunk.source, *(step.name for step in stage.steps if isinstance(step, Validate))]
+        counted = [step.name for step in stage.steps if isinstance(step, Validate)]
         return Workbench(
             chunk=chunk,
             stage=stage,
             inputs={sink.name: sink.input for sink in spec.sinks if sink.name in cut.sinks},
-            folder=folders[chunk.source],
+            folder=None if kept else folders[chunk.source],
             block=min(BLOCK, parse_bytes(spec.execution.chunk.max_bytes)),
             sandboxes=sandboxes,
             schemas=schemas,
-            reported_counts=(*counts, *(StepCount(step=name) for name in counted)),
+            reported_counts=(*counts, *(StepCount(step=name) for name in ([] if kept else [chunk.source]) + counted)),
             reported_letters=letters,
         )
 

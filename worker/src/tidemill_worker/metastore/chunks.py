@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from tidemill_api.contract import SinkCount
-from tidemill_worker.engine.model import Chunk, ChunkOutcome
+from tidemill_worker.engine.model import ChunkOutcome
+from tidemill_worker.engine.work import Work, work_from_json
 from tidemill_worker.metastore.store import Connection, Metastore, RunId
 
 PUBLISHING = -1
@@ -39,7 +40,7 @@ async def planned(store: Metastore, run: RunId) -> PlanSize | None:
 async def keep_plan(
     store: Metastore,
     run: RunId,
-    chunks: Sequence[Chunk],
+    chunks: Sequence[Work],
     staged: tuple[str, ...],
     also: Callable[[Connection], Awaitable[None]] | None = None,
 ) -> PlanSize:
@@ -53,28 +54,51 @@ async def keep_plan(
             list(staged),
         )
         if first:
-            await connection.copy_records_to_table(
-                "chunks",
-                schema_name="tidemill",
-                columns=("uid", "run_key", "execution", "chunk", "source", "file", "bytes", "plan"),
-                records=_records(run, chunks),
-            )
+            await _add(connection, run, chunks)
             if also is not None:
                 await also(connection)
             return PlanSize(len(chunks), sum(chunk.bytes for chunk in chunks), staged)
+    return await _kept(store, run)
+
+
+async def extend_plan(
+    store: Metastore, run: RunId, before: int, chunks: Sequence[Work], staged: tuple[str, ...]
+) -> PlanSize:
+    """Add the work of a later wave to a plan of `before` pieces, unless that has been done already."""
+    async with store.transaction() as connection:
+        first = await connection.fetchval(
+            "UPDATE tidemill.runs SET chunks = $4, staged = $5 "
+            "WHERE uid = $1 AND run_key = $2 AND execution = $3 AND chunks = $6 AND staged IS NOT NULL RETURNING true",
+            *(*run.columns, before + len(chunks), list(staged), before),
+        )
+        if first:
+            await _add(connection, run, chunks)
+    return await _kept(store, run)
+
+
+async def _add(connection: Connection, run: RunId, chunks: Iterable[Work]) -> None:
+    await connection.copy_records_to_table(
+        "chunks",
+        schema_name="tidemill",
+        columns=("uid", "run_key", "execution", "chunk", "source", "file", "bytes", "plan"),
+        records=_records(run, chunks),
+    )
+
+
+async def _kept(store: Metastore, run: RunId) -> PlanSize:
     kept = await planned(store, run)
     if kept is None:
         raise LookupError(f"the metastore has no execution {run.execution} of run {run.run_key}")
     return kept
 
 
-def _records(run: RunId, chunks: Iterable[Chunk]) -> Iterable[tuple[object, ...]]:
+def _records(run: RunId, chunks: Iterable[Work]) -> Iterable[tuple[object, ...]]:
     for chunk in chunks:
         yield (*run.columns, chunk.index, chunk.source, chunk.file, chunk.bytes, json.dumps(chunk.to_json()))
 
 
-async def chunk_of(store: Metastore, run: RunId, index: int) -> tuple[Chunk, int]:
-    """One chunk of the plan, and how many there are. Raises LookupError if there is none of that number."""
+async def chunk_of(store: Metastore, run: RunId, index: int) -> tuple[Work, int]:
+    """One piece of work of the plan, and how many there are. Raises LookupError if there is none of that number."""
     async with store.connection() as connection:
         row = await connection.fetchrow(
             "SELECT c.plan, r.chunks FROM tidemill.chunks c JOIN tidemill.runs r USING (uid, run_key, execution) "
@@ -84,20 +108,20 @@ async def chunk_of(store: Metastore, run: RunId, index: int) -> tuple[Chunk, int
         )
     if row is None:
         raise LookupError(f"the plan of run {run.run_key}, execution {run.execution}, has no chunk {index}")
-    return Chunk.from_json(json.loads(row["plan"])), row["chunks"]
+    return work_from_json(json.loads(row["plan"])), row["chunks"]
 
 
-async def chunks_of(store: Metastore, run: RunId) -> tuple[Chunk, ...]:
-    """The whole plan, in order."""
+async def chunks_of(store: Metastore, run: RunId) -> tuple[Work, ...]:
+    """The whole plan so far, in order."""
     async with store.connection() as connection:
         rows = await connection.fetch(
             "SELECT plan FROM tidemill.chunks WHERE uid = $1 AND run_key = $2 AND execution = $3 ORDER BY chunk",
             *run.columns,
         )
-    return tuple(Chunk.from_json(json.loads(row["plan"])) for row in rows)
+    return tuple(work_from_json(json.loads(row["plan"])) for row in rows)
 
 
-async def keep_outcome(store: Metastore, run: RunId, chunk: Chunk, outcome: ChunkOutcome) -> None:
+async def keep_outcome(store: Metastore, run: RunId, chunk: Work, outcome: ChunkOutcome) -> None:
     """Keep what a chunk came to, in place of what an earlier attempt may have left."""
     steps = outcome.steps
     async with store.transaction() as connection:

@@ -52,6 +52,8 @@ class Planned(Message):
     bytes: int
     staged: tuple[str, ...] = ()
     """Sinks to publish after the chunks."""
+    waves: int = 1
+    """How many waves there are. The chunks are those of the waves that have been planned."""
 
 
 class Begun(Message):
@@ -73,6 +75,14 @@ class RunTask(Message):
     execution: int
 
 
+class PlanTask(RunTask):
+    """The plan of an execution, or its continuation by a later wave."""
+
+    wave: int = 0
+    before: int = 0
+    """Chunks of the waves before."""
+
+
 class ChunkTask(RunTask):
     """One chunk of an execution."""
 
@@ -87,6 +97,8 @@ class Counts(Message):
     rows_loaded: int = 0
     rows_rejected: int = 0
     rows_skipped: int = 0
+    rows_kept: int = 0
+    """For later waves."""
     bytes_read: int = 0
 
     def __add__(self, other: Counts) -> Counts:
@@ -97,6 +109,7 @@ class Counts(Message):
             rows_loaded=self.rows_loaded + other.rows_loaded,
             rows_rejected=self.rows_rejected + other.rows_rejected,
             rows_skipped=self.rows_skipped + other.rows_skipped,
+            rows_kept=self.rows_kept + other.rows_kept,
             bytes_read=self.bytes_read + other.bytes_read,
         )
 
@@ -125,5 +138,6 @@ class Carried(Message):
     execution: int = 0
     limits: Limits | None = None
     planned: Planned | None = None
+    wave: int = 0
     next_chunk: int = 0
     counts: Counts = Counts()

@@ -42,6 +42,7 @@ with workflow.unsafe.imports_passed_through():
         Ending,
         Limits,
         Planned,
+        PlanTask,
         PublishTask,
         RunTask,
     )
@@ -187,8 +188,30 @@ class DataPipelineRun:
     async def _work(self, limits: Limits) -> None:
         self._phase = "Planning"
         run = RunTask(uid=self._claimant.order.uid, run_key=self._claimant.run_key, execution=self._state.execution)
-        planned = self._state.planned or await _control(messages.PLAN, run, Planned, self._remaining(), limits)
+        planned = self._state.planned or await self._plan(run, limits)
         self._state = self._state.model_copy(update={"planned": planned})
+        while True:
+            await self._wave(run, planned, limits)
+            if self._state.wave == 0:
+                self._judge(limits)
+            if self._state.wave + 1 >= planned.waves:
+                break
+            self._state = self._state.model_copy(update={"wave": self._state.wave + 1})
+            planned = await self._plan(run, limits, before=planned.chunks)
+            self._state = self._state.model_copy(update={"planned": planned})
+        self._phase = "Publishing"
+        for sink in planned.staged:
+            await self._durable(
+                messages.PUBLISH, PublishTask(**run.model_dump(), sink=sink), limits, result_type=None, summary=sink
+            )
+
+    async def _plan(self, run: RunTask, limits: Limits, before: int = 0) -> Planned:
+        """The plan, or what this wave adds to it."""
+        task = PlanTask(**run.model_dump(), wave=self._state.wave, before=before)
+        return await _control(messages.PLAN, task, Planned, self._remaining(), limits)
+
+    async def _wave(self, run: RunTask, planned: Planned, limits: Limits) -> None:
+        """All chunks that are planned and not done yet; continues as new when its history gets long."""
         self._phase = "Loading"
         following = await window(
             range(self._state.next_chunk, planned.chunks),
@@ -197,20 +220,21 @@ class DataPipelineRun:
             lambda counts: self._count(counts, limits),
             _history_is_long,
         )
+        self._state = self._state.model_copy(update={"next_chunk": following})
         if following < planned.chunks:
-            self._state = self._state.model_copy(update={"next_chunk": following})
             workflow.continue_as_new(args=[self._request, self._state])
+
+    def _judge(self, limits: Limits) -> None:
+        """Whether the sources' rows are good enough: all have been read, and none has been published."""
         counts = self._state.counts
         refused = verdict(
-            limits.tolerance, read=counts.rows_read, rejected=counts.rows_rejected, loaded=counts.rows_loaded
+            limits.tolerance,
+            read=counts.rows_read,
+            rejected=counts.rows_rejected,
+            loaded=counts.rows_loaded + counts.rows_kept,
         )
         if refused is not None:
             raise refused
-        self._phase = "Publishing"
-        for sink in planned.staged:
-            await self._durable(
-                messages.PUBLISH, PublishTask(**run.model_dump(), sink=sink), limits, result_type=None, summary=sink
-            )
 
     async def _chunk(self, run: RunTask, chunk: int, limits: Limits) -> Counts:
         """One chunk, whatever happens to the workers it is given to: that isn't the chunk's fault, nor an attempt."""
@@ -230,7 +254,7 @@ class DataPipelineRun:
     def _count(self, counts: Counts, limits: Limits) -> None:
         self._state = self._state.model_copy(update={"counts": self._state.counts + counts})
         refused = too_many(limits.tolerance, self._state.counts.rows_rejected)
-        if refused is not None:
+        if refused is not None and self._state.wave == 0:  # the tolerance is for rows of sources
             raise refused
 
     async def _durable(

@@ -14,7 +14,7 @@ from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_api.v1alpha1.datapipeline import Sink
 from tidemill_check.stages import stages
 from tidemill_worker.connections.zombies import end_holders
-from tidemill_worker.engine.model import Chunk, Connections, RunRef
+from tidemill_worker.engine.model import Connections, RunRef
 from tidemill_worker.engine.postgres import fence
 from tidemill_worker.engine.postgres.ddl import quoted_table
 from tidemill_worker.engine.postgres.errors import typed
@@ -29,6 +29,7 @@ from tidemill_worker.engine.postgres.tables import (
     staging_columns,
 )
 from tidemill_worker.engine.sandbox import literal
+from tidemill_worker.engine.work import Work
 
 
 def staging_table(run: RunRef, sink: str) -> str:
@@ -46,7 +47,7 @@ async def make_staging(connection: Connection, run: RunRef, target: Target) -> N
 
 
 async def publish(
-    spec: DataPipelineSpec, run: RunRef, sink: str, chunks: Sequence[Chunk], connections: Connections
+    spec: DataPipelineSpec, run: RunRef, sink: str, chunks: Sequence[Work], connections: Connections
 ) -> SinkCount:
     """See `engine.publish`."""
     declared = next(each for each in spec.sinks if each.name == sink)
@@ -67,7 +68,7 @@ async def publish(
             return count
 
 
-def _chunks_of(spec: DataPipelineSpec, sink: str, chunks: Sequence[Chunk]) -> set[int]:
+def _chunks_of(spec: DataPipelineSpec, sink: str, chunks: Sequence[Work]) -> set[int]:
     mine = {place for place, stage in enumerate(stages(spec)) if sink in stage.sinks}
     return {chunk.index for chunk in chunks if chunk.stage in mine}
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from tidemill_api.errors import ReprocessRefused
 from tidemill_api.names import content_hash
 from tidemill_api.v1alpha1 import DataPipelineSpec
+from tidemill_check.stages import stages
 from tidemill_worker.engine.model import Chunk, Connections, Parameters, RunRef
 from tidemill_worker.engine.postgres.errors import typed
 
@@ -22,8 +23,9 @@ async def refuse_other_rows(
 ) -> None:
     """Raises ReprocessRefused if an Append sink holds rows of this run key that this plan doesn't give."""
     planned = {chunk.index: content_of(spec, parameters, chunk) for chunk in chunks}
+    loaded = {name for number in {chunk.stage for chunk in chunks} for name in stages(spec)[number].sinks}
     for sink in spec.sinks:
-        if sink.write_disposition != "Append":
+        if sink.write_disposition != "Append" or sink.name not in loaded:
             continue
         pool = await connections.postgres(sink.connection)
         with typed(sink.name, sink.connection):

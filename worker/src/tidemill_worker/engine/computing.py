@@ -1,0 +1,125 @@
+"""A step that needs all rows: from the rows that earlier stages kept to an answer that later ones read."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+from weakref import WeakKeyDictionary
+
+import duckdb
+import pyarrow as pa
+
+from tidemill_api.contract import RunProgress
+from tidemill_api.v1alpha1 import DataPipelineSpec
+from tidemill_check.parameters import bind_parameters
+from tidemill_worker.engine import kept
+from tidemill_worker.engine.artifacts import Artifacts, Kept, node_folder
+from tidemill_worker.engine.limits import disk_for_a_step, memory_for_a_step
+from tidemill_worker.engine.model import AskedToStop, Connections, Parameters, Report, RunRef, Stopped
+from tidemill_worker.engine.sandbox import Values
+from tidemill_worker.engine.whole_query import Room, asked, whole_step
+from tidemill_worker.engine.work import Computation
+
+LOOK_SECONDS: Final = 0.2
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+
+async def compute(
+    spec: DataPipelineSpec,
+    parameters: Parameters,
+    run: RunRef,
+    computation: Computation,
+    connections: Connections,
+    progress: Report,
+    asked_to_stop: AskedToStop,
+) -> None:
+    """See `engine.compute`."""
+    values = bind_parameters(spec, parameters, run.run_time, run.interval_start)
+    store = connections.artifacts()
+    working = _Working(spec, run, computation, store, values)
+    turn = _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+    async with turn:  # one at a time has the memory that there is for them
+        future = asyncio.get_running_loop().run_in_executor(None, working.work)
+        try:
+            while not future.done():
+                if asked_to_stop():
+                    working.stop()
+                progress(RunProgress(rows_loaded=working.rows))
+                await asyncio.wait([future], timeout=LOOK_SECONDS)
+        except asyncio.CancelledError:
+            await _stopped(working, future)
+            raise
+        future.result()
+
+
+async def _stopped(working: _Working, future: asyncio.Future[None]) -> None:
+    """Wait for the thread, which can only be asked to end, and may not have got to where it hears that."""
+    while not future.done():
+        working.stop()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([future], timeout=LOOK_SECONDS)
+    future.exception()  # seen: nobody else will ask
+
+
+class _Working:
+    """The work of one thread, which another may stop."""
+
+    def __init__(
+        self, spec: DataPipelineSpec, run: RunRef, computation: Computation, store: Artifacts, values: Values
+    ) -> None:
+        self.rows = 0
+        self._step = whole_step(spec, computation.step)
+        self._run = run
+        self._computation = computation
+        self._store = store
+        self._values = values
+        self._stopped = threading.Event()
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    def stop(self) -> None:
+        """End as soon as can be. Called again and again until the work has ended."""
+        self._stopped.set()
+        connection = self._connection
+        if connection is not None:
+            connection.interrupt()
+
+    def work(self) -> None:
+        """Make the answer, unless it is there. Raises Stopped, SQLError, StepFailed, ArtifactGone."""
+        node = node_folder(self._run, self._step.name)
+        name = f"{node}/{Kept(self._computation.index, 0, last=True).name}"
+        if name.rpartition("/")[2] in self._store.names(node):
+            return
+        try:
+            self._write(name)
+        except duckdb.InterruptException:
+            raise Stopped from None
+        finally:
+            self._connection = None
+
+    def _write(self, name: str) -> None:
+        with ExitStack() as stack:
+            inputs = {
+                each.name: self._files(stack, each.name, each.first, each.count) for each in self._computation.inputs
+            }
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidemill-step-")))
+            room = Room(memory_for_a_step(), disk_for_a_step(folder), folder)
+            path = stack.enter_context(self._store.writing())
+            with ExitStack() as closing:
+                self._connection, batches = closing.enter_context(asked(self._step, inputs, self._values, room))
+                writing = kept.ParquetWriting(closing, path, batches.schema, self._step.name)
+                for batch in batches:
+                    if self._stopped.is_set():
+                        raise Stopped
+                    writing.add(pa.Table.from_batches([batch]))
+                    self.rows = writing.rows
+                writing.end({"rows": writing.rows})
+            self._store.put(path, name)
+
+    def _files(self, stack: ExitStack, node: str, first: int, count: int) -> list[Path]:
+        names = kept.whole_files(self._store, self._run, node, first, count)
+        return [stack.enter_context(self._store.held(name)) for name in names]
