@@ -217,6 +217,19 @@ async def test_what_was_completed_is_processed_again_only_when_asked(here: Bench
     assert here.query(newest) == [["2"], ["2"], ["2"]]
 
 
+async def test_partitions_are_replaced_each_by_its_own_run(here: Bench) -> None:
+    here.write(*range(1, 6))
+    spec = here.spec()
+    spec["sinks"][0] |= {"writeDisposition": "Replace", "partitionBy": ["day"]}
+    assert (await here.runs.run(spec, key=key(5), pipeline=here.name, uid=f"uid-{here.name}")).error is None
+    (here.pool.landing / here.name / f"{day(2)}.csv").write_text(f"id,day\n22,{day(2)}\n23,{day(2)}\n")
+
+    done, progress = await here.backfill(5, spec=spec, concurrency=2)
+
+    assert (done.error, progress) == (None, BackfillProgress(total=5, succeeded=4, skipped=1))
+    assert here.loaded() == [1, 3, 4, 5, 22, 23]
+
+
 @pytest.mark.parametrize(
     ("changes", "asked", "kind", "says"),
     [

@@ -84,7 +84,7 @@ def test_the_longest_every_is_a_schedule_of_its_own_too() -> None:
 )
 def test_verdict(every: str | None, says: str) -> None:
     spec = DataPipelineSpec.model_validate(load("pipeline")[0]["spec"])
-    merged = spec.model_copy(update={"sinks": tuple(s for s in spec.sinks if s.write_disposition != "Replace")})
+    merged = spec.model_copy(update={"sinks": tuple(s for s in spec.sinks if s.write_disposition == "Append")})
     backfill = Backfill(start="2026-01-01T00:00:00Z", end="2026-02-01T00:00:00Z", every=every)
     found = check_backfill(merged, backfill)
     assert bool(found) == bool(says)

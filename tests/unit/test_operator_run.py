@@ -43,6 +43,7 @@ REPLACED = {
     "postgres": {"table": "public.flights"},
     "writeDisposition": "Replace",
 }
+VERSIONED = {**REPLACED, "writeDisposition": "Merge", "primaryKey": ["id"], "mergeStrategy": "SCD2"}
 WITH_PARAMETER = pipeline(spec={"parameters": [{"name": "carrier", "type": "string", "default": ""}]})
 
 
@@ -225,6 +226,17 @@ def test_a_backfill_is_a_workflow_of_its_own() -> None:
     )
 
 
+def test_a_backfill_of_partitions() -> None:
+    sinks = [{**REPLACED, "partitionBy": ["day"]}]
+    schedule = {"crons": ["15 * * * *"]}
+    seen = observed(
+        run(ownerReferences=[OWNER], spec={"backfill": BACKFILL}),
+        pipeline=pipeline(spec={"schedule": schedule, "sinks": sinks}),
+    )
+
+    assert [type(action).__name__ for action in planned(seen)] == ["StartRun"]
+
+
 def test_a_backfill_by_every_names_its_own_times() -> None:
     asked = {**BACKFILL, "every": "1d", "start": "2026-01-01T06:00:00Z"}
     seen = observed(run(ownerReferences=[OWNER], spec={"backfill": asked}), pipeline=pipeline(spec={"schedule": None}))
@@ -241,6 +253,7 @@ def test_a_backfill_by_every_names_its_own_times() -> None:
         (BACKFILL, {"schedule": None}, "spec.backfill.every", "is missing: the pipeline has no schedule"),
         ({**BACKFILL, "every": "1d"}, {}, "spec.backfill.every", "leave it out"),
         (BACKFILL, {"sinks": [REPLACED]}, "spec.backfill", "replaces the whole table with each run"),
+        (BACKFILL, {"sinks": [VERSIONED]}, "spec.backfill", "one of the past can't be put in between"),
     ],
 )
 def test_a_backfill_that_cant_be(asked: Object, of: Object, field: str, says: str) -> None:

@@ -21,8 +21,15 @@ def check_backfill(spec: DataPipelineSpec, backfill: Backfill) -> tuple[Problem,
 def check_sinks(spec: DataPipelineSpec) -> Iterator[Problem]:
     """Sinks that can't take a run for the past."""
     for index, sink in enumerate(spec.sinks):
-        if sink.write_disposition == "Replace":
-            why = "replaces the whole table with each run, so only the last interval would be left: use Append or Merge"
+        why = ""
+        if sink.write_disposition == "Replace" and not sink.partition_by:
+            why = (
+                "replaces the whole table with each run, so only the last interval would be left: "
+                "set partitionBy, or use Append or Merge"
+            )
+        elif sink.history is not None:
+            why = "keeps versions in the order of their runs (SCD2), and one of the past can't be put in between"
+        if why:
             yield _problem("spec.backfill", f"the sink {sink.name} (the pipeline's spec.sinks[{index}]) {why}")
 
 
