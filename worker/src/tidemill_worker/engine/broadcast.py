@@ -190,7 +190,7 @@ def _source(reader: Reader, parts: tuple[Part, ...], folder: Path, chunk: int) -
 def _answer(name: str, answers: Answers, chunk: int) -> tuple[list[_Piece], Node]:
     table = answers.whole(name)
     reader = kept.KeptReader(name, "", answers.store(), table.schema)
-    piece = Typed(0, table, table.nbytes)
+    piece = Typed(0, table, 0)
     return [_Piece(piece, Origin(name, chunk, name), reader, 1, Batch(table))], Node(table, None, None)
 
 

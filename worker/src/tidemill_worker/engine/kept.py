@@ -221,7 +221,7 @@ def _cut(table: pa.Table, offset: int, size: int) -> Iterator[Typed]:
     rows = max(1, min(table.num_rows, int(size * table.num_rows / max(1, table.nbytes))))
     for place in range(0, table.num_rows, rows):
         piece = table.slice(place, rows)
-        yield Typed(offset + place, piece, piece.nbytes)
+        yield Typed(offset + place, piece, 0)  # no bytes of a source
 
 
 def layout_of(schema: pa.Schema) -> Layout:

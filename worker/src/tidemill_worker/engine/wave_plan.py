@@ -84,7 +84,7 @@ def _parts(spec: DataPipelineSpec, run: RunRef, stage: Stage, source: Given, sto
     layout = kept.layout_of(kept.schema_of_file(store, names[0]))
     for name in names:
         for start, end, size in _ranges(kept.groups_of(store, name), most_rows, most_bytes):
-            yield Part(FileRef(name.removeprefix(prefix), size, 0), layout, start, end, start + 1, size)
+            yield Part(FileRef(name.removeprefix(prefix), size, 0), layout, start, end, start + 1, 0)
             empty = False
     if empty:
         yield Part(FileRef(names[0].removeprefix(prefix), 0, 0), layout, 0, 0, 1, 0)
