@@ -83,14 +83,20 @@ def _untested(root: Path, block: Block) -> Iterator[str]:
     if block.tested_by is None:
         return
     file = root / block.tested_by
+    if not block.tested_by.startswith("tests/"):
+        yield f"tested-by names {block.tested_by}, which is no test"
+        return
     if not file.is_file():
         yield f"tested-by names {block.tested_by}, which doesn't exist"
         return
     text = file.read_text(encoding="utf-8")
     for command in commands:
         for line in command.line.replace("\\\n", " ").splitlines():
-            missing = [word for word in key_words(line) if word not in text]
-            if missing:
+            words = key_words(line)
+            missing = [word for word in words if word not in text]
+            if line.strip() and not words:
+                yield f"`{line}` has no word by which its test could be known"
+            elif missing:
                 yield f"{block.tested_by} doesn't mention {', '.join(missing)} of `{line}`"
 
 

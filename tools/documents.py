@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass
+from itertools import dropwhile
 from pathlib import Path
 
 _TESTED_BY = re.compile(r"<!--\s*tested-by:\s*(\S+)\s*-->")
+_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _WORD = re.compile(r"[a-z][a-z0-9_-]*")
 TESTED_LANGUAGES = frozenset({"console", "sh", "yaml"})
 
@@ -76,13 +78,18 @@ def blocks(document: Path) -> tuple[Block, ...]:
 def key_words(command: str) -> tuple[str, ...]:
     """The words by which a test of a command is known: those before its first option, path or assignment.
 
+    Assignments before the program itself are its environment.
+
     >>> key_words("make test PYTEST_ARGS=-x")
     ('make', 'test')
+    >>> key_words("KEEP=1 make test-cluster")
+    ('make', 'test-cluster')
     >>> key_words(".venv/bin/tidemill dev examples/flights --once")
     ('tidemill', 'dev')
     """
     words: list[str] = []
-    for index, token in enumerate(shlex.split(command, comments=True)):
+    tokens = shlex.split(command, comments=True)
+    for index, token in enumerate(dropwhile(_ASSIGNMENT.match, tokens)):
         word = token.rpartition("/")[2] if index == 0 else token
         if not _WORD.fullmatch(word):
             break

@@ -86,21 +86,22 @@ def test_examples_in_docstrings() -> None:
         ("[a](https://example.com/absent)", []),
         ("```yaml\n[a](absent.md)\n```", []),
         ("```console\nmake\n```", ["a.md:1: a console block begins with a line `$ command`"]),
-        ("<!-- tested-by: test_x.py -->\n```console\n$ make test --fast\n```", []),
+        ("<!-- tested-by: tests/test_x.py -->\n```console\n$ make test --fast\n```", []),
         (
-            "<!-- tested-by: test_x.py -->\n```console\n$ make bench\n```",
-            ["a.md:2: test_x.py doesn't mention bench of `make bench`"],
+            "<!-- tested-by: tests/test_x.py -->\n```console\n$ make bench\n```",
+            ["a.md:2: tests/test_x.py doesn't mention bench of `make bench`"],
         ),
         (
-            "<!-- tested-by: absent.py -->\n```sh\nmake\n```",
-            ["a.md:2: tested-by names absent.py, which doesn't exist"],
+            "<!-- tested-by: tests/absent.py -->\n```sh\nmake\n```",
+            ["a.md:2: tested-by names tests/absent.py, which doesn't exist"],
         ),
     ],
 )
 def test_faults_of_documents_are_named(tmp_path: Path, text: str, said: list[str]) -> None:
     (tmp_path / "a.md").write_text(text)
     (tmp_path / "other.md").write_text("# First\n## The second, `one`\n")
-    (tmp_path / "test_x.py").write_text("run(['make', 'test'])")
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_x.py").write_text("run(['make', 'test'])")
     assert check_docs.problems(tmp_path) == said
 
 
