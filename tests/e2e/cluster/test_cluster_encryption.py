@@ -10,7 +10,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from temporalio.api.workflowservice.v1 import DescribeScheduleRequest
 from temporalio.client import Client, WorkflowHistory
 from temporalio.service import RPCError
@@ -95,7 +94,6 @@ def test_nothing_of_a_run_in_the_cluster_can_be_read_in_temporal(place: Place) -
     assert [text for text in secrets if text in place.cluster.kubectl("get", "events", "-A", "-o", "json").stdout] == []
 
 
-@pytest.mark.slow
 def test_a_rotation_while_runs_go_on(place: Place) -> None:
     """As docs/how-to/encryption.md has it. The kubelet takes a minute or two, a new key two more until it writes."""
     release = place.release

@@ -81,7 +81,7 @@ def lose_sandbox(place: Place) -> None:
         kill_worker,
         restart_postgres,
         restart_temporal,
-        pytest.param(lose_sandbox, marks=pytest.mark.slow),
+        lose_sandbox,
     ],
 )
 def test_an_interrupted_load_leaves_each_row_once(place: Place, interrupt: Callable[[Place], None]) -> None:
