@@ -14,6 +14,7 @@ from functools import lru_cache
 from tidemill_api.errors import SpecError
 from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec
 from tidemill_check.graph import check_graph, inputs_of, topological
+from tidemill_check.problem import listed
 from tidemill_check.sql import needs_all_rows
 
 
@@ -116,6 +117,22 @@ def _cut(
         tuple(passes[key].stage(graph, key, [sink for sink, _ in sinks]) for key in keys),
         tuple(sorted(computations, key=lambda each: each.wave)),
     )
+
+
+def shown(found: Cut) -> tuple[str, ...]:
+    """A sentence for each wave: what is done at once."""
+    sentences = []
+    for wave in range(found.waves):
+        parts = [
+            f"{each.step} over all rows of {listed(each.inputs)}" for each in found.computations if each.wave == wave
+        ]
+        for stage in found.stages:
+            if stage.wave == wave:
+                ends = [*stage.sinks, *(f"kept {name}" for name in stage.kept)]
+                joined = f" with {listed(stage.broadcast)} whole" if stage.broadcast else ""
+                parts.append(f"{' → '.join((stage.source, *stage.steps))}{joined} → {', '.join(ends)}")
+        sentences.append("; ".join(parts))
+    return tuple(sentences)
 
 
 _Key = tuple[str, int]

@@ -11,6 +11,8 @@ from tidemill_check.columns import check_columns
 from tidemill_check.cron import CalendarError, parse_cron
 from tidemill_check.parameters import check_parameters
 from tidemill_check.problem import Problem, suggestion
+from tidemill_check.queries import queries_missing
+from tidemill_check.stages import cut, shown, whole_steps
 from tidemill_check.verdict import check_against_pool, check_pipeline, check_pool
 from tidemill_cli.lint.finding import Finding
 from tidemill_cli.manifests import Manifest, Manifests, Place
@@ -42,8 +44,11 @@ def _of(place: Place, problems: tuple[Problem, ...]) -> Iterator[Finding]:
 
 def _pipeline(pipeline: Manifest[DataPipeline], manifests: Manifests) -> Iterator[Finding]:
     spec, metadata, place = pipeline.object.spec, pipeline.object.metadata, pipeline.place
-    yield from _of(place, check_pipeline(spec) or check_columns(spec))
+    problems = check_pipeline(spec)
+    yield from _of(place, problems or check_columns(spec))
     yield from _traps(pipeline)
+    if not problems:
+        yield from _stages(pipeline)
     name = spec.worker_pool_ref.name
     pool = _pool(name, metadata.namespace, manifests)
     if pool is not None:
@@ -73,6 +78,17 @@ def _traps(pipeline: Manifest[DataPipeline]) -> Iterator[Finding]:
         if both:
             message = f"{cron!r} runs when both day of month and day of week match; Unix' cron runs when either does"
             yield pipeline.place.finding(f"spec.schedule.crons[{index}]", message, "warning")
+
+
+def _stages(pipeline: Manifest[DataPipeline]) -> Iterator[Finding]:
+    """What is no single pass over the rows: it costs a place for them, and time."""
+    spec = pipeline.object.spec
+    whole = whole_steps(spec)
+    waves = "; then ".join(shown(cut(spec))) if whole else ""
+    for index, step in enumerate(spec.steps):
+        if step.name in whole:
+            message = f"needs all rows: {whole[step.name][0]}. The run's stages: {waves}"
+            yield pipeline.place.finding(f"spec.steps[{index}].sql.query", message, "note")
 
 
 def _run(run: Manifest[DataPipelineRun], manifests: Manifests) -> Iterator[Finding]:
