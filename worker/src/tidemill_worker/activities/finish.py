@@ -32,7 +32,7 @@ class Finish:
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self._housekeeping = Housekeeping(resources.store)
+        self._housekeeping = Housekeeping(resources.store, resources.connections)
 
     @activity.defn(name=FINISH)
     async def finish(self, ending: Ending) -> RunResult:

@@ -1,7 +1,12 @@
-"""What a worker sees to now and then, when a run has ended: that dead letters don't outlive their time."""
+"""What a worker sees to now and then, when a run has ended: that nothing outlives its time.
+
+Dead letters go by their pipeline's retention; what a run had kept for its later stages goes with the run, or here if
+the run was terminated and nobody has cleaned up.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from datetime import timedelta
@@ -12,19 +17,26 @@ from pydantic import ValidationError
 from tidemill_api.errors import TidemillError
 from tidemill_api.v1alpha1 import parse_duration
 from tidemill_api.v1alpha1.dead_letter import DeadLetter
-from tidemill_worker.metastore import Metastore, retention
+from tidemill_worker.connections import PoolConnections
+from tidemill_worker.engine.artifacts import RunFolder
+from tidemill_worker.metastore import Metastore, RunId, retention
 
 _log = logging.getLogger(__name__)
 
 EVERY = 600.0
 """Seconds between two passes of one worker."""
+YOUNG = 3600.0
+"""Seconds: what was changed since then isn't looked at."""
+FORGOTTEN = 30 * 86400.0
+"""Seconds after which artifacts go whose run the metastore doesn't know."""
 
 
 class Housekeeping:
     """Remembers what it has seen to, so that most runs cost nothing."""
 
-    def __init__(self, store: Metastore) -> None:
+    def __init__(self, store: Metastore, connections: PoolConnections) -> None:
         self._store = store
+        self._connections = connections
         self._noted: dict[str, timedelta] = {}
         self._passed = -EVERY
 
@@ -42,5 +54,24 @@ class Housekeeping:
                 gone = await retention.expire(self._store)
                 if gone:
                     _log.info("removed %d dead letters whose retention is over", gone)
+                await forget_artifacts(self._store, self._connections, time.time())
         except (TidemillError, ValidationError) as error:
-            _log.warning("old dead letters stay for now: %s", type(error).__name__)
+            _log.warning("what is old stays for now: %s", type(error).__name__)
+
+
+async def forget_artifacts(store: Metastore, connections: PoolConnections, now: float) -> None:
+    """Remove what runs that have ended have left in the pool's place for artifacts. `now` is in Unix time."""
+    if not connections.keeps_artifacts:
+        return
+    place = connections.artifacts()
+    old = {}
+    for path, changed in await asyncio.to_thread(place.folders):
+        run = RunFolder.named(path)
+        if run is not None and changed < now - YOUNG:
+            old[RunId(run.uid, run.run_key, run.execution)] = (path, changed)
+    known = await retention.ended(store, list(old))
+    for run_id, (path, changed) in old.items():
+        if known.get(run_id, changed < now - FORGOTTEN):
+            await asyncio.to_thread(place.drop, path)
+            _log.info("removed what the run %s had kept for its later stages", run_id.run_key)
+    await asyncio.to_thread(place.drop_unfinished, now - 24 * YOUNG)

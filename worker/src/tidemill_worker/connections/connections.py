@@ -50,6 +50,11 @@ class PoolConnections:
             raise UnknownConnection(f"connection {name} is not of kind files")
         return folder_of(files.url, name)
 
+    @property
+    def keeps_artifacts(self) -> bool:
+        """Whether there is a place for what passes between stages."""
+        return self._artifacts is not None
+
     def artifacts(self) -> FolderArtifacts:
         """The place for what passes between stages. Raises UnknownConnection, ConfigError."""
         if self._artifacts is None:

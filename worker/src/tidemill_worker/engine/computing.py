@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from tidemill_api.contract import RunProgress
-from tidemill_api.v1alpha1 import DataPipelineSpec
+from tidemill_api.v1alpha1 import DataPipelineSpec, parse_bytes
 from tidemill_check.parameters import bind_parameters
 from tidemill_worker.engine import kept
 from tidemill_worker.engine.artifacts import Artifacts, Kept, node_folder
@@ -74,6 +74,7 @@ class _Working:
     ) -> None:
         self.rows = 0
         self._step = whole_step(spec, computation.step)
+        self._most = (spec.execution.chunk.max_rows, parse_bytes(spec.execution.chunk.max_bytes))
         self._run = run
         self._computation = computation
         self._store = store
@@ -111,7 +112,7 @@ class _Working:
             path = stack.enter_context(self._store.writing())
             with ExitStack() as closing:
                 self._connection, batches = closing.enter_context(asked(self._step, inputs, self._values, room))
-                writing = kept.ParquetWriting(closing, path, batches.schema, self._step.name)
+                writing = kept.ParquetWriting(closing, path, batches.schema, self._step.name, *self._most)
                 for batch in batches:
                     if self._stopped.is_set():
                         raise Stopped

@@ -30,7 +30,8 @@ from tidemill_worker.engine.steps import Batch
 
 GROUP_ROWS: Final = 1 << 16
 GROUP_BYTES: Final = 8 << 20
-"""Rows and bytes that are gathered before they are written as one row group."""
+"""Rows and bytes that are gathered before they are written; the most that a row group has. A later stage's chunks are
+row groups, so these are no larger than chunks may be."""
 _ENTRY: Final = b"tidemill"
 """Key in a file's metadata under which its entry stands."""
 
@@ -38,8 +39,18 @@ _ENTRY: Final = b"tidemill"
 class ParquetWriting:
     """A file that is being written, by row groups of some size."""
 
-    def __init__(self, stack: ExitStack, path: Path, schema: pa.Schema, node: str) -> None:
+    def __init__(
+        self,
+        stack: ExitStack,
+        path: Path,
+        schema: pa.Schema,
+        node: str,
+        most_rows: int = GROUP_ROWS,
+        most_bytes: int = GROUP_BYTES,
+    ) -> None:
         self.rows = 0
+        self._most_rows = min(most_rows, GROUP_ROWS)
+        self._most_bytes = min(most_bytes, GROUP_BYTES)
         self._schema = schema
         self._tables: list[pa.Table] = []
         try:
@@ -68,7 +79,9 @@ class ParquetWriting:
         tables, self._tables = self._tables, []
         rows = sum(each.num_rows for each in tables)
         if rows:
-            self._writer.write_table(pa.concat_tables(tables), row_group_size=rows)
+            table = pa.concat_tables(tables)
+            by_bytes = int(self._most_bytes * rows / max(1, table.nbytes))
+            self._writer.write_table(table, row_group_size=max(1, min(self._most_rows, by_bytes)))
 
 
 @dataclass

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from tidemill_worker.metastore.store import Metastore
+from tidemill_worker.metastore.store import Metastore, RunId
 
 BATCH: Final = 5_000
 """Letters that are removed in one transaction."""
@@ -42,6 +43,18 @@ async def expire(store: Metastore) -> int:
                 if removed < BATCH:
                     break
     return gone
+
+
+async def ended(store: Metastore, runs: Sequence[RunId]) -> dict[RunId, bool]:
+    """Which of these executions have ended; those that the metastore doesn't know are left out."""
+    async with store.connection() as connection:
+        rows = await connection.fetch(
+            "SELECT r.uid, r.run_key, r.execution, r.result <> 'Running' AS ended FROM tidemill.runs r "
+            "JOIN unnest($1::text[], $2::text[], $3::int[]) AS a (uid, run_key, execution) "
+            "USING (uid, run_key, execution)",
+            *([run.uid for run in runs], [run.run_key for run in runs], [run.execution for run in runs]),
+        )
+    return {RunId(row["uid"], row["run_key"], row["execution"]): row["ended"] for row in rows}
 
 
 _ENDED: Final = """
