@@ -273,6 +273,44 @@ def test_what_was_seen_before_a_fault_is_shown(folder: Path) -> None:
     assert "on the row at byte 20 of flights.csv" in answer["error"]["message"]
 
 
+AGGREGATE = (
+    PIPELINE.partition("  sinks:")[0]
+    + """\
+    - name: bycarrier
+      inputs: [named]
+      sql: {query: "SELECT airline, count(*) AS n, max(month) AS last FROM named GROUP BY airline"}
+    - name: known
+      inputs: [bycarrier]
+      validate: {rules: [{name: has-name, expression: airline IS NOT NULL}]}
+    - name: ranked
+      inputs: [known, airlines]
+      sql: {query: "SELECT k.*, a.carrier FROM known k JOIN airlines a ON a.name = k.airline"}
+  sinks:
+    - {name: out, input: ranked, connection: warehouse, postgres: {table: public.n}, writeDisposition: Replace}
+    - {name: all, input: named, connection: warehouse, postgres: {table: public.all}, writeDisposition: Append}
+"""
+)
+
+
+def test_steps_over_all_rows_and_what_follows_them(folder: Path) -> None:
+    (folder / "pipeline.yaml").write_text(AGGREGATE, encoding="utf-8")
+    answer = seen(folder, "--rows", "1")
+    assert sorted(node(seen(folder), "bycarrier")["rows"], key=str) == [
+        {"airline": "American", "n": 1, "last": 2},
+        {"airline": "United", "n": 1, "last": 1},
+        {"airline": None, "n": 1, "last": 3},
+    ]
+    known = node(answer, "known")
+    assert (known["rowsIn"], known["rowsOut"], known["complete"]) == (3, 2, True)
+    assert [(each["rules"], json.loads(each["row"])) for each in known["rejects"]] == [
+        (["has-name"], {"airline": None, "n": 1, "last": 3})
+    ]
+    assert {sink["name"]: sink["rowsOut"] for sink in answer["sinks"]} == {"out": 2, "all": 3}
+    said = tidemill("preview", folder)
+    assert "over all rows: bycarrier, from named" in said.out.splitlines()
+    assert "row by row: bycarrier → known → ranked → [out], joining airlines" in said.out.splitlines()
+
+
 USAGE = [
     ((), "say which manifests"),
     (("nowhere.yaml",), "nowhere.yaml: there is no such file or folder"),

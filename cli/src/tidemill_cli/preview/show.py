@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tidemill_api.v1alpha1 import DataPipeline
-from tidemill_api.v1alpha1.datapipeline import Sink
-from tidemill_check.stages import stages
+from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec, Sink
+from tidemill_check.stages import cut as cut_up
 from tidemill_cli.lint.finding import Finding
 from tidemill_cli.rehearse.values import cut, printable, rows_as_json, shown, type_name
 from tidemill_worker.engine.rehearsal import Rehearsal, Seen, created
@@ -57,10 +57,8 @@ class Page:
         metadata = self.pipeline.metadata
         moment = self.run_time.isoformat().replace("+00:00", "Z")
         console.print(Text.assemble((f"{metadata.namespace}/{metadata.name}", "bold"), f" at {moment}"))
-        for stage in stages(self.pipeline.spec):
-            joined = f", joining {', '.join(stage.broadcast)}" if stage.broadcast else ""
-            way = " → ".join([stage.source, *stage.steps, *(f"[{sink}]" for sink in stage.sinks)])
-            console.print(Text(f"row by row: {way}{joined}", style="dim"))
+        for line in _ways(self.pipeline.spec):
+            console.print(Text(line, style="dim"))
         for kind, seen in self._nodes():
             console.print()
             console.print(_heading(kind, seen))
@@ -87,6 +85,20 @@ class Page:
         for sink in self.pipeline.spec.sinks:
             if self.rehearsal is not None and sink.name in self.rehearsal.sinks:
                 yield sink, self.rehearsal.sinks[sink.name]
+
+
+def _ways(spec: DataPipelineSpec) -> Iterator[str]:
+    """The stages: what is done row by row, and what needs all rows."""
+    parts = cut_up(spec)
+    for wave in range(parts.waves):
+        for each in parts.computations:
+            if each.wave == wave:
+                yield f"over all rows: {each.step}, from {', '.join(each.inputs)}"
+        for stage in parts.stages:
+            if stage.wave == wave:
+                joined = f", joining {', '.join(stage.broadcast)}" if stage.broadcast else ""
+                sinks = (f"[{sink}]" for sink in stage.sinks)
+                yield f"row by row: {' → '.join([stage.source, *stage.steps, *sinks])}{joined}"
 
 
 def _heading(kind: str, seen: Seen) -> Text:

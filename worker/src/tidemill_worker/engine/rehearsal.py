@@ -7,11 +7,10 @@ others go through block by block, and only as far as it takes to have enough.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
 import pyarrow as pa
 
@@ -21,24 +20,23 @@ from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec, Sink, Source
 from tidemill_check.graph import inputs_of, topological
 from tidemill_check.parameters import bind_parameters
 from tidemill_check.paths import rendered
+from tidemill_check.stages import whole_steps
 from tidemill_check.times import interval_start
 from tidemill_worker.engine import letters as dead
-from tidemill_worker.engine.blocks import BrokenRow, Piece
+from tidemill_worker.engine.blocks import BrokenRow
 from tidemill_worker.engine.broadcast import KEPT_BYTES
 from tidemill_worker.engine.counts import total
-from tidemill_worker.engine.letters import Origin
-from tidemill_worker.engine.model import Parameters, Part
+from tidemill_worker.engine.model import Parameters
 from tidemill_worker.engine.parse import schema_of
+from tidemill_worker.engine.passing import Answer, Passing, Reading
 from tidemill_worker.engine.planning import parts_of
 from tidemill_worker.engine.postgres.encode import Encoder
 from tidemill_worker.engine.postgres.tables import Field, Target
 from tidemill_worker.engine.postgres.types import column_type, plain
 from tidemill_worker.engine.sandbox import Sandbox
-from tidemill_worker.engine.stage import Done, Reader, Step, apply, first_input, reader_of, rejected, steps_of
-from tidemill_worker.engine.steps import Batch, Validate
-
-BLOCK: Final = 1 << 20
-"""Bytes that are worked on at once: small, so that the first rows are there soon."""
+from tidemill_worker.engine.stage import Done, Step, apply, first_input, reader_of, rejected, steps_of
+from tidemill_worker.engine.steps import Validate
+from tidemill_worker.engine.whole_query import answer, whole_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +90,6 @@ class NodeFailed(Exception):
         self.error = error
 
 
-@dataclass(frozen=True, slots=True)
-class Passing:
-    """A piece of a source on its way, with what became of it so far."""
-
-    piece: Piece
-    origin: Origin
-    line: int
-    batches: dict[str, Batch]
-
-
 class Rehearsal:
     """One pass over a pipeline's sources. What was seen until an error stays."""
 
@@ -123,8 +111,10 @@ class Rehearsal:
         self._bounds = bounds or Bounds()
         self._inputs = inputs_of(spec)
         self._order = topological(self._inputs)
-        self._steps: dict[str, Step] = {step.name: step for step in steps_of(spec, self._order)}
-        self._readings: dict[str, _Reading] = {}
+        self._computed = frozenset(whole_steps(spec))
+        row_wise = [name for name in self._order if name not in self._computed]
+        self._steps: dict[str, Step] = {step.name: step for step in steps_of(spec, row_wise)}
+        self._readings: dict[str, Reading | Answer] = {}
         self._held: dict[str, list[Passing]] = {}
         self._tables: dict[str, pa.Table] = {}
         self._encoders: dict[str, Encoder] = {}
@@ -141,7 +131,9 @@ class Rehearsal:
             for source in self._spec.sources:
                 self._begin(source)
             for name in self._order:
-                if name in self._steps:
+                if name in self._computed:
+                    self._compute(name)
+                elif name in self._steps:
                     self._check(name)
                 if name in whole:
                     self._all_of(name)
@@ -149,15 +141,17 @@ class Rehearsal:
                 with _of(sink.name):
                     self._encoders[sink.name] = Encoder(created(sink, self.seen[sink.input].schema), staged=False)
                     self.sinks[sink.name] = Seen(sink.name, self.seen[sink.input].schema)
-            for source in self._spec.sources:
-                self._through(source.name, whole)
+            for name in self._order:
+                if self._root(name) == name:
+                    self._through(name, whole)
         finally:
             self._sandbox.close()
 
     def _whole(self) -> frozenset[str]:
-        """The sources and steps that others join whole, and all that these are made of."""
+        """The sources and steps that others join whole or compute from, and all that these are made of."""
         found: set[str] = set()
-        waiting = [name for step in self._steps.values() for name in self._inputs[step.name][1:]]
+        waiting = [name for step in self._steps for name in self._inputs[step][1:]]
+        waiting += [name for step in self._computed for name in self._inputs[step]]
         while waiting:
             name = waiting.pop()
             if name not in found:
@@ -169,7 +163,7 @@ class Rehearsal:
         with _of(source.name):
             reader = reader_of(self._spec, source.name)
             ((_, parts),) = parts_of(self._spec, (source.name,), {source.name: self._folders[source.name]})
-        self._readings[source.name] = _Reading(reader, parts, self._folders[source.name])
+        self._readings[source.name] = Reading(reader, parts, self._folders[source.name])
         self.seen[source.name] = Seen(source.name, schema_of(parts[0].layout))
 
     def _check(self, name: str) -> None:
@@ -184,6 +178,14 @@ class Rehearsal:
                 schema = step.check(self._sandbox, before, self._others(step))
         self.seen[name] = Seen(name, schema)
 
+    def _compute(self, name: str) -> None:
+        """A step that needs all rows; what follows goes through its answer as through a source's rows."""
+        inputs = self._inputs[name]
+        with _of(name):
+            table = answer(whole_step(self._spec, name), {each: self._tables[each] for each in inputs}, self._sandbox)
+        self._readings[name] = Answer(name, table, all(self.seen[each].complete for each in inputs))
+        self.seen[name] = Seen(name, table.schema)
+
     def _all_of(self, name: str) -> None:
         """Take a source or step over all its rows, and hold them."""
         root = self._root(name)
@@ -191,7 +193,7 @@ class Rehearsal:
             reading = self._readings[root]
             reading.most = None if self._bounds.bytes is None else KEPT_BYTES
             self._held[root] = list(iter(lambda: self._next(root), None))
-            self.seen[root].complete = not reading.more()
+            self.seen[root].complete = reading.sound and not reading.more()
         else:
             self.seen[name].complete = self.seen[root].complete
             for passing in self._held[root]:
@@ -203,8 +205,8 @@ class Rehearsal:
         return {name: self._tables[name] for name in self._inputs[step.name][1:]}
 
     def _root(self, name: str) -> str:
-        """The source that a step's own rows come from."""
-        while self._inputs[name]:
+        """The source, or the computation, that a step's own rows come from."""
+        while self._inputs[name] and name not in self._computed:
             name = self._inputs[name][0]
         return name
 
@@ -225,7 +227,7 @@ class Rehearsal:
                 self._one(name, passing)
             for name in sinks:
                 self._load(name, passing)
-        complete = not held and not reading.more()
+        complete = reading.sound and not held and not reading.more()
         for seen in behind:
             seen.complete = complete
 
@@ -280,49 +282,6 @@ class Rehearsal:
         if rows.num_rows and (most is None or seen.rows < most):
             seen.tables.append(rows if most is None else rows.slice(0, most - seen.rows))
         seen.rows += rows.num_rows
-
-
-class _Reading:
-    """The pieces of a source, one after another. Says whether there are more without counting them."""
-
-    def __init__(self, reader: Reader, parts: Sequence[Part], folder: Path) -> None:
-        self.reader = reader
-        self.most: int | None = None
-        """Bytes after which no more piece is given."""
-        self._parts = parts
-        self._folder = folder
-        self._pieces = self._all()
-        self._ahead: tuple[Piece, Part, Origin] | None = None
-        self._line = 0
-        self._bytes = 0
-
-    def more(self) -> bool:
-        """Whether the source goes on."""
-        if self._ahead is None:
-            self._ahead = next(self._pieces, None)
-        return self._ahead is not None
-
-    def next(self) -> tuple[Passing, Done] | None:
-        """The next piece, parsed. Raises what reading raises."""
-        if (self.most is not None and self._bytes >= self.most) or not self.more():
-            return None
-        assert self._ahead is not None
-        (piece, part, origin), self._ahead = self._ahead, None
-        if piece.offset == part.start:
-            self._line = part.first_line
-        done = self.reader.read(piece, part.layout, origin)
-        passing = Passing(piece, origin, self._line, {self.reader.source.name: done.batch})
-        self._line += piece.lines if done.lines is None else done.lines
-        self._bytes += piece.bytes
-        return passing, done
-
-    def _all(self) -> Iterator[tuple[Piece, Part, Origin]]:
-        source = self.reader.source
-        for ordinal, part in enumerate(self._parts):
-            origin = Origin(source.name, 0, part.file.label, ordinal)
-            with ExitStack() as stack:
-                for piece in self.reader.open(stack, self._folder, part, part.start, BLOCK):
-                    yield piece, part, origin
 
 
 def created(sink: Sink, schema: pa.Schema) -> Target:
