@@ -43,6 +43,15 @@ RULES: Final = (
         "spec.steps[0].inputs", "a validate step has exactly one input",
     ),
     Refused(
+        "sql-of-two-queries", "pipeline",
+        {"spec.steps[1].sql.queryFrom": {"configMapKeyRef": {"name": "queries", "key": "named.sql"}}},
+        "spec.steps[1].sql", "a sql step has exactly one of: query, queryFrom",
+    ),
+    Refused(
+        "sql-of-no-query", "pipeline", {"spec.steps[1].sql.query": DELETE},
+        "spec.steps[1].sql", "a sql step has exactly one of: query, queryFrom",
+    ),
+    Refused(
         "same-input-twice", "pipeline", {"spec.steps[1].inputs": ["valid", "valid"]},
         "spec.steps[1].inputs", "inputs must differ from each other",
     ),
@@ -261,6 +270,22 @@ RULES: Final = (
         "spec.metastore", "metastore.connection must name a postgres connection of this pool with access: Write",
     ),
     Refused(
+        "artifacts-unknown", "pool", {"spec.artifacts": {"connection": "other"}},
+        "spec.artifacts", "artifacts.connection must name a files connection of this pool",
+    ),
+    Refused(
+        "artifacts-in-postgres", "pool", {"spec.artifacts": {"connection": "warehouse"}},
+        "spec.artifacts", "artifacts.connection must name a files connection of this pool",
+    ),
+    Refused(
+        "artifacts-above", "pool", {"spec.artifacts": {"connection": "landing", "path": "../x"}},
+        "spec.artifacts.path", "path must be relative and stay below the connection's folder",
+    ),
+    Refused(
+        "artifacts-absolute", "pool", {"spec.artifacts": {"connection": "landing", "path": "/x"}},
+        "spec.artifacts.path", "path must be relative and stay below the connection's folder",
+    ),
+    Refused(
         "key-and-certificate", "connection", {"spec.apiKey": {"secretKeyRef": {"name": "a", "key": "b"}}},
         "spec.apiKey", "apiKey and a client certificate (tls.secretRef) exclude each other",
     ),
@@ -313,22 +338,6 @@ CLASSICS: Final = (
     Refused(
         "duration-without-unit", "pipeline", {"spec.execution.timeout": "90"},
         "spec.execution.timeout", "should match '^([0-9]{1,6}(ms|s|m|h|d))+$'", "write it like 30s",
-    ),
-    Refused(
-        "artifacts-unknown", "pool", {"spec.artifacts": {"connection": "other"}},
-        "spec.artifacts", "artifacts.connection must name a files connection of this pool",
-    ),
-    Refused(
-        "artifacts-in-postgres", "pool", {"spec.artifacts": {"connection": "warehouse"}},
-        "spec.artifacts", "artifacts.connection must name a files connection of this pool",
-    ),
-    Refused(
-        "artifacts-above", "pool", {"spec.artifacts": {"connection": "landing", "path": "../x"}},
-        "spec.artifacts.path", "path must be relative and stay below the connection's folder",
-    ),
-    Refused(
-        "artifacts-absolute", "pool", {"spec.artifacts": {"connection": "landing", "path": "/x"}},
-        "spec.artifacts.path", "path must be relative and stay below the connection's folder",
     ),
     Refused(
         "two-sources-of-a-name", "pipeline", {"spec.sources[1].name": "raw"},

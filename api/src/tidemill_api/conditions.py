@@ -60,6 +60,8 @@ WAITING_FOR_POOL: Final = "WaitingForPool"
 """The pool isn't there yet."""
 WAITING_FOR_SECRET: Final = "WaitingForSecret"  # noqa: S105 - a word, no password
 """A Secret, or a key of it, isn't there yet."""
+WAITING_FOR_CONFIG_MAP: Final = "WaitingForConfigMap"
+"""A ConfigMap that a query stands in, or its key, isn't there yet."""
 WAITING_FOR_CONNECTION: Final = "WaitingForConnection"
 """The TemporalConnection isn't there or isn't ready yet."""
 WAITING_FOR_PIPELINE: Final = "WaitingForPipeline"

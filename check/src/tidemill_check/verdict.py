@@ -108,7 +108,7 @@ def _sql(spec: DataPipelineSpec) -> Iterator[Problem]:
 
 
 def _step_sql(step: Step, parameters: list[str]) -> Iterator[Problem]:
-    if step.sql is not None:
+    if step.sql is not None and step.sql.query_from is None:  # what stands elsewhere is put in its place before
         yield from check_query(step.sql.query, step.inputs, parameters)
     if step.validate_ is not None:
         for index, rule in enumerate(step.validate_.rules_):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
@@ -20,6 +20,7 @@ from tidemill_api.v1alpha1 import (
     WorkerPool,
 )
 from tidemill_check.problem import suggestion
+from tidemill_check.queries import query_refs, with_queries
 from tidemill_cli.lint import yaml_text
 from tidemill_cli.lint.finding import Finding, Severity
 from tidemill_cli.lint.shape import field_path, field_text, fit
@@ -90,6 +91,8 @@ class Manifests:
     findings: tuple[Finding, ...] = ()
     broken: frozenset[tuple[str, str, str]] = frozenset()
     """Kind, namespace and name of the objects that are there but don't fit their schema."""
+    config_maps: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    """The data of the ConfigMaps that are there too, by namespace and name: queries may stand in them."""
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -150,8 +153,13 @@ class _Reader:
         self._findings: list[Finding] = []
         self._broken: set[tuple[str, str, str]] = set()
         self._first: dict[tuple[str, str, str], Place] = {}
+        self._config_maps: dict[tuple[str, str], dict[str, Any]] = {}
+        self._waiting: list[tuple[Place, dict[str, Any]]] = []
 
     def result(self, files: tuple[Path, ...]) -> Manifests:
+        for place, raw in self._waiting:  # a ConfigMap with a query may stand behind its pipeline
+            self._object(place, raw)
+
         def of(model: type[AnyKind]) -> tuple[Manifest[AnyKind], ...]:
             return tuple(Manifest(one.object, one.place) for one in self._objects if isinstance(one.object, model))
 
@@ -163,6 +171,7 @@ class _Reader:
             of(TemporalConnection),
             tuple(self._findings),
             frozenset(self._broken),
+            self._config_maps,
         )
 
     def read(self, file: Path, asked_for: bool) -> None:
@@ -194,7 +203,28 @@ class _Reader:
             )
         for place, raw in objects:
             if _is_ours(raw):
-                self._object(place, raw)
+                self._waiting.append((place, raw))
+            elif raw.get("kind") == "ConfigMap" and raw.get("apiVersion") == "v1":
+                self._config_map(raw)
+
+    def _config_map(self, raw: dict[str, Any]) -> None:
+        metadata, data = raw.get("metadata"), raw.get("data")
+        if isinstance(metadata, dict) and isinstance(metadata.get("name"), str):
+            place = str(metadata.get("namespace") or "default"), metadata["name"]
+            self._config_maps[place] = data if isinstance(data, dict) else {}
+
+    def _with_queries(self, raw: dict[str, Any]) -> dict[str, Any]:
+        """A pipeline with the queries that stand in ConfigMaps among the files."""
+        spec, metadata = raw.get("spec"), raw.get("metadata")
+        if raw.get("kind") != "DataPipeline" or not isinstance(spec, dict) or not isinstance(metadata, dict):
+            return raw
+        namespace = str(metadata.get("namespace") or "default")
+        texts = {
+            (name, key): self._config_maps[namespace, name][key]
+            for name, key in query_refs(spec)
+            if isinstance(self._config_maps.get((namespace, name), {}).get(key), str)
+        }
+        return {**raw, "spec": with_queries(spec, texts)}
 
     def _object(self, place: Place, raw: dict[str, Any]) -> None:
         kind = str(raw.get("kind"))
@@ -213,6 +243,7 @@ class _Reader:
                 )
             )
             raw = {**raw, "apiVersion": _API_VERSION}
+        raw = self._with_queries(raw)
         found, misfits = fit(_MODELS[kind], raw)
         self._findings.extend(place.finding(one.path, one.message, at_key=one.at_key) for one in misfits)
         metadata = raw.get("metadata")

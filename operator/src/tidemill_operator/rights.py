@@ -58,7 +58,12 @@ WATCHED: Final[tuple[Right, ...]] = (
     *_ours("temporalconnections"),
     *_OWNERS,
     Right("apps", "deployments", ("get", "list", "watch", "create", "patch"), "the workers of a pool"),
-    Right("", "configmaps", ("get", "list", "create", "patch"), "the workers' configuration"),
+    Right(
+        "",
+        "configmaps",
+        ("get", "list", "create", "patch"),
+        "the workers' configuration; and queries, each by its name",
+    ),
     Right("", "serviceaccounts", ("get", "list", "create", "patch"), "the workers' identity"),
     Right("networking.k8s.io", "networkpolicies", ("get", "list", "create", "patch"), "where workers may connect to"),
     Right("", "secrets", ("get",), "credentials of a TemporalConnection", "temporal"),

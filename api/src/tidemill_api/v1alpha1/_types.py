@@ -201,6 +201,15 @@ class SecretKeyRef(Model):
     """Key within the Secret."""
 
 
+class ConfigMapKeyRef(Model):
+    """One key of a ConfigMap of the same namespace."""
+
+    name: ObjectName
+    """Name of the ConfigMap, in this namespace."""
+    key: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253, examples=["named.sql"])]
+    """Key within the ConfigMap's `data`."""
+
+
 class SecretValue(Model):
     """A value that is kept in a Secret; it never stands in a manifest."""
 

@@ -134,6 +134,17 @@ class ScheduleStatus(Model):
     """How often a change made elsewhere was put right."""
 
 
+class QueryStatus(Model):
+    """A query that stands in a ConfigMap, as it was read last."""
+
+    config_map: ObjectName
+    """Name of the ConfigMap."""
+    key: Annotated[str, Field(max_length=253)]
+    """Key within its `data`."""
+    hash: Annotated[str, Field(max_length=64)]
+    """Of the text: new runs have the one with this hash."""
+
+
 class DataPipelineStatus(Model):
     """What the operator saw of the pipeline."""
 
@@ -153,6 +164,8 @@ class DataPipelineStatus(Model):
     """Open runs."""
     missed_runs: Annotated[int, Field(ge=0)] | None = None
     """Runs that Temporal did not start within catchupWindow, since the Schedule was made."""
+    queries: Annotated[tuple[QueryStatus, ...], Field(max_length=32)] = ()
+    """Queries that stand in ConfigMaps."""
     paused: PauseStatus | None = None
     """A pause that Git doesn't know of."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tidemill_api.v1alpha1._base import ListKey, Model, Rule
-from tidemill_api.v1alpha1._types import PartName
+from tidemill_api.v1alpha1._types import ConfigMapKeyRef, PartName
 
 
 class RowRule(Model):
@@ -30,13 +30,31 @@ class ValidateStep(Model):
     fails."""
 
 
-class SQLStep(Model):
-    """A query over the step's inputs."""
+class QueryFrom(Model):
+    """Where a query stands."""
 
-    query: Annotated[str, Field(min_length=1, max_length=32768)]
+    config_map_key_ref: ConfigMapKeyRef
+    """A key of a ConfigMap of the same namespace whose text is the query."""
+
+
+class SQLStep(Model):
+    """A query over the step's inputs: exactly one of query and queryFrom."""
+
+    query: Annotated[str, Field(min_length=1, max_length=32768)] = ""
     """One SELECT (DuckDB's dialect) over the inputs, by their names, and `$parameters`. If it is row-wise in the first
     input (no aggregate, window, DISTINCT, LIMIT, ORDER BY, set operation, RIGHT or FULL join) it runs chunk by
     chunk, else over all rows at once. No volatile function, and nothing that depends on the order of rows."""
+    query_from: QueryFrom | None = None
+    """The query stands elsewhere, for one that is long or has tools of its own; as a run begins, its text is part of
+    the run."""
+
+    rules = (
+        Rule(
+            cel="has(self.query) != has(self.queryFrom)",
+            message="a sql step has exactly one of: query, queryFrom",
+            holds=lambda s: (s.query == "") != (s.query_from is None),
+        ),
+    )
 
 
 class Step(Model):

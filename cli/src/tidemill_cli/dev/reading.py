@@ -55,7 +55,7 @@ def read(options: Options) -> Layout:
         manifests = load_manifests(options.paths)
     except FileNotFoundError as error:
         raise UsageError(str(error)) from None
-    problems = [str(one) for one in check_manifests(with_artifacts(manifests)) if one.severity == "error"]
+    problems = [str(one) for one in check_manifests(with_artifacts(manifests), to_run=True) if one.severity == "error"]
     if problems:
         raise ManifestsError(problems)
     given = given_parameters(options.parameters, [one.object.spec for one in manifests.pipelines])

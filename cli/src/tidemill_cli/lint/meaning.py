@@ -18,13 +18,17 @@ from tidemill_cli.lint.finding import Finding
 from tidemill_cli.manifests import Manifest, Manifests, Place
 
 
-def check_manifests(manifests: Manifests) -> tuple[Finding, ...]:
-    """All findings, those of text and schema included, in the order of files, lines and columns."""
+def check_manifests(manifests: Manifests, *, to_run: bool = False) -> tuple[Finding, ...]:
+    """All findings, those of text and schema included, in the order of files, lines and columns.
+
+    `to_run`: a query that stands in a ConfigMap which isn't here is an error, not only a note.
+    """
     found = {
         *manifests.findings,
         *_nothing(manifests),
         *(finding for pool in manifests.pools for finding in _of(pool.place, check_pool(pool.object.spec))),
         *(finding for pipeline in manifests.pipelines for finding in _pipeline(pipeline, manifests)),
+        *(finding for pipeline in manifests.pipelines for finding in _queries(pipeline, manifests, to_run=to_run)),
         *(finding for run in manifests.runs for finding in _run(run, manifests)),
     }
     order = {file: place for place, file in enumerate(manifests.files)}
@@ -65,6 +69,18 @@ def _pipeline(pipeline: Manifest[DataPipeline], manifests: Manifests) -> Iterato
             f"no WorkerPool {name} of the namespace {metadata.namespace} is here{hint}; connections were not checked"
         )
         yield place.finding("spec.workerPoolRef.name", message, "note", conditions.WAITING_FOR_POOL)
+
+
+def _queries(pipeline: Manifest[DataPipeline], manifests: Manifests, *, to_run: bool) -> Iterator[Finding]:
+    """Queries that stand in ConfigMaps which aren't here."""
+    namespace = pipeline.object.metadata.namespace
+    known = {name: data for (where, name), data in manifests.config_maps.items() if where == namespace}
+    for problem in queries_missing(pipeline.object.spec, known):
+        message = problem.message.replace(" in this namespace (yet)", f" of the namespace {namespace} here")
+        if to_run:
+            yield pipeline.place.finding(problem.field, message, reason=problem.reason)
+        else:
+            yield pipeline.place.finding(problem.field, f"{message}; the query was not checked", "note", problem.reason)
 
 
 def _traps(pipeline: Manifest[DataPipeline]) -> Iterator[Finding]:

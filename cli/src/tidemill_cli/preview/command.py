@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from tidemill_api.errors import SpecError
 from tidemill_api.v1alpha1 import DataPipeline
+from tidemill_cli.dev.layout import with_artifacts
 from tidemill_cli.dev.reading import UsageError, chosen, given_parameters
 from tidemill_cli.dev.settings import SettingsError, load
 from tidemill_cli.lint.finding import Finding
@@ -59,7 +60,7 @@ def preview(options: Options) -> int:
 
 
 def _pipelines(manifests: Manifests, options: Options) -> list[Manifest[DataPipeline]]:
-    errors = [one for one in check_manifests(manifests) if one.severity == "error"]
+    errors = [one for one in check_manifests(with_artifacts(manifests), to_run=True) if one.severity == "error"]
     if errors:
         raise _WrongError(errors)
     found = chosen(manifests, options.pipeline)

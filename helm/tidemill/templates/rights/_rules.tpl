@@ -68,7 +68,7 @@
 - apiGroups: ["apps"]
   resources: ["deployments"]
   verbs: [get, list, watch, create, patch]
-# the workers' configuration
+# the workers' configuration; and queries, each by its name
 - apiGroups: [""]
   resources: ["configmaps"]
   verbs: [get, list, create, patch]

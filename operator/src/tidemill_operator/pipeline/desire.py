@@ -9,11 +9,13 @@ from tidemill_api.conditions import WAITING_FOR_POOL
 from tidemill_api.names import ANNOTATION_ADOPT, ANNOTATION_PAUSED, PipelineId, task_queue
 from tidemill_api.v1alpha1 import DataPipelineSpec, WorkerPoolSpec
 from tidemill_check.problem import Problem
+from tidemill_check.queries import queries_missing
 from tidemill_check.verdict import check_against_pool, check_pipeline
 from tidemill_operator.actions import ScheduleWish
 from tidemill_operator.clients import Object, Settings
 from tidemill_operator.pipeline.observe import Observed
 from tidemill_operator.pipeline.pause import Pause, wished_pause
+from tidemill_operator.pipeline.queries import Queries
 from tidemill_operator.pipeline.wish import schedule_wish, summary
 from tidemill_operator.reading import Memory, annotation, is_going, read_spec
 from tidemill_operator.standing import Standing, verdict, waits
@@ -57,7 +59,7 @@ def desire(observed: Observed, settings: Settings) -> Desired:
     """What is wished of Temporal for a pipeline."""
     manifest = observed.manifest
     metadata = manifest["metadata"]
-    reading = read_pipeline(manifest, observed.pool, settings)
+    reading = read_pipeline(manifest, observed.pool, settings, observed.queries)
     return Desired(
         pipeline=PipelineId(settings.installation, metadata["namespace"], metadata["name"]),
         reading=reading,
@@ -69,11 +71,11 @@ def desire(observed: Observed, settings: Settings) -> Desired:
     )
 
 
-def read_pipeline(manifest: Object, pool: Object | None, settings: Settings) -> Reading:
-    """What a pipeline says, together with its pool; remembered until one of them changes."""
+def read_pipeline(manifest: Object, pool: Object | None, settings: Settings, queries: Queries) -> Reading:
+    """What a pipeline says, together with its pool and ConfigMaps; remembered until one of them changes."""
     metadata = manifest["metadata"]
-    version = (settings.installation, _version(manifest), _version(pool), metadata.get("labels"))
-    return _READINGS.get(metadata["uid"], version, lambda: _read(manifest, pool, settings.installation))
+    version = (settings.installation, _version(manifest), _version(pool), metadata.get("labels"), queries)
+    return _READINGS.get(metadata["uid"], version, lambda: _read(manifest, pool, settings.installation, queries))
 
 
 def _blocked(observed: Observed, reading: Reading) -> Standing | None:
@@ -98,12 +100,13 @@ def _version(manifest: Object | None) -> tuple[str, str, int] | None:
     return metadata["name"], metadata["uid"], metadata.get("generation", 0)
 
 
-def _read(manifest: Object, pool: Object | None, installation: str) -> Reading:
-    spec = read_spec(DataPipelineSpec, manifest)
+def _read(manifest: Object, pool: Object | None, installation: str, queries: Queries) -> Reading:
+    spec = read_spec(DataPipelineSpec, queries.into(manifest))
     if isinstance(spec, tuple):
         return Reading(None, "", spec, "", "")
     metadata = manifest["metadata"]
-    problems = (*check_pipeline(spec), *_against_pool(spec, pool, metadata.get("labels") or {}))
+    missing = queries_missing(spec, queries.known)
+    problems = (*missing, *check_pipeline(spec), *_against_pool(spec, pool, metadata.get("labels") or {}))
     told = summary(spec.schedule)
     where = spec.worker_pool_ref.name
     if problems or spec.schedule is None:

@@ -11,6 +11,7 @@ from tidemill_api.conditions import TEMPORAL_UNREACHABLE
 from tidemill_api.errors import TemporalUnavailable
 from tidemill_api.names import PipelineId
 from tidemill_operator.clients import Clients, Key, Object, PipelineInTemporal, Temporal
+from tidemill_operator.pipeline.queries import NONE, Queries, queries_of
 from tidemill_operator.pool.place import connection_of_pool
 from tidemill_operator.reading import is_going, status_of
 from tidemill_operator.release import patience
@@ -47,6 +48,8 @@ class Observed:
     """Id of the key that encrypts now; None: nothing is encrypted."""
     patience: timedelta | None = None
     """While it is being deleted: how long a Temporal that can't be asked is waited for; None: as long as it takes."""
+    queries: Queries = NONE
+    """Texts of queries that stand in ConfigMaps."""
 
     @property
     def going(self) -> bool:
@@ -78,6 +81,7 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
         manifest=manifest,
         pool=pool,
         here=here,
+        queries=NONE if is_going(manifest) else await queries_of(manifest, clients),
         elsewhere=counting,
         entry=swept.entry,
         last_closed=await _explained(here_key, swept.last_closed, manifest, clients),

@@ -36,6 +36,8 @@ from tidemill_operator.views import ScheduleSeen
 AFTER_DELETE: Final = timedelta(seconds=1)
 """When runs are looked for that the Schedule started just before it was deleted."""
 WHILE_WAITING: Final = timedelta(seconds=5)
+QUERIES_ANEW: Final = timedelta(seconds=30)
+"""When ConfigMaps with queries are read again."""
 
 
 def plan(desired: Desired, observed: Observed, now: datetime) -> tuple[Action, ...]:
@@ -74,6 +76,9 @@ def _upkeep(desired: Desired, observed: Observed, now: datetime) -> Iterator[Act
         yield AddFinalizer(ObjectRef.of(observed.manifest))
     if any(there.trouble for there in (observed.here, *observed.elsewhere) if there is not None):
         yield LookAgain(AFTER_TROUBLE)
+    if observed.queries.refs:  # ConfigMaps aren't watched
+        missing = len(observed.queries.texts) < len(observed.queries.refs)
+        yield LookAgain(WHILE_WAITING if missing else QUERIES_ANEW)
     here = observed.here
     if here is None or here.trouble is not None:
         return

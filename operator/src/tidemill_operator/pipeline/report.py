@@ -58,6 +58,7 @@ def report(desired: Desired, observed: Observed, outcomes: Sequence[Outcome], no
         "lastRun": last,
         "activeRuns": active_runs(observed.here.open_runs if observed.here else (), desired.pipeline),
         "missedRuns": schedule.missed if schedule else before.get("missedRuns"),
+        "queries": observed.queries.status(),
         "paused": paused,
     }
     return {name: value for name, value in status.items() if value not in (None, [], {})}

@@ -65,8 +65,8 @@ def _start(observed: Observed, pipeline: PipelineId, settings: Settings) -> Star
     if pool is None or is_going(pool):
         where = manifest["spec"]["workerPoolRef"]["name"]
         return waits(WAITING_FOR_POOL, f"{field} waits for its WorkerPool {where}")
-    spec = read_spec(DataPipelineSpec, manifest)
-    problems = read_pipeline(manifest, pool, settings).problems
+    spec = read_spec(DataPipelineSpec, observed.queries.into(manifest))
+    problems = read_pipeline(manifest, pool, settings, observed.queries).problems
     if isinstance(spec, tuple) or problems:
         return waits(WAITING_FOR_PIPELINE, f"{field} must be mended first: {'; '.join(map(str, problems))}")
     return _start_of(observed, manifest, spec, pipeline, settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -10,6 +10,7 @@ from tidemill_api.conditions import TEMPORAL_UNREACHABLE
 from tidemill_api.errors import TemporalUnavailable
 from tidemill_api.names import ANNOTATION_CANCEL, FINALIZER, PipelineId
 from tidemill_operator.clients import Clients, Key, Object
+from tidemill_operator.pipeline.queries import NONE, Queries, queries_of
 from tidemill_operator.pool.place import connection_of_pool
 from tidemill_operator.reading import annotation, is_going, status_of
 from tidemill_operator.release import patience
@@ -38,6 +39,8 @@ class Observed:
     """Why Temporal couldn't be asked."""
     patience: timedelta | None = None
     """While it is being deleted: how long a Temporal that can't be asked is waited for; None: as long as it takes."""
+    queries: Queries = NONE
+    """Texts of the pipeline's queries that stand in ConfigMaps; read as long as it wasn't started."""
 
     @property
     def going(self) -> bool:
@@ -75,8 +78,10 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
     pool = store.get("WorkerPool", key.namespace, pool_name) if pool_name else None
     connection = connection_of_pool(pool) if pool is not None else None
     plain = Observed(manifest, pipeline, pool, connection)
-    if plain.ended or pool is None:
+    if plain.ended or pool is None or pipeline is None:
         return plain
+    if "run" not in status_of(manifest) and not plain.going:
+        plain = replace(plain, queries=await queries_of(pipeline, clients))
     workflow_id = PipelineId(clients.settings.installation, key.namespace, pipeline_name).workflow(key.name)
     started = status_of(manifest).get("run") is not None
     ask = started or ((plain.going or plain.cancelled) and plain.held)
@@ -90,9 +95,9 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
         opened = run is not None and run.state == "Running"
         waited = await patience(manifest, [], clients, open_runs=opened) if plain.going else None
         lost = started and run is None
-        return Observed(manifest, pipeline, pool, connection, run=run, lost=lost, patience=waited)
+        return replace(plain, run=run, lost=lost, patience=waited)
     waited = await patience(manifest, [trouble], clients, open_runs=False) if plain.going else None
-    return Observed(manifest, pipeline, pool, connection, trouble=trouble, patience=waited)
+    return replace(plain, trouble=trouble, patience=waited)
 
 
 async def _run(connection: ConnectionKey, workflow_id: str, clients: Clients, *, ask: bool) -> RunSeen | None:
