@@ -23,6 +23,7 @@ from tidemill_api.contract import SinkCount
 from tidemill_api.errors import ConfigError, Fenced, PostgresUnavailable, SinkRefused
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_worker import engine
+from tidemill_worker.connections import zombies
 from tidemill_worker.engine import RunRef
 from tidemill_worker.engine.postgres.move import move
 from tidemill_worker.engine.postgres.writer import Writer
@@ -230,6 +231,38 @@ def around_moving(monkeypatch: pytest.MonkeyPatch, world: World, point: str) -> 
         return count
 
     monkeypatch.setattr("tidemill_worker.engine.postgres.publish.move", replaced)
+
+
+async def test_a_second_attempt_at_publishing_waits_for_one_that_works(
+    world: World, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that has lost Temporal but not Postgres goes on: what took it minutes isn't thrown away."""
+    monkeypatch.setattr(zombies, "PATIENCE", 0.1)
+    spec = pipeline("Merge")
+    chunks = await world.plan(spec)
+    for chunk in chunks:
+        await world.load(spec, chunk, chunks)
+    await world.pool.execute(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(2); RETURN NULL; END';"
+        "CREATE TRIGGER slow AFTER INSERT ON public.out EXECUTE FUNCTION slow()"
+    )
+    async with asyncpg.create_pool(
+        database.dsn, min_size=0, server_settings={"application_name": "tidemill", "timezone": "UTC"}
+    ) as ours:
+        world.pool, before = ours, world.pool
+        first = asyncio.create_task(engine.publish(spec, RUN, "out", chunks, world))
+        await until_async(
+            lambda: before.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+            ),
+            "the first attempt to be at work",
+        )
+
+        second = await engine.publish(spec, RUN, "out", chunks, world)
+
+        assert await first == second
+        world.pool = before
+    assert await rows(world) == ROWS
 
 
 @pytest.mark.parametrize("disposition", HELD_BACK)

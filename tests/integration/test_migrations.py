@@ -11,7 +11,9 @@ import pytest
 
 from tests.support.fixtures import Database, unique
 from tidemill_api.errors import ConfigError, PostgresUnavailable
-from tidemill_worker.migrations import HEAD, KNOWN, ensure
+from tidemill_worker.connections import zombies
+from tidemill_worker.metastore import Metastore
+from tidemill_worker.migrations import HEAD, KNOWN, ensure, upgrade
 from tidemill_worker.migrations.upgrade import _script
 
 MIGRATE = """
@@ -79,6 +81,46 @@ async def test_every_older_version_is_brought_up(database: Database) -> None:
 
     assert database.query("SELECT version_num FROM tidemill.alembic_version") == [[HEAD]]
     assert database.query("SELECT count(*) FROM tidemill.runs") == [["0"]]
+
+
+async def test_a_worker_that_waits_for_a_migration_lets_it_end(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even one whose own worker does something else for a while: nobody does its work anew."""
+    monkeypatch.setattr(zombies, "PATIENCE", 0.1)
+    await migrate(database.dsn)
+    settings = {"application_name": "tidemill"}
+    async with (
+        asyncpg.create_pool(database.dsn, min_size=0, server_settings=settings) as reading,
+        asyncpg.create_pool(database.dsn, min_size=0, server_settings=settings) as migrating,
+    ):
+
+        async def pool() -> asyncpg.Pool:
+            return reading
+
+        async def read() -> int:
+            async with Metastore("warehouse", pool).connection() as connection:
+                found: int = await connection.fetchval("SELECT count(*) FROM tidemill.runs")
+                return found
+
+        waiting: list[asyncio.Task[int]] = []
+
+        async def slow(connection: asyncpg.Connection) -> str:
+            await connection.execute("LOCK TABLE tidemill.runs IN ACCESS EXCLUSIVE MODE")
+            waiting.append(asyncio.create_task(read()))
+            done, _ = await asyncio.wait(waiting, timeout=1)
+            assert not done
+            return KNOWN[-2]
+
+        monkeypatch.setattr(upgrade, "_version_within", slow)
+        monkeypatch.setattr(upgrade, "_script", lambda _: f"UPDATE tidemill.alembic_version SET version_num = '{HEAD}'")
+        database.query(f"UPDATE tidemill.alembic_version SET version_num = '{KNOWN[-2]}'")
+
+        await ensure("warehouse", migrating)
+
+        assert await waiting[0] == 0
+        assert await migrating.fetchval("SHOW application_name") == "tidemill"
+    assert database.query("SELECT version_num FROM tidemill.alembic_version") == [[HEAD]]
 
 
 async def test_a_newer_version_is_refused(database: Database) -> None:

@@ -47,7 +47,7 @@ class Metastore:
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection, outside of any transaction. Raises PostgresUnavailable, SecretMissing, ConfigError.
 
-        For short statements: a session of ours that keeps them waiting belongs to a lost worker, and is ended.
+        A session of ours that keeps it waiting without doing anything belongs to a lost worker, and is ended.
         """
         pool = await self._pool()
         with outages(self.name):

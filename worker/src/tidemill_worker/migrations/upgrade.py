@@ -26,6 +26,8 @@ FOLDER: Final = Path(__file__).parent
 KNOWN: Final = tuple(sorted(path.stem.split("_")[0] for path in (FOLDER / "versions").glob("[0-9]*_*.py")))
 """Revisions, oldest first: a file is called `<revision>_<what>.py`."""
 HEAD: Final = KNOWN[-1]
+NAME: Final = "tidemill migration"
+"""`application_name` of a migration's session."""
 _LOCK: Final = 0x7464_6D69_6C6C  # one advisory lock of the database, by a number that nobody else uses
 
 
@@ -64,6 +66,8 @@ async def _version(connection: Connection) -> str | None:
 
 async def _upgrade(name: str, connection: Connection) -> None:
     async with connection.transaction():
+        # By a name of its own it is told from work on runs, and is never ended for being in the way of that.
+        await connection.execute(f"SET LOCAL application_name = '{NAME}'")
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
         await connection.execute(
             "DO $$ BEGIN IF to_regnamespace('tidemill') IS NULL THEN CREATE SCHEMA tidemill; END IF; END $$"

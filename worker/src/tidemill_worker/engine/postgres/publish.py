@@ -13,7 +13,7 @@ from tidemill_api.names import content_hash
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_api.v1alpha1.datapipeline import Sink
 from tidemill_check.stages import stages
-from tidemill_worker.connections.zombies import end_holders
+from tidemill_worker.connections.zombies import end_holders, not_blocked
 from tidemill_worker.engine.model import Connections, RunRef
 from tidemill_worker.engine.postgres import fence
 from tidemill_worker.engine.postgres.ddl import quoted_table
@@ -24,6 +24,7 @@ from tidemill_worker.engine.postgres.staged import Columns
 from tidemill_worker.engine.postgres.tables import (
     MAKING,
     ORDER,
+    PUBLISHING,
     Target,
     columns_of,
     staging_columns,
@@ -57,11 +58,14 @@ async def publish(
         async with pool.acquire() as connection, connection.transaction():
             await connection.execute("SET LOCAL TimeZone = 'UTC'")
             await fence.hold(connection, run)
+            table = staging_table(run, sink)
+            # Another attempt that is at it still (its worker lost Temporal, not Postgres) is waited for.
+            async with not_blocked(pool, connection):
+                await connection.execute(f"SELECT pg_advisory_xact_lock({PUBLISHING.replace('$1', literal(table))})")
             done = await published(connection, run, declared)
             if done is not None:
                 return done
             await _whole(connection, run, declared, stage_chunks)
-            table = staging_table(run, sink)
             await end_holders(connection, table)
             count = await move(connection, run, declared, table, await _columns(connection, declared, table))
             await connection.execute(f"DROP TABLE {quoted_table(table)}")
