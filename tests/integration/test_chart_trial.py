@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.chart import RELEASE, as_account, documents, helm, released_operator
+from tests.support.chart import RELEASE, as_account, documents, helm, of_kind, released_operator
 from tests.support.fixtures import Database, unique
 from tests.support.kubernetes import ApiServer
 from tests.support.pods import running_pod
@@ -21,7 +21,7 @@ from tidemill_operator import trial
 def command(api: ApiServer, home: str, folder: Path) -> list[str]:
     """The hook's command, with the rights of its ServiceAccount."""
     hooks = documents(helm("helm", api).run("get", "hooks", RELEASE, f"--namespace={home}").stdout)
-    (pod,) = hooks
+    (pod,) = of_kind("Pod", hooks)
     container = pod["spec"]["containers"][0]
     kubeconfig = as_account(api, home, pod["spec"]["serviceAccountName"], folder)
     return [sys.executable, *container["command"][1:], *container["args"], f"--kubeconfig={kubeconfig}"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,9 +124,10 @@ def test_from_each_earlier_chart(
 
     now = helm(after, apiserver)
     now.run("upgrade", RELEASE, str(CHART), f"--namespace={home}", *GIVEN)
-    assert kept(apiserver, home) == was
+    assert kept(apiserver, home) == was, "though the release lists the Secrets no more"
     assert uid(apiserver, namespace) == pipeline_uid
     assert there(apiserver, objects(now, home)) == objects(now, home)
+    assert not [each for each in objects(now, home) if each.kind == "Secret"]
     args = apiserver.kubectl("-n", home, "get", "deployment", f"{RELEASE}-operator", "-o", "jsonpath={..args}").stdout
     assert f"--lease-name={RELEASE}-leader" in args
     now.run("uninstall", RELEASE, f"--namespace={home}")
@@ -141,7 +144,8 @@ def test_an_uninstall_leaves_what_keep_says_and_a_new_release_finds_it(
     it.run("uninstall", RELEASE, f"--namespace={home}")
     left = there(apiserver, all_of_it)
     assert left == [each for each in all_of_it if each.keep]
-    assert {each.kind for each in left} == {"CustomResourceDefinition", "ConfigMap", "Secret"}
+    assert {each.kind for each in left} == {"CustomResourceDefinition", "ConfigMap"}
+    assert kept(apiserver, home) == was, "Secrets that are made once are no part of the release"
 
     it.run("install", RELEASE, str(CHART), f"--namespace={home}", *GIVEN)
     assert kept(apiserver, home) == was
@@ -169,17 +173,67 @@ def test_crds_go_along(program: str, apiserver: ApiServer, home: str, tmp_path: 
     assert "tidemill" not in apiserver.kubectl("get", "crds", "-o", "name").stdout
 
 
-def test_a_key_that_a_person_added_stays(apiserver: ApiServer, home: str) -> None:
-    """Rotation writes into the key ring; an upgrade doesn't undo it."""
-    it = helm("helm", apiserver)
-    it.run("install", RELEASE, str(CHART), f"--namespace={home}", "--set=crds.enabled=false")
-    added = {"stringData": {"k2": "bm90IHJlYWxseSBhIGtleSBidXQgMzIgYnl0ZXMuLi4=", "active": "k2"}}
-    apiserver.kubectl("-n", home, "patch", "secret", f"{RELEASE}-encryption", "--type=merge", "-p", json.dumps(added))
-    found = ("-n", home, "get", "secret", f"{RELEASE}-encryption", "-o", "jsonpath={.data}")
-    was = json.loads(apiserver.kubectl(*found).stdout)
-    assert len(was) == 3
-    it.run("upgrade", RELEASE, str(CHART), f"--namespace={home}", "--set=crds.enabled=false")
-    assert json.loads(apiserver.kubectl(*found).stdout) == was
+def rotate(api: ApiServer, home: str, key: str) -> None:
+    """Another key becomes the one that writes, by the how-to's line; and the demo's password is another."""
+    line = (
+        f"kubectl get secret {RELEASE}-encryption -n {home} -o yaml | tidemill keys rotate --id {key} --from - "
+        "| kubectl replace -f -"
+    )
+    path = os.pathsep.join((str(ROOT / ".venv" / "bin"), api.environment["PATH"]))
+    shell = ["bash", "-euo", "pipefail", "-c", line]
+    subprocess.run(shell, env={**api.environment, "PATH": path}, capture_output=True, check=True)
+    password = json.dumps({"stringData": {"redis-password": f"another-{key}"}})
+    api.kubectl("-n", home, "patch", "secret", f"{RELEASE}-dev-services", "--type=merge", "-p", password)
+
+
+@pytest.mark.parametrize("program", HELMS)
+def test_what_was_rotated_since_outlives_every_command(program: str, apiserver: ApiServer, home: str) -> None:
+    """No revision's manifest has the keys, so none is written over: neither by a rollback to one from before them."""
+    it = helm(program, apiserver)
+    given = (f"--namespace={home}", *GIVEN, "--set=crds.enabled=false")
+    it.run("install", RELEASE, str(CHART), *given)
+    id_of_it = kept(apiserver, home)[f"{RELEASE}-installation"]
+    for number, command in enumerate(
+        (
+            ("upgrade", RELEASE, str(CHART), *given, "--set=operator.logLevel=debug"),
+            ("rollback", RELEASE, "1", f"--namespace={home}"),
+            ("rollback", RELEASE, "2", f"--namespace={home}"),
+            ("upgrade", RELEASE, str(CHART), *given, "--set=encryption.enabled=false"),
+            ("rollback", RELEASE, "0", f"--namespace={home}"),
+            ("uninstall", RELEASE, f"--namespace={home}"),
+            ("install", RELEASE, str(CHART), *given),
+        )
+    ):
+        rotate(apiserver, home, f"k{number}")
+        was = kept(apiserver, home)
+        it.run(*command)
+        assert kept(apiserver, home) == was, command
+    assert was[f"{RELEASE}-installation"] == id_of_it
+    assert len(was[f"{RELEASE}-encryption"]) == 9  # the first key, the seven, and which one writes
+    it.run("uninstall", RELEASE, f"--namespace={home}")
+
+
+@pytest.mark.parametrize("earlier", EARLIER, ids=lambda file: file.name)
+@pytest.mark.parametrize("program", HELMS)
+def test_the_way_back_to_an_earlier_chart_is_an_upgrade(
+    program: str, earlier: Path, apiserver: ApiServer, home: str
+) -> None:
+    """Its own revisions list the keys as they were then, so no rollback to one of them; docs/how-to/install.md."""
+    it = helm(program, apiserver)
+    given = (f"--namespace={home}", *GIVEN, "--set=crds.enabled=false")
+    it.run("install", RELEASE, str(earlier), *given)
+    rotate(apiserver, home, "k2")
+    was = kept(apiserver, home)
+    it.run("upgrade", RELEASE, str(CHART), *given)
+    assert kept(apiserver, home) == was
+    rotate(apiserver, home, "k3")
+    was = kept(apiserver, home)
+    it.run("upgrade", RELEASE, str(earlier), *given)
+    assert kept(apiserver, home) == was
+    it.run("upgrade", RELEASE, str(CHART), *given)
+    assert kept(apiserver, home) == was
+    it.run("uninstall", RELEASE, f"--namespace={home}")
+    assert kept(apiserver, home) == was
 
 
 def test_two_releases_don_t_meet(apiserver: ApiServer, home: str) -> None:

@@ -3,7 +3,18 @@ What is made once and kept: the installation's id, the key ring, the demo's pass
 
 They are found again by `lookup`, which sees nothing where no cluster is looked into (`helm template`, Argo CD): there they
 would be new at each rendering, and what is in Temporal lost or unreadable. So that is an error, which names the value to give.
+
+Secrets are made by a hook, and only where there is none: in no revision's manifest, or a rollback would write what that
+revision knew over keys that were added since, and an uninstall would take them away.
 */}}
+
+{{/* Annotations of a Secret that is made once. */}}
+{{- define "tidemill.madeOnce" -}}
+helm.sh/hook: pre-install,pre-upgrade
+# Without a policy Helm deletes what is there before it makes a hook's object. This one only undoes a making that failed.
+helm.sh/hook-delete-policy: hook-failed
+helm.sh/resource-policy: keep
+{{- end -}}
 
 {{- define "tidemill.needsCluster" -}}
 {{- $root := index . 0 -}}
