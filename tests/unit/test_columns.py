@@ -188,3 +188,32 @@ def test_examples_have_nothing_to_be_found(example: str) -> None:
     manifests = load_manifests([ROOT / "examples" / example])
     assert manifests.pipelines
     assert [problem for one in manifests.pipelines for problem in check_columns(one.object.spec)] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("SELECT carrier, sum(mont) AS m FROM raw GROUP BY carrier", 'Referenced column "mont" not found'),
+        ("SELECT sum(carrier) AS m FROM raw", "No function matches"),
+        ("SELECT a.carrier, b.carrier, count(*) AS n FROM raw a, raw b GROUP BY ALL", "two columns of the answer"),
+        ("SELECT * FROM raw carrier ORDER BY month LIMIT 1", "a table and one of its columns have the same name"),
+        ("SELECT carrier, max(month) AS month FROM raw GROUP BY carrier", ""),
+    ],
+)
+def test_a_step_over_all_rows(query: str, says: str) -> None:
+    spec = spec_of([{"name": "all", "inputs": ["raw"], "sql": {"query": query}}], "all")
+    assert check_pipeline(spec) == ()
+    found = [problem for problem in check_columns(spec) if problem.field == "spec.steps[0].sql.query"]
+    assert [says in problem.message for problem in found] == [True] * bool(says), found
+
+
+def test_what_follows_a_step_over_all_rows_knows_its_columns() -> None:
+    counted = {
+        "name": "counted",
+        "inputs": ["raw"],
+        "sql": {"query": "SELECT carrier, count(*) AS n FROM raw GROUP BY ALL"},
+    }
+    few = {"name": "few", "inputs": ["counted"], "validate": {"rules": [{"name": "few", "expression": "m < 3"}]}}
+    (problem,) = check_columns(spec_of([counted, few], "few"))
+    assert problem.field == "spec.steps[1].validate.rules[0].expression"
+    assert '"m"' in problem.message

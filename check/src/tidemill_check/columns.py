@@ -20,6 +20,9 @@ from tidemill_check.duckdb_parser import LOCKED_DOWN
 from tidemill_check.graph import inputs_of, topological
 from tidemill_check.parameters import OF_THE_RUN, ParameterValue
 from tidemill_check.problem import Problem, listed, suggestion
+from tidemill_check.sql import whole_query
+from tidemill_check.sql_whole import SAME_NAME, SAME_NAME_SAID
+from tidemill_check.stages import whole_steps
 from tidemill_check.verdict import unknown_redacted
 
 if TYPE_CHECKING:
@@ -76,6 +79,7 @@ class _Columns:
         self._known: dict[str, Columns] = {
             source.name: found for source in spec.sources if (found := _declared(source))
         }
+        self._whole = whole_steps(spec)
         self._values = {parameter.name: _EXAMPLES[parameter.type] for parameter in spec.parameters}
         self._values |= dict.fromkeys(OF_THE_RUN, _EXAMPLES["timestamp"])
 
@@ -102,8 +106,10 @@ class _Columns:
                 if why:
                     yield _problem(f"validate.rules[{place}].expression", why)
         elif step.sql is not None:
-            answer = _bind(tables, step.sql.query, self._values)
-            why = answer if isinstance(answer, str) else _unusable(answer, tables[step.inputs[0]])
+            whole = step.name in self._whole
+            query = whole_query(step.sql.query, step.inputs, self._values) if whole else step.sql.query
+            answer = _bind(tables, query, self._values)
+            why = answer if isinstance(answer, str) else _unusable(answer, {} if whole else tables[step.inputs[0]])
             if why:
                 yield _problem("sql.query", why)
             elif not isinstance(answer, str) and all(kind != _NO_TYPE for _, kind in answer):
@@ -196,6 +202,8 @@ def _quoted(name: str) -> str:
 
 def _sentence(text: str) -> str:
     """DuckDB's words without its list of candidates and its picture of the line."""
+    if SAME_NAME in text:
+        return SAME_NAME_SAID
     for end in ("\n\nLINE ", "\n\tCandidate functions", "\nUse SET "):
         text = text.partition(end)[0]
     return " ".join(text.partition(": ")[2].split())

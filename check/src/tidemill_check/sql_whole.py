@@ -19,6 +19,11 @@ from tidemill_check.sql_rowwise import Proof, Scope, Table, Walk
 from tidemill_check.sql_ties import Ties, WholeExpressions, order
 
 _INSIDE: Final = Place(aggregates=True, broadcast=True)
+SAME_NAME: Final = "struct_insert"
+"""Stands in DuckDB's error if a table of a query over all rows has a column of the same name."""
+SAME_NAME_SAID: Final = (
+    "a table and one of its columns have the same name: call the table otherwise (FROM t AS another_name)"
+)
 _LIMITS: Final = ("LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER")
 
 
@@ -41,9 +46,18 @@ def prove_whole(query: str, tree: Tree, inputs: tuple[str, ...], parameters: fro
     if not proof.refused:
         for change in walk.later:
             change()
-        text = parser().text(tree)
-        proof.query = text if walk.ordered else f"SELECT * FROM (\n{text}\n) ORDER BY ALL"
+        if not walk.ordered:
+            _order_by_all(tree)
+        proof.query = parser().text(tree)
     return proof
+
+
+def _order_by_all(tree: Tree) -> None:
+    """By the whole answer, as ORDER BY ALL says. Of a query's own ORDER BY that has no LIMIT nothing depends."""
+    assert isinstance(tree, dict)
+    others = [each for each in tree.get("modifiers", ()) if each["type"] != "ORDER_MODIFIER"]
+    everything = {"class": "STAR", "type": "STAR", "columns": True}
+    tree["modifiers"] = [*others, {"type": "ORDER_MODIFIER", "orders": [order(everything)]}]
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,5 +222,5 @@ def _column(name: str) -> Tree:
 def _whole_row(name: str) -> Tree:
     """All columns of a table as one value. If a column is called as its table, DuckDB refuses: it is no struct."""
     quoted = '"' + name.replace('"', '""') + '"'
-    node: Tree = parser().select(f"SELECT struct_insert({quoted}, __tidemill := 0)")["select_list"][0]
+    node: Tree = parser().select(f"SELECT {SAME_NAME}({quoted}, __tidemill := 0)")["select_list"][0]
     return node

@@ -16,6 +16,7 @@ from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_check.columns import lossy
 from tidemill_check.problem import listed
 from tidemill_check.sql import whole_query
+from tidemill_check.sql_whole import SAME_NAME, SAME_NAME_SAID
 from tidemill_worker.engine.sandbox import Sandbox, Values, literal, quoted
 
 BATCH_ROWS: Final = 1 << 16
@@ -145,6 +146,6 @@ def _typed(step: Whole, room: Room | None) -> Iterator[None]:
 
 
 def _sentence(text: str) -> str:
-    if "struct_insert" in text:  # what tells rows apart: see `tidemill_check.sql_whole`
-        return "a table and one of its columns have the same name: call the table otherwise (FROM t AS another_name)"
+    if SAME_NAME in text:
+        return SAME_NAME_SAID
     return text.partition("\n")[0]
