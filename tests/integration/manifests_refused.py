@@ -142,11 +142,11 @@ RULES: Final = (
     ),
     Refused(
         "format-of-two-sorts", "pipeline", {"spec.sources[0].files.format.parquet": {}},
-        "spec.sources[0].files.format", "a format is exactly one of: csv, parquet",
+        "spec.sources[0].files.format", "a format is exactly one of: csv, jsonLines, json, parquet",
     ),
     Refused(
         "format-of-no-sort", "pipeline", {"spec.sources[2].files.format": {}},
-        "spec.sources[2].files.format", "a format is exactly one of: csv, parquet",
+        "spec.sources[2].files.format", "a format is exactly one of: csv, jsonLines, json, parquet",
     ),
     Refused(
         "parquet-compressed", "pipeline", {"spec.sources[2].files.compression": "Gzip"},

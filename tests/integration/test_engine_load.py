@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from tests.support.engine import RUN, World, database_pool, execution, result, spec_of
@@ -90,6 +91,15 @@ FILES: dict[str, Callable[[bytes], tuple[str, bytes]]] = {
     "plain": lambda text: ("a.csv", text),
     "gz": lambda text: ("a.csv.gz", gzip.compress(text)),
     "zip": lambda text: ("a.zip", _zipped({"one.csv": text})),
+    "zst": lambda text: ("a.csv.zst", pa.compress(text, codec="zstd", asbytes=True)),
+    "two frames of zst": lambda text: (
+        "a.csv.zst",
+        b"".join(pa.compress(t, codec="zstd", asbytes=True) for t in (text[:9], text[9:])),
+    ),
+    "utf-16": lambda text: ("a.csv", text.decode().encode("utf-16")),
+    "utf-16 from the other end": lambda text: ("a.csv", b"\xfe\xff" + text.decode().encode("utf-16-be")),
+    "utf-16 without a mark": lambda text: ("a.csv", text.decode().encode("utf-16-le")),
+    "utf-16 in gz": lambda text: ("a.csv.gz", gzip.compress(text.decode().encode("utf-16"))),
     "bom": lambda text: ("a.csv", b"\xef\xbb\xbf" + text),
     "crlf": lambda text: ("a.csv", text.replace(b"\n", b"\r\n")),
     "cr": lambda text: ("a.csv", text.replace(b"\n", b"\r")),
@@ -110,10 +120,32 @@ def _zipped(members: dict[str, bytes]) -> bytes:
 async def test_containers_and_line_ends(world: World, kind: str) -> None:
     name, content = FILES[kind](b'id,name\n1,x\n2,"y, z"\n3,\n')
     world.write(name, content)
-    source = {"files": {"path": "a.*", "format": {"csv": {}}}, "columns": ID_NAME}
+    csv = {"encoding": "utf-16"} if kind.startswith("utf-16") else {}
+    source = {"files": {"path": "a.*", "format": {"csv": csv}}, "columns": ID_NAME}
     done = await world.run(spec_of(source=source))
     assert await world.fetch("SELECT id, name FROM public.out ORDER BY id") == [(1, "x"), (2, "y, z"), (3, None)]
     assert done.steps == {"raw": (3, 3, 0, 0)}
+
+
+async def test_characters_that_an_encoding_does_not_have_cost_their_row(world: World) -> None:
+    world.write("a.csv", "id,name\n1,ä€\n2,".encode("windows-1252") + b"\x81\n3,z\n")
+    world.write(
+        "b.csv", "id,name\n4,\U0001f300\n5,".encode("utf-16-le") + b"\x00\xd8x\x00\n\x00" + "6,w".encode("utf-16-le")
+    )
+    for name, encoding in (("a.csv", "windows-1252"), ("b.csv", "utf-16")):
+        files = {"path": name, "format": {"csv": {"encoding": encoding}}}
+        done = await world.run(
+            spec_of(source={"files": files, "columns": ID_NAME}, execution={"chunk": {"maxRows": 1}}),
+            replace(RUN, run_key=name),
+        )
+        assert (done.chunks, done.steps["raw"]) == (1, (3, 2, 1, 0))
+    assert await world.fetch("SELECT id, name FROM public.out ORDER BY id") == [
+        (1, "ä€"), (3, "z"), (4, "\U0001f300"), (6, "w"),
+    ]  # fmt: skip
+    assert [(each["line"], each["error"], each["row_text"]) for each in world.letters.all()] == [
+        (3, "the row is not valid UTF-16", "5,\ufffdx"),
+        (3, "the row is not valid WINDOWS-1252", "2,\ufffd"),
+    ]
 
 
 @pytest.mark.parametrize("content", ["", "id,name\n", "\ufeff", "\n\n"])

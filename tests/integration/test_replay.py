@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet as pq
 
 from tests.support.fixtures import Database, unique
-from tests.support.letters import Rejecting
+from tests.support.letters import COLUMNS, Rejecting
 from tests.support.worker import Pool, runs_on
 from tidemill_api.contract import RunResult
 from tidemill_cli.dev.components.postgres import DATABASE, PostgresServer
@@ -183,6 +186,49 @@ async def test_inputs_that_are_joined_and_inferred_columns(here: Replaying) -> N
     assert here.rows() == [*FOUR[:2], ["3", "13", "Cidney"], FOUR[3]]
 
 
+OBJECTS: list[dict[str, Any]] = [
+    {"Nr": 1, "month": 1, "name": "Ann", "unread": [1]},
+    {"Nr": 3, "month": 13, "name": "", "unread": {"a": "b"}},
+    {"Nr": 2**40 + 1, "month": 14, "name": None, "unread": None},
+    {"Nr": 5, "month": 70_000_000_000, "name": "Eve", "unread": None},
+]
+
+
+@pytest.mark.parametrize("form", ["jsonLines", "json", "parquet"])
+async def test_rows_of_objects_and_of_columns(here: Replaying, form: str) -> None:
+    folder = here.pool.landing / here.name
+    folder.mkdir()
+    lines = [json.dumps(row) for row in OBJECTS]
+    if form == "parquet":
+        pq.write_table(pa.Table.from_pylist([{**row, "unread": str(row["unread"])} for row in OBJECTS]), folder / "a")
+    else:
+        (folder / "a").write_text("\n".join(lines) if form == "jsonLines" else json.dumps(OBJECTS))
+
+    def reading(spec: dict[str, Any]) -> dict[str, Any]:
+        spec["sources"][0]["files"] = {"path": f"{here.name}/a", "format": {form: {}}}
+        columns = {"name": "id", "from": "Nr", "type": "int64", "required": True}, *COLUMNS[1:]
+        spec["sources"][0]["columns"] = list(columns)
+        return spec
+
+    first = await here.run(reading(here.spec()))
+    assert (first.rows_loaded, first.rows_rejected) == (1, 3)
+    kept = [json.loads(row[0]) for row in here.letters_now()]
+    names = ("id", "month", "name") if form == "parquet" else ("Nr", "month", "name", "unread")
+    read = {"id": "Nr"}
+    assert kept == [{name: row[read.get(name, name)] for name in names} for row in OBJECTS[1:]]
+    here.query(
+        "UPDATE tidemill.dead_letters SET edited_text = replace(row_text, '70000000000', '15') "
+        "WHERE pipeline = '{name}' AND reason = 'BadValue'"
+    )
+
+    result = await here.replay(reading(here.wider()))
+
+    assert (result.result, result.error, result.rows_loaded) == ("Succeeded", None, 3)
+    assert here.query("SELECT id, month, coalesce(name, '-') FROM {table} ORDER BY month") == [
+        ["1", "1", "Ann"], ["3", "13", ""], [str(2**40 + 1), "14", "-"], ["5", "15", "Eve"],
+    ]  # fmt: skip
+
+
 async def test_a_replay_that_failed_is_run_again_by_its_key(here: Replaying) -> None:
     here.write(*GOOD, *BAD_RULE)
     await here.run()
@@ -196,7 +242,7 @@ async def test_a_replay_that_failed_is_run_again_by_its_key(here: Replaying) -> 
 
     result = await here.run(here.wider(), key="mine")  # as spec.runKey does, without a filter
 
-    assert (result.result, result.execution, result.rows_read) == ("Succeeded", 2, 2)
+    assert (result.result, result.error, result.execution, result.rows_read) == ("Succeeded", None, 2, 2)
     assert here.rows() == FOUR
 
 

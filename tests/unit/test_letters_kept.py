@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tidemill_api.v1alpha1.datapipeline import CSV, Format
+from tidemill_api.v1alpha1.datapipeline import CSV, Format, JSONLines, Parquet
 from tidemill_api.v1alpha1.dead_letter import DeadLetter
 from tidemill_worker.engine import letters as dead
 from tidemill_worker.engine.keeping import REDACTED, Keeping, layout_of
@@ -109,6 +109,47 @@ def test_what_is_joined_is_cut_into_the_same_again(fields: list[str]) -> None:
 def test_fields_are_named_by_the_columns_that_read_them() -> None:
     columns = (PlannedColumn("b", "string", False, 2), PlannedColumn("a", "string", False, 0))
     again = (PlannedColumn("also_b", "int64", False, 2),)
-    found = layout_of(Layout(4, columns + again), Format(csv=CSV(delimiter=";")))
+    found = layout_of(Layout(4, columns + again), Format(csv=CSV(delimiter=";")), {})
     assert (found.columns, found.delimiter) == (("a", None, "b", None), ";")
     assert found.types == ("string", None, "string", None)
+
+
+JSON_LAYOUT = TextLayout(("id", "mail"), "", '["Id Number", "mail"]', ("int64", "string"))
+
+
+@given(
+    st.lists(
+        st.none() | st.booleans() | st.text(st.characters(exclude_categories=["Cs"])) | st.lists(st.text(max_size=3)),
+        min_size=2,
+        max_size=2,
+    )
+)
+def test_objects_are_cut_and_joined_alike(fields: list[Any]) -> None:
+    assert JSON_LAYOUT.cut(JSON_LAYOUT.joined(fields)) == fields
+
+
+def test_objects_go_by_their_keys_and_lose_no_digit() -> None:
+    text = '{"mail": [1.50], "Id Number": 12345678901234567890.10, "other": 1}'
+    fields = JSON_LAYOUT.cut(text)
+    assert fields is not None
+    assert JSON_LAYOUT.joined(fields) == '{"Id Number": 12345678901234567890.10, "mail": [1.50]}'
+    assert [JSON_LAYOUT.cut(bad) for bad in ("", "{", "[1]", "1", "[" * 100_000)] == [None] * 5
+
+
+@pytest.mark.parametrize(
+    ("form", "keys"),
+    [(Format(json_lines=JSONLines()), '["Id Number", "mail"]'), (Format(parquet=Parquet()), "")],
+)
+def test_redacted_columns_of_objects_are_found_by_their_keys(form: Format, keys: str) -> None:
+    columns = (PlannedColumn("id", "int64", False, 0), PlannedColumn("mail", "string", False, 1))
+    found = layout_of(Layout(2, columns), form, {"id": "Id Number"})
+    assert (found.columns, found.quote, found.types) == (("id", "mail"), keys, ("int64", "string"))
+    keeping = Keeping(DeadLetter(redact_columns=("id",)), frozenset({"mail"}), {("raw", "a"): found})
+    row = dict.fromkeys(("chunk", "position", "part", "byte_offset", "line"), 0)
+    names = {"step": "raw", "source": "raw", "file": "a", "reason": "BadValue", "rules": [], "error": "e", "cause": "c"}
+    texts = [json.dumps({found.keys[0]: 7, "mail": "m", "other": "secret"}), "{7"]
+    table = pa.Table.from_pylist(
+        [{**row, **names, "row_text": text, "row_columns": None} for text in texts], schema=dead.SCHEMA
+    )
+    letters = keeping.kept(table).to_pylist()
+    assert [letter["row_text"] for letter in letters] == [json.dumps({found.keys[0]: REDACTED, "mail": "m"}), None]

@@ -14,11 +14,12 @@ from tidemill_api.v1alpha1.dead_letter import DeadLetter
 from tidemill_api.v1alpha1.execution import Chunking, ErrorTolerance, Execution, Retry
 from tidemill_api.v1alpha1.schedule import Schedule
 from tidemill_api.v1alpha1.sink import SCD2, DedupColumn, PostgresTable, Sink
-from tidemill_api.v1alpha1.source import CSV, Column, Contract, FileSource, Format, Parquet, Source
+from tidemill_api.v1alpha1.source import CSV, JSON, Column, Contract, FileSource, Format, JSONLines, Parquet, Source
 from tidemill_api.v1alpha1.step import RowRule, SQLStep, Step, ValidateStep
 
 __all__ = [
     "CSV",
+    "JSON",
     "SCD2",
     "Chunking",
     "Column",
@@ -32,6 +33,7 @@ __all__ = [
     "Execution",
     "FileSource",
     "Format",
+    "JSONLines",
     "Parameter",
     "Parquet",
     "PauseStatus",

@@ -30,8 +30,8 @@ class CSV(Model):
     """Texts that mean a missing value; only the empty text if not given."""
     quoted_newlines: bool = True
     """Quoted values may hold line breaks."""
-    encoding: Literal["utf-8", "latin-1"] = "utf-8"
-    """Encoding of the text."""
+    encoding: Literal["utf-8", "latin-1", "windows-1252", "utf-16"] = "utf-8"
+    """Encoding of the text. UTF-16 goes by its byte order mark; without one it is little-endian."""
 
     rules = (
         Rule(
@@ -43,30 +43,42 @@ class CSV(Model):
     )
 
 
+class JSONLines(Model):
+    """One JSON object a line, in UTF-8; lists and objects within are read as JSON texts."""
+
+
+class JSON(Model):
+    """One array of JSON objects a file, in UTF-8; lists and objects within are read as JSON texts."""
+
+
 class Parquet(Model):
     """Apache Parquet: lists, maps and structs are read as JSON texts."""
 
 
 class Format(Model):
-    """How the files are written: exactly one of csv and parquet."""
+    """How the files are written: exactly one of csv, jsonLines, json and parquet."""
 
     csv: CSV | None = None
     """Comma-separated values."""
+    json_lines: JSONLines | None = None
+    """One JSON object a line; it has no settings (`jsonLines: {}`)."""
+    json_: Annotated[JSON | None, Field(alias="json")] = None
+    """One array of JSON objects; it has no settings (`json: {}`). Such files can't be read in ranges."""
     parquet: Parquet | None = None
     """Apache Parquet; it has no settings (`parquet: {}`)."""
 
     rules = (
         Rule(
-            cel="[has(self.csv), has(self.parquet)].filter(x, x).size() == 1",
-            message="a format is exactly one of: csv, parquet",
-            holds=lambda s: [s.csv, s.parquet].count(None) == 1,
+            cel="[has(self.csv), has(self.jsonLines), has(self.json), has(self.parquet)].filter(x, x).size() == 1",
+            message="a format is exactly one of: csv, jsonLines, json, parquet",
+            holds=lambda s: [s.csv, s.json_lines, s.json_, s.parquet].count(None) == 3,
         ),
     )
 
     @property
-    def chosen(self) -> CSV | Parquet:
+    def chosen(self) -> CSV | JSONLines | JSON | Parquet:
         """The one that is given."""
-        chosen = self.csv or self.parquet
+        chosen = self.csv or self.json_lines or self.json_ or self.parquet
         assert chosen is not None  # the rule
         return chosen
 
@@ -80,8 +92,8 @@ class FileSource(Model):
     `{interval_end}` (in UTC, letters as strftime's) and `{parameters.NAME}`; `{{` and `}}` are braces."""
     format: Format
     """How the files are written."""
-    compression: Literal["Auto", "None", "Gzip", "Zip"] = "Auto"
-    """Auto goes by the name's ending: .gz, .zip, else none. A zip's members are read one after another."""
+    compression: Literal["Auto", "None", "Gzip", "Zip", "Zstd"] = "Auto"
+    """Auto goes by the name's ending: .gz, .zip, .zst, else none. A zip's members are read one after another."""
 
     rules = (
         Rule(

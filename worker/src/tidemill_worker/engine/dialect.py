@@ -14,6 +14,10 @@ BLOCK: Final = 4 << 20
 """Bytes that are parsed at once: larger blocks cost memory, smaller ones time."""
 
 
+READ_AS_THEY_ARE: Final = ("utf-8", "latin-1")
+"""Encodings in which rows are cut and parsed; files in others become UTF-8 before."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """Delimiter and quote are one ASCII byte each."""
@@ -23,6 +27,8 @@ class Dialect:
     quoted_newlines: bool
     encoding: str
     nulls: tuple[str, ...]
+    written_in: str = "UTF-8"
+    """The encoding of the file, in words."""
 
 
 def dialect_of(csv: CSV, field: str) -> Dialect:
@@ -32,4 +38,7 @@ def dialect_of(csv: CSV, field: str) -> Dialect:
             raise SpecError(f"{field}.{name}", f"{character!r} is not ASCII: the {name} must be one ASCII character")
     if csv.delimiter == csv.quote:
         raise SpecError(f"{field}.quote", "delimiter and quote must differ")
-    return Dialect(csv.delimiter.encode(), csv.quote.encode(), csv.quoted_newlines, csv.encoding, csv.null_values)
+    encoding = csv.encoding if csv.encoding in READ_AS_THEY_ARE else "utf-8"
+    return Dialect(
+        csv.delimiter.encode(), csv.quote.encode(), csv.quoted_newlines, encoding, csv.null_values, csv.encoding.upper()
+    )

@@ -18,6 +18,7 @@ from tidemill_api.errors import SourceChanged, SourceMissing, SourceUnreadable
 from tidemill_api.v1alpha1.datapipeline import FileSource
 from tidemill_worker.engine.blocks import Read
 from tidemill_worker.engine.model import FileRef
+from tidemill_worker.engine.recoding import is_recoded, recoded
 
 
 def find(root: Path, source: FileSource) -> tuple[FileRef, ...]:
@@ -58,13 +59,19 @@ def _matching(root: Path, pattern: str) -> list[str]:
 
 
 def compression(path: str, source: FileSource) -> str:
-    """None, Gzip or Zip."""
+    """None, Gzip, Zip or Zstd."""
     if source.format.parquet is not None:  # it is compressed inside
         return "None"
     if source.compression != "Auto":
         return source.compression
     name = path.lower()
-    return "Gzip" if name.endswith(".gz") else "Zip" if name.endswith(".zip") else "None"
+    endings = {".gz": "Gzip", ".zip": "Zip", ".zst": "Zstd", ".zstd": "Zstd"}
+    return next((kind for ending, kind in endings.items() if name.endswith(ending)), "None")
+
+
+def can_be_cut(path: str, source: FileSource) -> bool:
+    """Whether a file can be read from the middle."""
+    return compression(path, source) == "None" and not is_recoded(source)
 
 
 def _refs(root: Path, name: str, source: FileSource) -> Iterator[FileRef]:
@@ -95,13 +102,21 @@ def held(root: Path, ref: FileRef) -> Iterator[Path]:
 
 @contextmanager
 def opened(root: Path, ref: FileRef, source: FileSource, start: int = 0, end: int | None = None) -> Iterator[Read]:
-    """Read a file's uncompressed bytes from `start` to `end` (None: all). Raises SourceChanged, SourceUnreadable.
+    """Read what rows are cut from: a file's uncompressed bytes, recoded where need be, from `start` to `end`.
+
+    None is the end of all. Raises SourceChanged, SourceUnreadable.
 
     Looked at when it is opened and again when it is closed, so that a file that changes meanwhile isn't taken for
     whole.
     """
-    with _stream(root, ref, source, start) as stream:
-        yield _reader(stream, ref, None if end is None else end - start)
+    if not is_recoded(source):
+        with _stream(root, ref, source, start) as stream:
+            yield _reader(stream, ref, None if end is None else end - start)
+        return
+    with _stream(root, ref, source, 0) as stream:
+        read = recoded(_reader(stream, ref, None), source, ref.label)
+        _pass_over(read, start)
+        yield read
 
 
 @contextmanager
@@ -168,6 +183,11 @@ def _uncompressed(raw: IO[bytes], ref: FileRef, source: FileSource) -> Iterator[
         case "Zip":
             with zipfile.ZipFile(raw) as archive, archive.open(ref.member or "") as member:
                 yield member
+        case "Zstd":
+            import pyarrow as pa
+
+            with pa.input_stream(raw, compression="zstd") as stream:
+                yield stream
         case _:
             yield raw
 
@@ -175,9 +195,13 @@ def _uncompressed(raw: IO[bytes], ref: FileRef, source: FileSource) -> Iterator[
 def _skip(stream: IO[bytes], start: int, seekable: bool) -> None:
     if seekable:
         stream.seek(start)
-        return
+    else:
+        _pass_over(stream.read, start)
+
+
+def _pass_over(read: Read, start: int) -> None:
     while start:
-        skipped = len(stream.read(min(start, 1 << 20)))
+        skipped = len(read(min(start, 1 << 20)))
         if not skipped:
             return
         start -= skipped
@@ -216,4 +240,8 @@ def _readable(label: str) -> Iterator[None]:
     except (NotImplementedError, RuntimeError) as error:  # a zip with a password, or an unknown method
         raise SourceUnreadable(f"{label} can't be uncompressed: {error}") from error
     except OSError as error:
+        if error.errno is None and not error.strerror and error.args:  # of Arrow, which uncompresses zstd
+            raise SourceUnreadable(
+                f"{label} is truncated, corrupt or not compressed as its name says: {error.args[0]}"
+            ) from error
         raise SourceUnreadable(f"{label} can't be read: {error.strerror or type(error).__name__}") from error

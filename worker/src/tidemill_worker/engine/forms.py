@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, assert_never
 
-from tidemill_api.v1alpha1.datapipeline import CSV, FileSource, Format, Parquet
+from tidemill_api.v1alpha1.datapipeline import CSV, JSON, FileSource, JSONLines, Parquet, Source
 from tidemill_worker.engine import files, parquet
 from tidemill_worker.engine.blocks import Block, Piece, Typed, pieces
 from tidemill_worker.engine.dialect import Dialect, dialect_of
 from tidemill_worker.engine.fit import TypedRows, fitted
+from tidemill_worker.engine.json_lines import LINES, Keys, parse_lines
 from tidemill_worker.engine.letters import RowsOf
 from tidemill_worker.engine.model import Layout, Part
 from tidemill_worker.engine.parse import Parsed, Rows, parse
@@ -47,11 +48,13 @@ class Form(Protocol):
         ...
 
 
-def form_of(form: Format, field: str) -> Form:
+def form_of(source: Source, field: str) -> Form:
     """The form of a source, whose `format` is at `field`. Raises SpecError for a dialect that can't be read."""
-    match form.chosen:
+    match source.files.format.chosen:
         case CSV() as csv:
             return DelimitedText(dialect_of(csv, f"{field}.csv"))
+        case JSONLines() | JSON():
+            return JSONText(keys_of(source))
         case Parquet():
             return ParquetFiles()
         case other:
@@ -85,6 +88,37 @@ class DelimitedText:
         """See `Form`."""
         assert isinstance(piece, Block)
         return Rows(piece, self.dialect)
+
+
+def keys_of(source: Source) -> Keys:
+    """Where the columns of a source are found in its objects."""
+    keys = {column.name: column.from_ for column in source.columns if column.from_ is not None}
+    return Keys(source.name, keys, source.contract.new_columns == "Fail")
+
+
+@dataclass(frozen=True, slots=True)
+class JSONText:
+    """JSON Lines, and JSON arrays, which become such before."""
+
+    keys: Keys
+    encoding: str = "utf-8"
+
+    def pieces(
+        self, stack: ExitStack, folder: Path, source: FileSource, part: Part, offset: int, size: int
+    ) -> Iterator[Piece]:
+        """See `Form`."""
+        read = stack.enter_context(files.opened(folder, part.file, source, offset, part.end))
+        return pieces(read, LINES, offset, size)
+
+    def parse(self, piece: Block | Typed, layout: Layout) -> Parsed:
+        """See `Form`. Raises NewColumn where the contract says so."""
+        assert isinstance(piece, Block)
+        return parse_lines(piece, layout, self.keys)
+
+    def rows(self, piece: Block | Typed) -> RowsOf:
+        """See `Form`."""
+        assert isinstance(piece, Block)
+        return Rows(piece, LINES)
 
 
 @dataclass(frozen=True, slots=True)

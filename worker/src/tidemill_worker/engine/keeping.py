@@ -89,25 +89,33 @@ class Keeping:
 def keeping_of(spec: DataPipelineSpec, chunk: Chunk) -> Keeping:
     """The rules for all rows that a chunk may reject: its own, and those of the whole inputs that it reports."""
     formats = {source.name: source.files.format for source in spec.sources}
+    keys_of = {source.name: {c.name: c.from_ for c in source.columns if c.from_} for source in spec.sources}
     parts = [(chunk.source, chunk.part), *((name, part) for name, parts in chunk.broadcast for part in parts)]
     typed = Format(parquet=Parquet())  # as rows come that were kept between stages
-    layouts = {(source, part.file.label): layout_of(part.layout, formats.get(source, typed)) for source, part in parts}
+    layouts = {
+        (source, part.file.label): layout_of(part.layout, formats.get(source, typed), keys_of.get(source, {}))
+        for source, part in parts
+    }
     keys = frozenset(name for sink in spec.sinks for name in sink.primary_key)
     return Keeping(spec.dead_letter, keys, layouts)
 
 
-def layout_of(layout: Layout, form: Format) -> TextLayout:
-    """The column of each field of a row; of columns that read the same field, the first."""
+def layout_of(layout: Layout, form: Format, keys_of: Mapping[str, str]) -> TextLayout:
+    """The column of each field of a row; of columns that read the same field, the first.
+
+    `keys_of` has the keys of objects' columns that are called otherwise.
+    """
     if form.csv is None:
-        return TextLayout(tuple(c.name for c in layout.columns), "", "", tuple(c.type for c in layout.columns))
+        read = [c.name for c in layout.columns]
+        keys = read if form.parquet is not None else [keys_of.get(name, name) for name in read]
+        return TextLayout(tuple(read), "", "" if keys == read else _json(keys), tuple(c.type for c in layout.columns))
     found: dict[int, PlannedColumn] = {}
     for column in layout.columns:
         found.setdefault(column.field, column)
     fields = [found.get(index) for index in range(layout.fields)]
     names = tuple(column.name if column else None for column in fields)
-    return TextLayout(
-        names, form.csv.delimiter, form.csv.quote, tuple(column.type if column else None for column in fields)
-    )
+    types = tuple(column.type if column else None for column in fields)
+    return TextLayout(names, form.csv.delimiter, form.csv.quote, types)
 
 
 def _json(value: object) -> str:

@@ -297,7 +297,7 @@ def _raw_faults(rows: Rows, dialect: Dialect) -> dict[int, Fault]:
             break
         except UnicodeDecodeError as error:
             row = _row_at(rows, begin + error.start)
-            faults[row] = Fault("BadRow", "the row is not valid UTF-8")
+            faults[row] = Fault("BadRow", f"the row is not valid {dialect.written_in}")
             begin = rows.begin(row) + len(rows.raw(row))
     return faults
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Protocol, assert_never
 
 from tidemill_api.v1alpha1 import DataPipelineSpec, parse_bytes
-from tidemill_api.v1alpha1.datapipeline import CSV, Parquet
+from tidemill_api.v1alpha1.datapipeline import CSV, JSON, JSONLines, Parquet
 from tidemill_check.parameters import bind_parameters
 from tidemill_check.paths import rendered
 from tidemill_check.stages import stages
 from tidemill_worker.engine.model import Chunk, Connections, Parameters, Part, RunRef
 from tidemill_worker.engine.planning_csv import CSVPlanner
+from tidemill_worker.engine.planning_json import JSONPlanner
 from tidemill_worker.engine.planning_parquet import ParquetPlanner
 from tidemill_worker.engine.postgres.reprocess import refuse_other_rows
 
@@ -78,6 +79,8 @@ def _planner(spec: DataPipelineSpec, place: int, folders: Mapping[str, Path]) ->
     match source.files.format.chosen:
         case CSV() as csv:
             return CSVPlanner(source, csv, f"{field}.csv", folder)
+        case JSONLines() | JSON():
+            return JSONPlanner(source, folder)
         case Parquet():
             return ParquetPlanner(source, folder)
         case other:

@@ -18,6 +18,7 @@ from tidemill_worker.engine.columns import infer
 from tidemill_worker.engine.dialect import BLOCK, Dialect, dialect_of
 from tidemill_worker.engine.model import FileRef, Layout, Part
 from tidemill_worker.engine.parse import text_rows
+from tidemill_worker.engine.recoding import is_recoded
 from tidemill_worker.engine.stretches import Stretch, stretches
 from tidemill_worker.engine.wanted import Wanted, by_name, by_order, declared
 
@@ -83,8 +84,8 @@ class CSVPlanner:
     def _head(self, ref: FileRef) -> _Head:
         with files.opened(self.folder, ref, self.source.files) as read:
             data = read(SAMPLE_BYTES)
-        if data.startswith(_UTF16):
-            raise SourceUnreadable(f"{ref.label} is UTF-16, not {self._dialect.encoding}: convert it to UTF-8")
+        if data.startswith(_UTF16) and not is_recoded(self.source.files):
+            raise SourceUnreadable(f"{ref.label} is UTF-16, not {self.csv.encoding}: set files.format.csv.encoding")
         start = len(_BOM) if data.startswith(_BOM) and self._dialect.encoding == "utf-8" else 0
         start += _blank(data[start:])
         if not self.csv.header:
@@ -106,7 +107,7 @@ class CSVPlanner:
             text = row.decode(self._dialect.encoding)
         except UnicodeDecodeError:
             raise SourceUnreadable(
-                f"the header of {ref.label} is not {self._dialect.encoding}: set files.format.csv.encoding"
+                f"the header of {ref.label} is not {self.csv.encoding}: set files.format.csv.encoding"
             ) from None
         delimiter, quote = self._dialect.delimiter.decode(), self._dialect.quote.decode()
         try:
@@ -133,18 +134,25 @@ class CSVPlanner:
         return by_name(self.source, head.ref.label, head.names, wanted)
 
     def cut(self, part: Part, most_bytes: int, most_rows: int) -> Iterator[Part]:
-        """Ranges of a part. What is compressed stays whole: it can't be read from the middle."""
-        if files.compression(part.file.path, self.source.files) != "None":
-            yield part
-            return
-        whole = replace(part, end=max(part.file.size, part.start))
-        if _small(self.folder, whole, self.source, most_bytes, most_rows):
-            yield whole
-            return
-        found = stretches(self.folder, whole, self.source.files, self._dialect, min(BLOCK, most_bytes))
-        cuts = list(cuts_of(found, self._dialect, part, most_bytes, most_rows))
-        for (start, line), (end, _) in zip(cuts, [*cuts[1:], (part.file.size, 0)], strict=True):
-            yield replace(part, start=start, end=end, first_line=line)
+        """See `cut_text`."""
+        return cut_text(self.source, self.folder, self._dialect, part, most_bytes, most_rows)
+
+
+def cut_text(
+    source: Source, folder: Path, dialect: Dialect, part: Part, most_bytes: int, most_rows: int
+) -> Iterator[Part]:
+    """Ranges of a part. What is compressed or recoded stays whole: it can't be read from the middle."""
+    if not files.can_be_cut(part.file.path, source.files):
+        yield part
+        return
+    whole = replace(part, end=max(part.file.size, part.start))
+    if _small(folder, whole, source, most_bytes, most_rows):
+        yield whole
+        return
+    found = stretches(folder, whole, source.files, dialect, min(BLOCK, most_bytes))
+    cuts = list(cuts_of(found, dialect, part, most_bytes, most_rows))
+    for (start, line), (end, _) in zip(cuts, [*cuts[1:], (part.file.size, 0)], strict=True):
+        yield replace(part, start=start, end=end, first_line=line)
 
 
 def _first_lines(data: bytes, dialect: Dialect) -> bytes:

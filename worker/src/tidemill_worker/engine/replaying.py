@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tidemill_api.v1alpha1 import DataPipelineSpec
-from tidemill_api.v1alpha1.datapipeline import CSV, Format, Source
+from tidemill_api.v1alpha1.datapipeline import CSV, Format, JSONLines, Source
 from tidemill_api.v1alpha1.execution import Chunking, ErrorTolerance
 from tidemill_check.graph import inputs_of, topological
 from tidemill_check.sql_single import may_multiply
@@ -90,9 +90,9 @@ def _unreadable(spec: DataPipelineSpec, row: Rejected) -> str:
         return f"the pipeline has no source {row.source} any more"
     if row.layout is None or row.layout.types is None:
         return "it is from a version that didn't keep how its row is cut into columns"
-    if row.layout.json:
-        return "its row is of a file of columns: run the pipeline again"
-    if row.text is None or row.layout.cut(row.text) is None:
+    if row.text is None or (row.layout.json and row.layout.cut(row.text) is None):
+        return "it isn't a JSON object: mend it first (tidemill rejects edit)"
+    if row.layout.cut(row.text) is None:
         return f"it isn't a row of {len(row.layout.columns)} fields: mend it first (tidemill rejects edit)"
     missing = [column.name for column in source.columns if column.name not in row.layout.columns]
     if missing:
@@ -195,10 +195,21 @@ def spec_for(spec: DataPipelineSpec, source: str, sinks: Sequence[str], layout: 
 
 def _reading_rows(source: Source, layout: TextLayout) -> Source:
     """The source as it reads the file of rows: in the dialect that they are written in."""
+    if layout.json:
+        return _reading_objects(source, layout)
     dialect = {"delimiter": layout.delimiter, "quote": layout.quote, "quoted_newlines": True, "encoding": "utf-8"}
-    form = Format(csv=(source.files.format.csv or CSV()).model_copy(update=dialect))
+    return _reading(source, Format(csv=(source.files.format.csv or CSV()).model_copy(update=dialect)))
+
+
+def _reading_objects(source: Source, layout: TextLayout) -> Source:
+    keys = dict(zip(layout.columns, layout.keys, strict=True))
+    columns = tuple(column.model_copy(update={"from_": keys.get(column.name)}) for column in source.columns)
+    return _reading(source.model_copy(update={"columns": columns}), Format(json_lines=JSONLines()))
+
+
+def _reading(source: Source, form: Format) -> Source:
     files = source.files.model_copy(update={"path": FILE, "compression": "None", "format": form})
-    contract = source.contract.model_copy(update={"bad_values": "DeadLetter"})
+    contract = source.contract.model_copy(update={"bad_values": "DeadLetter", "new_columns": "Ignore"})
     return source.model_copy(update={"connection": CONNECTION, "files": files, "contract": contract})
 
 

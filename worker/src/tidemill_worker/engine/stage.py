@@ -138,7 +138,7 @@ class Reader:
 def reader_of(spec: DataPipelineSpec, name: str) -> Reader:
     """The reader of a source. Raises SpecError for a dialect that can't be read."""
     place, source = next((i, s) for i, s in enumerate(spec.sources) if s.name == name)
-    return Reader(source, form_of(source.files.format, f"spec.sources[{place}].files.format"))
+    return Reader(source, form_of(source, f"spec.sources[{place}].files.format"))
 
 
 def steps_of(spec: DataPipelineSpec, names: Sequence[str]) -> tuple[Step, ...]:

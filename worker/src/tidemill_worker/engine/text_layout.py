@@ -14,11 +14,15 @@ from functools import cached_property
 from typing import Any
 
 from tidemill_api.names import content_hash
+from tidemill_worker.engine.json_text import dumps, loads
 
 
 @dataclass(frozen=True)
 class TextLayout:
-    """How a row's text is cut into columns. Without delimiter and quote it is a JSON object by the columns' names."""
+    """How a row's text is cut into columns.
+
+    Without delimiter it is a JSON object; `quote` then lists its keys (as JSON), if these aren't the columns' names.
+    """
 
     columns: tuple[str | None, ...]
     """Name of each field; None for one that the pipeline doesn't read."""
@@ -37,6 +41,11 @@ class TextLayout:
         """The text is a JSON object."""
         return not self.delimiter
 
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """Of a JSON object: where each column is found."""
+        return tuple(json.loads(self.quote)) if self.quote else tuple(name or "" for name in self.columns)
+
     def cut(self, text: str) -> list[Any] | None:
         """The fields of a row, or None where it isn't one: texts, or what JSON has as values (nothing as None)."""
         if self.json:
@@ -49,16 +58,15 @@ class TextLayout:
 
     def _values(self, text: str) -> list[Any] | None:
         try:
-            row = json.loads(text)
-        except ValueError:
+            row = loads(text)
+        except (ValueError, RecursionError):
             return None
-        return [row.get(name) for name in self.columns] if isinstance(row, dict) else None
+        return [row.get(key) for key in self.keys] if isinstance(row, dict) else None
 
     def joined(self, fields: Sequence[Any]) -> str:
         """The inverse of `cut`; what needn't be quoted isn't."""
         if self.json:
-            row = {name: field for name, field in zip(self.columns, fields, strict=True) if name is not None}
-            return json.dumps(row, ensure_ascii=False)
+            return dumps(dict(zip(self.keys, fields, strict=True)))
         text = io.StringIO(newline="")
         csv.writer(text, delimiter=self.delimiter, quotechar=self.quote, lineterminator="\r\n").writerow(fields)
         return text.getvalue().removesuffix("\r\n")

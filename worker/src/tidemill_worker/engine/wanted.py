@@ -54,6 +54,11 @@ def by_name(source: Source, label: str, names: Sequence[str], wanted: Sequence[W
 
 
 def _told_apart(source: Source, label: str, wanted: Sequence[Wanted]) -> None:
+    odd = [column.name for column in wanted if not column.name or "\0" in column.name]
+    if odd:
+        raise SourceUnreadable(
+            f"source {source.name}: {label} has a column called {odd[0]!r}, which no table can have: declare columns"
+        )
     folded = [column.name.lower() for column in wanted]
     alike = sorted({column.name for column in wanted if folded.count(column.name.lower()) > 1})
     if alike:
