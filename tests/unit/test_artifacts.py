@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill_api.errors import ArtifactGone, ArtifactsUnavailable
+from tidemill_api.v1alpha1.datapipeline import FileSource
 from tidemill_worker.connections.kept_folder import FolderArtifacts
+from tidemill_worker.engine import files
 from tidemill_worker.engine.artifacts import Kept, RunFolder
 from tidemill_worker.engine.limits import memory_for_a_step
 
@@ -99,6 +101,15 @@ def test_a_place_that_cannot_be_written_is_an_outage(tmp_path: Path) -> None:
     with pytest.raises(ArtifactsUnavailable, match="can't be written: "), FolderArtifacts(tmp_path / "kept").writing():
         pass
     assert ArtifactsUnavailable("").retryable
+
+
+def test_no_source_reads_what_passes_between_stages(tmp_path: Path) -> None:
+    place = FolderArtifacts(tmp_path / ".tidemill")
+    put(place, "u/k/1/valid/a.csv", b"x\n1\n")
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep/b.csv").write_text("x\n1\n")
+    source = FileSource.model_validate({"path": "**/*.csv", "format": {"csv": {}}})
+    assert [found.path for found in files.find(tmp_path, source)] == ["deep/b.csv"]
 
 
 @pytest.mark.parametrize(

@@ -206,8 +206,8 @@ async def clean(spec: DataPipelineSpec, run: RunRef, connections: Connections) -
     """
     from tidemill_worker.engine.postgres import publish as publishing
 
+    await publishing.clean(spec, run, connections)
     if waves(spec) > 1:
         for execution in range(1, run.execution + 1):
             folder = RunFolder(run.uid, run.run_key, execution).path
             await asyncio.to_thread(connections.artifacts().drop, folder)
-    await publishing.clean(spec, run, connections)

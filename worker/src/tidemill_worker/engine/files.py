@@ -12,13 +12,16 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from tidemill_api.errors import SourceChanged, SourceMissing, SourceUnreadable
 from tidemill_api.v1alpha1.datapipeline import FileSource
 from tidemill_worker.engine.blocks import Read
 from tidemill_worker.engine.model import FileRef
 from tidemill_worker.engine.recoding import is_recoded, recoded
+
+OURS: Final = ".tidemill"
+"""A folder of this name is the default place for what passes between stages; no source's files are in it."""
 
 
 def find(root: Path, source: FileSource) -> tuple[FileRef, ...]:
@@ -50,7 +53,9 @@ def _matching(root: Path, pattern: str) -> list[str]:
         found = [
             path.relative_to(root).as_posix()
             for path in root.glob("/".join(parts))
-            if path.is_file() and path.resolve().is_relative_to(root.resolve())
+            if path.is_file()
+            and path.resolve().is_relative_to(root.resolve())
+            and OURS not in path.relative_to(root).parts
         ]
     for name in found:
         if any("\ud800" <= character <= "\udfff" for character in name):  # how bytes that aren't UTF-8 come
