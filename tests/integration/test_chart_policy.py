@@ -120,6 +120,22 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "proc unmasked": (worker(securityContext={"procMount": "Unmasked"}), CONTEXT),
     "sysctls": (pod(securityContext={"sysctls": [{"name": "kernel.shm_rmid_forced", "value": "1"}]}), CONTEXT),
     "ours taken away": (worker(securityContext=None), "securityContext"),
+    "a sidecar's restrictions taken away": (
+        pod(containers=[{"name": "side", "securityContext": None}]),
+        "securityContext",
+    ),
+    "a sidecar's escalation left open": (
+        pod(containers=[{"name": "side", "securityContext": {"allowPrivilegeEscalation": None}}]),
+        CONTEXT,
+    ),
+    "a sidecar's writable root": (
+        pod(containers=[{"name": "side", "securityContext": {"readOnlyRootFilesystem": False}}]),
+        CONTEXT,
+    ),
+    "an init container's capabilities kept": (
+        pod(initContainers=[{"name": "init", "securityContext": {"capabilities": {"drop": ["CHOWN"]}}}]),
+        CAPABILITIES,
+    ),
     "an init container privileged": (
         pod(initContainers=[{"name": "init", "securityContext": {"privileged": True}}]),
         CONTEXT,

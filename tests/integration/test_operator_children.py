@@ -42,6 +42,7 @@ LAID: Object = {
                 ],
                 "volumeMounts": [{"name": "data", "mountPath": "/data"}],
             },
+            {"name": "side", "image": "side:1"},
         ],
         "initContainers": [{"name": "wait", "image": "wait:1", "command": ["true"]}],
         "volumes": [
@@ -50,10 +51,12 @@ LAID: Object = {
         ],
     },
 }
+PRIVILEGED = {"name": "tune", "image": "tune:1", "securityContext": {"privileged": True}}
 SPECS: dict[str, Object] = {
     "plain": {},
     "laid over": {"template": LAID},
     "quantities": {"resources": {"requests": {"cpu": "1000m", "memory": "1024Mi"}, "limits": {"cpu": "1.5"}}},
+    "privileged": {"template": {"spec": {"initContainers": [PRIVILEGED]}}},
     "nothing": {"replicas": 0, "resources": {}, "serviceAccount": {"annotations": {"role": "arn:x"}}},
 }
 
@@ -88,9 +91,11 @@ def test_children_are_accepted_and_are_what_was_wished(apiserver: ApiServer, nam
         assert as_wished(child, json.loads(applied.stdout)), child["kind"]
 
 
-def test_the_pod_meets_the_restricted_profile(apiserver: ApiServer, namespace: str) -> None:
+@pytest.mark.parametrize("name", ["plain", "laid over"])
+def test_the_pod_meets_the_restricted_profile(apiserver: ApiServer, namespace: str, name: str) -> None:
+    """With a sidecar and an init container that say nothing of it, too."""
     apiserver.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
-    *others, deployment = children_of(namespace, {}, "00000000-0000-0000-0000-000000000000")
+    *others, deployment = children_of(namespace, SPECS[name], "00000000-0000-0000-0000-000000000000")
     assert deployment["kind"] == "Deployment"
     for child in others:
         apiserver.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(child))

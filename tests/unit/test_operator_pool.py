@@ -18,6 +18,7 @@ from tidemill_api.v1alpha1 import WorkerPoolStatus
 from tidemill_operator.actions import Action, ApplyObject, Outcome
 from tidemill_operator.clients import Object, Settings
 from tidemill_operator.pool.children import ANNOTATION_CONFIG, ANNOTATION_WISHED
+from tidemill_operator.pool.confinement import RESTRICTED
 from tidemill_operator.pool.desire import desire
 from tidemill_operator.pool.likeness import amount, holds
 from tidemill_operator.pool.observe import Observed
@@ -416,10 +417,56 @@ def test_the_template_lies_over_the_pod_but_not_over_what_finds_it() -> None:
     worker, proxy = pod["containers"]
     assert worker["image"] == "registry.example/worker:1"
     assert {mount["mountPath"] for mount in worker["volumeMounts"]} == {"/etc/tidemill", "/data", "/" + "tmp"}
-    assert proxy == {"name": "proxy", "image": "proxy:1"}
+    assert proxy == {"name": "proxy", "image": "proxy:1", "securityContext": RESTRICTED}
     assert {volume["name"] for volume in pod["volumes"]} == {"tidemill", "tmp", "data"}
     assert "runAsUser" not in pod["securityContext"]
     assert pod["securityContext"]["runAsNonRoot"] is True
+
+
+WITHOUT_DROP = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True}
+CONTEXTS: dict[str, tuple[Object, Object | None]] = {
+    "nothing said": ({}, RESTRICTED),
+    "a user": ({"securityContext": {"runAsUser": 7}}, {**RESTRICTED, "runAsUser": 7}),
+    "a writable root": (
+        {"securityContext": {"readOnlyRootFilesystem": False}},
+        {**RESTRICTED, "readOnlyRootFilesystem": False},
+    ),
+    "a capability": (
+        {"securityContext": {"capabilities": {"add": ["NET_BIND_SERVICE"]}}},
+        {**RESTRICTED, "capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}},
+    ),
+    "privileged, which escalates": (
+        {"securityContext": {"privileged": True}},
+        {"readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}, "privileged": True},
+    ),
+    "capabilities taken away": ({"securityContext": {"capabilities": None}}, WITHOUT_DROP),
+    "taken away": ({"securityContext": None}, None),
+    "no context": ({"securityContext": "x"}, "x"),
+}
+
+
+@pytest.mark.parametrize("field", ["containers", "initContainers"])
+@pytest.mark.parametrize(("said", "expected"), CONTEXTS.values(), ids=CONTEXTS)
+def test_containers_that_a_template_adds_are_as_restricted_as_ours(
+    said: Object, expected: Object | None, field: str
+) -> None:
+    """Unless it says otherwise."""
+    laid = {"spec": {field: [{"name": "side", "image": "side:1", **said}, {"name": "other"}]}}
+    pod = children_of(observed(pool(spec={"template": laid})))["Deployment"]["spec"]["template"]["spec"]
+    worker, side, other = (*pod["containers"], *pod.get("initContainers", ()))
+
+    assert side.get("securityContext") == expected
+    assert other == {"name": "other", "securityContext": RESTRICTED}
+    assert worker["securityContext"] == RESTRICTED
+    assert [each["name"] for each in pod[field]][-2:] == ["side", "other"]
+
+
+@pytest.mark.parametrize("wrong", [[{"image": "side:1"}], ["side"], "side", {"name": "side"}])
+def test_containers_without_names_are_left_to_the_server(wrong: Any) -> None:
+    laid = {"spec": {"initContainers": wrong}}
+    pod = children_of(observed(pool(spec={"template": laid})))["Deployment"]["spec"]["template"]["spec"]
+
+    assert pod["initContainers"] == wrong
 
 
 @pytest.mark.parametrize(

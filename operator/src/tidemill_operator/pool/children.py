@@ -1,7 +1,7 @@
 """The objects that a pool owns: ConfigMap, ServiceAccount and Deployment, as manifests. Pure.
 
-The pod meets the restricted Pod Security profile, gets no API token, and sees of each Secret only the keys that its
-connections name, as files.
+The pod meets the restricted Pod Security profile, unless a template says otherwise, gets no API token, and sees of each
+Secret only the keys that its connections name, as files.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from tidemill_api import names
 from tidemill_api.contract import WorkerConfig
 from tidemill_api.v1alpha1 import WorkerPoolSpec
 from tidemill_operator.clients import KeyRingOfPools
+from tidemill_operator.pool.confinement import RESTRICTED, with_room_for_others
 from tidemill_operator.pool.key_ring import with_key_ring
 from tidemill_operator.pool.network import network_policy
 from tidemill_operator.pool.overlay import overlay
@@ -107,7 +108,7 @@ def _marked(
 
 
 def _deployment(pool: str, spec: WorkerPoolSpec, config: str, pod: dict[str, Any]) -> dict[str, Any]:
-    laid = overlay(pod, spec.template)
+    laid = overlay(with_room_for_others(pod, spec.template), spec.template)
     template = {**laid, "spec": _tolerant(laid.get("spec"))}
     metadata = template.get("metadata") or {}
     return {
@@ -161,11 +162,7 @@ def _container(spec: WorkerPoolSpec, image: str) -> dict[str, Any]:
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "ports": [{"name": "health", "containerPort": HEALTH_PORT, "protocol": "TCP"}],
         "resources": spec.resources,
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": dict(RESTRICTED),
         "startupProbe": {"httpGet": {"path": "/healthz", "port": "health"}, "periodSeconds": 1, "failureThreshold": 60},
         "livenessProbe": {"httpGet": {"path": "/healthz", "port": "health"}, "periodSeconds": 10, "timeoutSeconds": 5},
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": "health"}, "periodSeconds": 5, "timeoutSeconds": 5},
