@@ -19,7 +19,8 @@ from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec, Sink
 from tidemill_check.stages import cut as cut_up
 from tidemill_cli.lint.finding import Finding
 from tidemill_cli.rehearse.values import cut, printable, rows_as_json, shown, type_name
-from tidemill_worker.engine.rehearsal import Rehearsal, Seen, created
+from tidemill_worker.engine.postgres.tables import created
+from tidemill_worker.engine.rehearsal import Rehearsal, Seen
 
 _WIDTH: Final = 40
 """Most characters of a value, unless all is shown."""

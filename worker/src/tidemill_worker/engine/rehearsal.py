@@ -15,8 +15,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from tidemill_api.contract import StepCount
-from tidemill_api.errors import TableMismatch, TidemillError
-from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec, Sink, Source
+from tidemill_api.errors import TidemillError
+from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec, Source
 from tidemill_check.graph import inputs_of, topological
 from tidemill_check.parameters import bind_parameters
 from tidemill_check.paths import rendered
@@ -31,8 +31,7 @@ from tidemill_worker.engine.parse import schema_of
 from tidemill_worker.engine.passing import Answer, Passing, Reading
 from tidemill_worker.engine.planning import parts_of
 from tidemill_worker.engine.postgres.encode import Encoder
-from tidemill_worker.engine.postgres.tables import Field, Target
-from tidemill_worker.engine.postgres.types import column_type, plain
+from tidemill_worker.engine.postgres.tables import created
 from tidemill_worker.engine.sandbox import Sandbox
 from tidemill_worker.engine.stage import Done, Step, apply, first_input, reader_of, rejected, steps_of
 from tidemill_worker.engine.steps import Validate
@@ -282,23 +281,6 @@ class Rehearsal:
         if rows.num_rows and (most is None or seen.rows < most):
             seen.tables.append(rows if most is None else rows.slice(0, most - seen.rows))
         seen.rows += rows.num_rows
-
-
-def created(sink: Sink, schema: pa.Schema) -> Target:
-    """A sink's table as it would be made from these columns. Raises TableMismatch."""
-    fields = []
-    for column in schema:
-        kind = plain(column.type)
-        if kind is None:
-            raise TableMismatch(
-                f"sink {sink.name}: column {column.name} is of type {column.type}, which can't be written to "
-                f"Postgres: cast it (to_json(...), ::VARCHAR)"
-            )
-        fields.append(Field(column.name, kind, column_type(kind), column_type(kind), None))
-    missing = [name for name in sink.primary_key if name not in schema.names]
-    if missing:
-        raise TableMismatch(f"sink {sink.name}: primaryKey names {', '.join(missing)}, which the rows don't have")
-    return Target(sink, tuple(fields))
 
 
 @contextmanager
