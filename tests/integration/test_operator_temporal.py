@@ -338,9 +338,7 @@ async def test_a_failure_is_told_from_the_last_event(
     assert (found.result is None) == (error is not None)
 
 
-async def test_open_and_closed_runs_are_listed(
-    temporal: TemporalClient, pipeline: PipelineId, worker: str, temporal_server: TemporalServer
-) -> None:
+async def test_open_and_closed_runs_are_listed(temporal: TemporalClient, pipeline: PipelineId, worker: str) -> None:
     began = datetime.now(UTC) - timedelta(seconds=2)
     open_id = await start(temporal, pipeline, worker, "stays-open")
     closed_id = await start(temporal, pipeline, worker, "again")
@@ -363,9 +361,11 @@ async def test_open_and_closed_runs_are_listed(
     assert cancelled.state == "Cancelled"
     assert await temporal.open_runs(pipeline) == ()
     terminated = await start(temporal, PipelineId(pipeline.installation, "travel", "other"), worker, "stays-open")
-    client = await Client.connect(temporal_server.address)
-    await client.get_workflow_handle(terminated).terminate(reason="out of patience")
+    again = await temporal.describe_run(terminated)
+    assert again is not None
+    await temporal.terminate_run(terminated, again.run_id, "out of patience")
     found = await ended(temporal, terminated)
+    await temporal.terminate_run(terminated, again.run_id, "twice is fine")
     assert (found.state, found.error) == ("Failed", "Terminated: out of patience")
 
 

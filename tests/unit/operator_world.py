@@ -27,6 +27,7 @@ from tidemill_operator.actions import (
     RemoveFinalizer,
     SetPause,
     StartRun,
+    TerminateRun,
     UpdateSchedule,
 )
 from tidemill_operator.clients import Object, Settings
@@ -195,7 +196,7 @@ class World:
             case StartRun(workflow_id=workflow_id, asked_by=asked_by):
                 found = self.runs.setdefault(workflow_id, seen_run(workflow_id.rpartition("/")[2], asked_by=asked_by))
                 return Outcome(action, "Done", run=found)
-            case CancelRun(workflow_id=workflow_id):
+            case CancelRun(workflow_id=workflow_id) | TerminateRun(workflow_id=workflow_id):
                 self.runs[workflow_id] = replace(self.runs[workflow_id], state="Cancelled", closed=NOW)
             case LookAgain():
                 pass

@@ -21,6 +21,7 @@ from tidemill_operator.actions import (
     LookAgain,
     Outcome,
     RemoveFinalizer,
+    TerminateRun,
 )
 from tidemill_operator.adapters.kubernetes import _error
 from tidemill_operator.clients import Clients, KubernetesUnavailable, NamespaceEndsError, Object, RefusedError
@@ -28,7 +29,7 @@ from tidemill_operator.pipeline.desire import desire
 from tidemill_operator.pipeline.observe import Observed, There
 from tidemill_operator.pipeline.plan import plan
 from tidemill_operator.pipeline.report import report
-from tidemill_operator.release import patience
+from tidemill_operator.release import WITHOUT_WORKERS, patience
 from tidemill_operator.standing import Standing, condition, rfc3339, waits
 from tidemill_operator.trouble import standing_of
 
@@ -80,7 +81,7 @@ async def test_what_is_waited_for_and_how_long(
     assert await patience(pipeline(**GOING), troubles, clients, open_runs=False) == expected
 
 
-@pytest.mark.parametrize(("answer", "expected"), [(ENDS, FIVE), ({"metadata": {}}, None)])
+@pytest.mark.parametrize(("answer", "expected"), [(ENDS, WITHOUT_WORKERS), ({"metadata": {}}, None)])
 async def test_runs_without_workers_are_waited_for_only_where_those_can_come_back(
     answer: Object, expected: timedelta | None
 ) -> None:
@@ -91,7 +92,11 @@ async def test_runs_without_workers_are_waited_for_only_where_those_can_come_bac
 
 @pytest.mark.parametrize(
     ("patient", "seconds_ago", "expected"),
-    [(None, None, [LookAgain]), (FIVE, None, [CancelRun, LookAgain]), (FIVE, 300, [CancelRun, RemoveFinalizer])],
+    [
+        (None, None, [LookAgain]),
+        (FIVE, None, [CancelRun, LookAgain]),
+        (FIVE, 300, [CancelRun, TerminateRun, LookAgain]),
+    ],
 )
 def test_open_runs_in_a_namespace_that_ends(
     patient: timedelta | None, seconds_ago: int | None, expected: list[type[Action]]
@@ -105,8 +110,8 @@ def test_open_runs_in_a_namespace_that_ends(
     assert (told["reason"] if told is not None else None) == (said.WAITING_FOR_RUNS if patient else None)
 
     waiting = pool(**GOING, status=releasing(seconds_ago) if seconds_ago is not None else {})
-    [action] = planned_pool(observed_pool(waiting, patience=patient, open_runs=(seen_run(),)))
-    assert type(action) is (RemoveFinalizer if seconds_ago == 300 else LookAgain)
+    actions = planned_pool(observed_pool(waiting, patience=patient, open_runs=(seen_run(),)))
+    assert [type(action) for action in actions] == ([TerminateRun] if seconds_ago == 300 else []) + [LookAgain]
 
 
 def releasing(seconds_ago: int) -> Object:

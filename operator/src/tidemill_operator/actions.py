@@ -204,6 +204,16 @@ class CancelRun:
 
 
 @dataclass(frozen=True, slots=True)
+class TerminateRun:
+    """End an open run that nobody can carry on. Closed already is fine."""
+
+    connection: ConnectionKey
+    workflow_id: str
+    run_id: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class LookAgain:
     """Nothing to do now; observe again after a while, though no event may come."""
 
@@ -211,7 +221,7 @@ class LookAgain:
 
 
 KubernetesAction = AddFinalizer | RemoveFinalizer | ApplyObject | ApplyKeyRing | DeleteObject
-TemporalAction = CreateSchedule | UpdateSchedule | SetPause | DeleteSchedule | StartRun | CancelRun
+TemporalAction = CreateSchedule | UpdateSchedule | SetPause | DeleteSchedule | StartRun | CancelRun | TerminateRun
 Action = KubernetesAction | TemporalAction | LookAgain
 
 

@@ -25,6 +25,7 @@ from tidemill_operator.actions import (
     RemoveFinalizer,
     SetPause,
     StartRun,
+    TerminateRun,
     UpdateSchedule,
 )
 from tidemill_operator.clients import (
@@ -114,6 +115,8 @@ class Appliance:
                 return await self._start_run(action)
             case CancelRun(connection=connection, workflow_id=workflow_id, run_id=run_id):
                 await (await self._temporals.get(connection)).cancel_run(workflow_id, run_id)
+            case TerminateRun(connection=connection, workflow_id=workflow_id, run_id=run_id, why=why):
+                await (await self._temporals.get(connection)).terminate_run(workflow_id, run_id, why)
             case LookAgain():
                 pass
             case _:

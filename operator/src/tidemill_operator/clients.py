@@ -170,6 +170,10 @@ class Temporal(Protocol):
         """Ask an open run to stop; closed already is fine."""
         ...
 
+    async def terminate_run(self, workflow_id: str, run_id: str, why: str) -> None:
+        """End an open run at once, whoever works on it; closed already is fine."""
+        ...
+
     def list_schedules(self) -> AsyncIterator[ScheduleEntry]:
         """All Schedules of this installation, page by page."""
         ...

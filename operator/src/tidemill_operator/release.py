@@ -2,13 +2,13 @@
 
 An outage is waited for: Schedules that are left behind would start runs. But credentials that are gone don't come
 back by themselves, and in a namespace that is being deleted nothing does: not its workers, without which open runs
-never end, and maybe not even its Temporal. There the condition Releasing names a time, at which the object goes
-without. Sweeps that still reach the Temporal clean up later.
+never end, and maybe not even its Temporal. There the condition Releasing names a time, at which the runs are
+terminated, or the object goes without. Sweeps that still reach the Temporal clean up later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -16,12 +16,15 @@ from tidemill_api.conditions import RELEASING, WAITING_FOR_CONNECTION, WAITING_F
 from tidemill_api.errors import TidemillError
 from tidemill_api.names import ANNOTATION_RELEASE
 from tidemill_api.v1alpha1 import parse_timestamp
-from tidemill_operator.actions import LookAgain, ObjectRef, RemoveFinalizer
+from tidemill_operator.actions import LookAgain, ObjectRef, RemoveFinalizer, TerminateRun
 from tidemill_operator.clients import Clients, Object
 from tidemill_operator.reading import annotation, status_of
 from tidemill_operator.standing import Claim, Standing, condition, rfc3339, waits
+from tidemill_operator.views import ConnectionKey, RunSeen
 
 AFTER_TROUBLE: Final = timedelta(seconds=10)
+WITHOUT_WORKERS: Final = timedelta(seconds=30)
+"""As long as a pod has to stop: what a worker could still finish, it has finished then."""
 _GONE: Final = (WAITING_FOR_SECRET, WAITING_FOR_CONNECTION)
 
 
@@ -31,13 +34,17 @@ NO_WORKERS: Final = waits(WAITING_FOR_RUNS, "open runs have no workers any more,
 async def patience(
     manifest: Object, troubles: Sequence[Standing], clients: Clients, *, open_runs: bool
 ) -> timedelta | None:
-    """How long Temporal, or the end of runs, is waited for before the object goes without; None: to the end."""
+    """How long Temporal is waited for before the object goes without, or open runs before they are terminated.
+
+    None: to the end.
+    """
     if not troubles and not open_runs:
         return None
     gone = bool(troubles) and all(trouble.reason in _GONE for trouble in troubles)
-    if gone or await _namespace_ends(manifest["metadata"]["namespace"], clients):
-        return timedelta(seconds=clients.settings.release_after)
-    return None
+    if not gone and not await _namespace_ends(manifest["metadata"]["namespace"], clients):
+        return None
+    longest = timedelta(seconds=clients.settings.release_after)
+    return longest if troubles else min(WITHOUT_WORKERS, longest)
 
 
 async def _namespace_ends(namespace: str, clients: Clients) -> bool:
@@ -87,7 +94,15 @@ def releasing(
     """The condition that names the time. Without a trouble it is open runs that are waited for."""
     if patience is None:
         return ()
-    trouble = trouble or NO_WORKERS
     moment = rfc3339(deadline(manifest, patience, now))
+    if trouble is None:
+        message = f"at {moment} they are terminated: {NO_WORKERS.message}"
+        return (Claim(RELEASING, "True", NO_WORKERS.reason, message),)
     message = f"at {moment} it goes without cleaning up in Temporal, if this lasts: {trouble.message}"
     return (Claim(RELEASING, "True", trouble.reason, message),)
+
+
+def terminated(runs: Iterable[tuple[ConnectionKey, RunSeen]]) -> Iterator[TerminateRun]:
+    """End runs whose time has come."""
+    for connection, run in runs:
+        yield TerminateRun(connection, run.workflow_id, run.run_id, NO_WORKERS.message)

@@ -16,11 +16,12 @@ from tidemill_operator.actions import (
     RemoveFinalizer,
     SetPause,
     StartRun,
+    TerminateRun,
     UpdateSchedule,
 )
 from tidemill_operator.standing import Standing, stalled, waits
 
-_TEMPORAL = (CreateSchedule, UpdateSchedule, SetPause, DeleteSchedule, StartRun, CancelRun)
+_TEMPORAL = (CreateSchedule, UpdateSchedule, SetPause, DeleteSchedule, StartRun, CancelRun, TerminateRun)
 
 
 def standing_of(outcomes: Sequence[Outcome]) -> Standing | None:

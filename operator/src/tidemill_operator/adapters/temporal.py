@@ -38,6 +38,7 @@ from temporalio.api.workflowservice.v1 import (
     ListWorkflowExecutionsResponse,
     RequestCancelWorkflowExecutionRequest,
     StartWorkflowExecutionRequest,
+    TerminateWorkflowExecutionRequest,
     UpdateScheduleRequest,
 )
 from temporalio.client import Client
@@ -272,6 +273,18 @@ class TemporalClient:
         )
         await self._call_or_none(
             "cancel_run", lambda to: to.request_cancel_workflow_execution(request, timeout=self._timeout)
+        )
+
+    async def terminate_run(self, workflow_id: str, run_id: str, why: str) -> None:
+        """End a run at once; closed already is fine."""
+        request = TerminateWorkflowExecutionRequest(
+            namespace=self._target.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
+            reason=why,
+            identity=_IDENTITY,
+        )
+        await self._call_or_none(
+            "terminate_run", lambda to: to.terminate_workflow_execution(request, timeout=self._timeout)
         )
 
     async def server_version(self) -> str:

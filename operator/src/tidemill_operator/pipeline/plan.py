@@ -30,7 +30,7 @@ from tidemill_operator.pipeline.observe import Observed, There
 from tidemill_operator.pipeline.pause import RUNNING, Pause, next_pause
 from tidemill_operator.pipeline.runs import run_key
 from tidemill_operator.reading import annotation, status_of
-from tidemill_operator.release import AFTER_TROUBLE, NO_WORKERS, is_due, let_go, out_of_patience, wait
+from tidemill_operator.release import AFTER_TROUBLE, is_due, let_go, out_of_patience, terminated, wait
 from tidemill_operator.views import ScheduleSeen
 
 AFTER_DELETE: Final = timedelta(seconds=1)
@@ -191,6 +191,5 @@ def _farewell(desired: Desired, observed: Observed, now: datetime) -> Iterator[A
     if manifest["spec"].get("deletionPolicy") == "Cancel" or observed.patience is not None:
         yield from (CancelRun(connection, run.workflow_id, run.run_id) for connection, run in runs)
     if out_of_patience(manifest, observed.patience, now):
-        yield let_go(manifest, NO_WORKERS, f"{len(runs)} runs, which were cancelled, may stay open until their timeout")
-    else:
-        yield LookAgain(WHILE_WAITING)
+        yield from terminated(runs)
+    yield LookAgain(WHILE_WAITING)

@@ -26,7 +26,7 @@ from tidemill_operator.pool.key_ring import mark_of
 from tidemill_operator.pool.likeness import holds
 from tidemill_operator.pool.observe import Observed
 from tidemill_operator.reading import annotation, status_of
-from tidemill_operator.release import AFTER_TROUBLE, NO_WORKERS, is_due, let_go, out_of_patience, wait
+from tidemill_operator.release import AFTER_TROUBLE, is_due, let_go, out_of_patience, terminated, wait
 from tidemill_operator.standing import condition
 
 WHILE_WAITING: Final = timedelta(seconds=5)
@@ -96,8 +96,8 @@ def _farewell(observed: Observed, now: datetime) -> Iterator[Action]:
     if cancels:
         yield from (CancelRun(observed.connection, run.workflow_id, run.run_id) for run in observed.open_runs)
     if observed.open_runs and not observed.pipelines and out_of_patience(manifest, observed.patience, now):
-        yield let_go(manifest, NO_WORKERS, f"{len(observed.open_runs)} runs may stay open until their timeout")
-    elif observed.open_runs or (observed.pipelines and not cancels):
+        yield from terminated((observed.connection, run) for run in observed.open_runs)
+    if observed.open_runs or (observed.pipelines and not cancels):
         yield LookAgain(WHILE_WAITING)
     else:
         yield RemoveFinalizer(ObjectRef.of(manifest))

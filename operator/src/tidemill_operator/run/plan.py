@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from tidemill_operator.actions import Action, AddFinalizer, CancelRun, LookAgain, ObjectRef, RemoveFinalizer, StartRun
 from tidemill_operator.reading import is_going
-from tidemill_operator.release import AFTER_TROUBLE, NO_WORKERS, is_due, let_go, out_of_patience, wait
+from tidemill_operator.release import AFTER_TROUBLE, is_due, let_go, out_of_patience, terminated, wait
 from tidemill_operator.run.desire import Desired
 from tidemill_operator.run.observe import Observed
 
@@ -67,9 +67,8 @@ def _farewell(desired: Desired, observed: Observed, now: datetime) -> Iterator[A
     if not waits_with_pipeline(observed) or observed.patience is not None:
         yield CancelRun(observed.connection, run.workflow_id, run.run_id)
     if out_of_patience(manifest, observed.patience, now):
-        yield let_go(manifest, NO_WORKERS, f"its run {run.workflow_id}, which was cancelled, may stay open")
-    else:
-        yield LookAgain(WHILE_WAITING)
+        yield from terminated([(observed.connection, run)])
+    yield LookAgain(WHILE_WAITING)
 
 
 def _is_called_off(observed: Observed) -> bool:
