@@ -181,10 +181,10 @@ def test_json_has_the_same(folder: Path) -> None:
 def test_options_choose_files_folders_parameters_and_rows(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    (other / "[today].csv").write_text("month,carrier,flown\n7,AA,NA\n8,UA,NA\n", encoding="utf-8")
+    (other / "[today]{run_time}.csv").write_text("month,carrier,flown\n7,AA,NA\n8,UA,NA\n", encoding="utf-8")
     (other / "flights.csv").write_text("month,carrier,flown\n9,AA,NA\n", encoding="utf-8")
     (other / "airlines.csv").write_text("carrier,name\nAA,Other\n", encoding="utf-8")
-    by_file = seen(folder, "--source", f"raw={other / '[today].csv'}", "--rows", "1", "--param", "carrier=UA")
+    by_file = seen(folder, "--source", f"raw={other / '[today]{run_time}.csv'}", "--rows", "1", "--param", "carrier=UA")
     assert node(by_file, "raw")["rows"] == [{"month": 7, "carrier": "AA", "flown": None}]
     assert [row["airline"] for row in node(by_file, "named")["rows"]] == ["United"]
     by_folder = seen(folder / "pipeline.yaml", "--folder", f"landing={other}")

@@ -271,6 +271,74 @@ def test_files_orders_sinks_and_manifests_from_standard_input(folder: Path) -> N
     assert tidemill("test", folder / "tests", "-f", "-", stdin=both.replace('12"}', '3"}')).code == 1
 
 
+FORMATS = {
+    "csv": ("csv: {delimiter: ';', quote: \"'\", nullValues: [NA]}", 4, "x;NA;'2013-01-01;'"),
+    "latin": ("csv: {encoding: latin-1, nullValues: [NA]}", 4, "x,NA,2013-01-01;"),
+    "json lines": ("jsonLines: {}", 3, None),
+    "json": ("json: {}", 3, None),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_rows_are_written_in_the_format_of_the_source(folder: Path, name: str) -> None:
+    form, line, text = FORMATS[name]
+    manifest = (folder / "pipeline.yaml").read_text(encoding="utf-8")
+    manifest = manifest.replace('csv: {nullValues: ["", "NA"]}', form).replace(
+        "{name: flown, type: timestamptz}", COLUMN
+    )
+    (folder / "pipeline.yaml").write_text(manifest, encoding="utf-8")
+    row = f"row: {json.dumps(text)}" if text else 'row: {month: x, Flown At: "2013-01-01;"}'
+    cases = f"""cases:
+  - name: "{name}"
+    sources:
+      raw:
+        rows:
+          - {{month: 1, carrier: "Ü;'x", flown: null}}
+          - {{month: 2, Flown At: "a"}}
+          - {{month: x, flown: "2013-01-01;"}}
+      airlines: {{rows: [{{carrier: "Ü;'x", name: known}}]}}
+    expect:
+      outputs:
+        raw: {{rows: [{{month: 1, carrier: "Ü;'x", flown: null}}, {{month: 2, carrier: null, flown: a}}]}}
+      rejects:
+        - {{step: raw, reason: BadValue, line: {line}, {row}}}
+        - {{step: named, reason: BadKey, row: {{month: 2}}}}
+"""
+    said = said_of(folder, cases)
+    assert said.code == 0, said
+
+
+COLUMN = "{name: flown, from: Flown At, type: string}"
+
+
+def test_parquet_rows_have_the_declared_types(folder: Path) -> None:
+    manifest = (folder / "pipeline.yaml").read_text(encoding="utf-8")
+    manifest = manifest.replace('csv: {nullValues: ["", "NA"]}', "parquet: {}").replace(
+        "{name: flown, type: timestamptz}", "{name: flown, from: Flown At, type: date}"
+    )
+    (folder / "pipeline.yaml").write_text(manifest, encoding="utf-8")
+    cases = """cases:
+  - name: typed
+    sources:
+      raw: {rows: [{month: 1, carrier: UA, flown: "2013-01-01"}, {month: null, carrier: UA}]}
+      airlines: {rows: [{carrier: UA, name: United}]}
+    expect:
+      outputs: {named: {rows: [{month: 1, flown: "2013-01-01", airline: United}]}}
+      rejects: [{step: raw, row: {month: null}}]
+"""
+    said = said_of(folder, cases)
+    assert said.code == 0, said
+    wrong = said_of(folder, cases.replace("month: 1, carrier", "month: x, carrier"))
+    assert (wrong.code, "source raw: column month" in wrong.out) == (1, True)
+    text = said_of(
+        folder,
+        cases.replace(
+            '{rows: [{month: 1, carrier: UA, flown: "2013-01-01"}, {month: null, carrier: UA}]}', '{csv: "a"}'
+        ),
+    )
+    assert "cases[0].sources.raw.csv: the files of raw are no CSV" in text.err
+
+
 KINDS: list[tuple[pa.Array, list[Any], str]] = [
     (pa.array([1, None]), [1, None], "1\n\n"),
     (pa.array([True, False]), [True, False], "true\nfalse\n"),

@@ -38,7 +38,7 @@ def pairs(option: str, texts: Iterable[str]) -> dict[str, Path]:
 
 def at_file(source: Source, file: Path) -> Source:
     """The source as it reads this one file of another folder."""
-    path = glob.escape(file.name)
+    path = glob.escape(file.name).replace("{", "{{").replace("}", "}}")  # neither a pattern nor a value of the run
     return source.model_copy(update={"files": source.files.model_copy(update={"path": path, "compression": "Auto"})})
 
 

@@ -48,7 +48,20 @@ def _file(source: Source, rows: Rows, folder: Path, scratch: Path) -> Path:
         raise InputError(f"source {source.name} reads no CSV: give rows, or a file")
     if form.parquet is not None:
         return _parquet(source, rows.rows, scratch / f"{FILE}.parquet")
-    raise InputError(f"source {source.name}: rows can't be written in its format: give a file")
+    objects = [_object(source, row) for row in rows.rows]
+    if form.json_lines is not None:
+        file = scratch / f"{FILE}.jsonl"
+        file.write_text("".join(f"{json.dumps(each, ensure_ascii=False)}\n" for each in objects), encoding="utf-8")
+        return file
+    file = scratch / f"{FILE}.json"
+    file.write_text(json.dumps(objects, ensure_ascii=False), encoding="utf-8")
+    return file
+
+
+def _object(source: Source, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row by the names that its file has."""
+    names = {column.name: column.from_ or column.name for column in source.columns}
+    return {names.get(name, name): value for name, value in row.items()}
 
 
 def header_of(source: Source, form: CSV, rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -140,6 +140,10 @@ def _faults(suite: Suite) -> Iterator[tuple[str, str]]:
         for name in case.sources:
             if name not in sources:
                 yield f"{at}.sources.{name}", f"the pipeline has no source {name}{suggestion(name, sources)}"
+        for source in spec.sources:
+            if source.files.format.csv is None and source.name in case.sources and case.sources[source.name].csv:
+                message = f"the files of {source.name} are no CSV: give rows, or a file in their format"
+                yield f"{at}.sources.{source.name}.csv", message
         if missing := [name for name in sources if name not in case.sources]:
             yield (
                 f"{at}.sources",
