@@ -121,6 +121,50 @@ RULES: Final = (
         "spec.sinks[2].replaceStrategy", "Swap replaces the whole table: it can't go with partitionBy",
     ),
     Refused(
+        "check-of-no-sink", "pipeline", {"spec.checks[0].sink": "flight"},
+        "spec.checks", "each check needs the name of a sink",
+    ),
+    Refused(
+        "check-without-bound", "pipeline", {"spec.checks[1].withinPercentOfLast": DELETE},
+        "spec.checks[1]", "rowCount and rowsLoaded need a bound: atLeast, atMost or withinPercentOfLast",
+    ),
+    Refused(
+        "check-of-crossed-bounds", "pipeline", {"spec.checks[0].atMost": 10},
+        "spec.checks[0].atLeast", "atLeast can't be more than atMost",
+    ),
+    Refused(
+        "duplicates-of-no-columns", "pipeline", {"spec.checks[0].metric": "duplicateRows"},
+        "spec.checks[0].columns", "columns belong to duplicateRows, nullRows, unacceptedRows and freshness",
+    ),
+    Refused(
+        "count-of-a-column", "pipeline", {"spec.checks[0].columns": ["month"]},
+        "spec.checks[0].columns", "columns belong to duplicateRows, nullRows, unacceptedRows and freshness",
+    ),
+    Refused(
+        "freshness-of-two-columns", "pipeline", {"spec.checks[4].columns": ["month", "carrier"]},
+        "spec.checks[4].columns", "unacceptedRows and freshness are of one column",
+    ),
+    Refused(
+        "nothing-is-accepted", "pipeline", {"spec.checks[2].acceptedValues": []},
+        "spec.checks[2].acceptedValues", "acceptedValues belong to unacceptedRows, which needs them",
+    ),
+    Refused(
+        "check-of-no-condition", "pipeline", {"spec.checks[3].expression": DELETE},
+        "spec.checks[3].expression", "expression belongs to failedRows, which needs it",
+    ),
+    Refused(
+        "count-within-a-time", "pipeline", {"spec.checks[0].within": "1h"},
+        "spec.checks[0].within", "within belongs to freshness, which needs it",
+    ),
+    Refused(
+        "freshness-of-a-number", "pipeline", {"spec.checks[4].atMost": 1},
+        "spec.checks[4].within", "freshness has one bound: within",
+    ),
+    Refused(
+        "freshness-of-no-time", "pipeline", {"spec.checks[4].within": "0s"},
+        "spec.checks[4].within", "within must be longer than 0, such as 2h",
+    ),
+    Refused(
         "table-in-our-schema", "pipeline", {"spec.sinks[0].postgres.table": "tidemill.runs"},
         "spec.sinks[0].postgres.table", "table can't be in the schema tidemill",
     ),

@@ -128,9 +128,8 @@ async def test_killed_at_any_point_and_tried_again(
             await world.load(spec, chunks[0], chunks)
     assert broken
     outcomes = [await world.load(spec, chunk, chunks) for chunk in reversed(chunks)]
-    published = [
-        await engine.publish(spec, execution(1), sink, chunks, world) for sink in engine.to_publish(spec, chunks)
-    ]
+    ended = [await engine.publish(spec, execution(1), sink, chunks, world) for sink in engine.to_publish(spec, chunks)]
+    published = [each.count for each in ended]
     assert await rows(world) == ROWS
     done = result(outcomes, published)
     assert done.steps["raw"] == (41, 40, 1, 0)
@@ -282,7 +281,7 @@ async def test_publishing_is_killed_and_tried_again(
             with pytest.raises(PostgresUnavailable):
                 await engine.publish(spec, execution(1), "out", chunks, world)
         assert await rows(world) == []
-    count = await engine.publish(spec, execution(1), "out", chunks, world)
+    count = (await engine.publish(spec, execution(1), "out", chunks, world)).count
     assert (count.rows, count.inserted) == (40, 40)
     assert await rows(world) == ROWS
 

@@ -132,7 +132,8 @@ class World:
             fresh = await self.plan_wave(spec, wave, chunks, run, parameters) if wave else chunks
             chunks = (*chunks, *fresh) if wave else chunks
             outcomes += await asyncio.gather(*(one(chunk) for chunk in fresh))
-        published = [await engine.publish(spec, run, sink, chunks, self) for sink in engine.to_publish(spec, chunks)]
+        ended = [await engine.publish(spec, run, sink, chunks, self) for sink in engine.to_publish(spec, chunks)]
+        published = [each.count for each in ended]
         await engine.clean(spec, run, self)
         return result(outcomes, published)
 

@@ -28,7 +28,11 @@ GROUPS = (
             "replay_rows",
         ),
     ),
-    ("Runs", "", ("runs", "latest_runs", "run_steps", "chunks", "chunk_steps", "chunk_sinks", "slots")),
+    (
+        "Runs",
+        "",
+        ("runs", "latest_runs", "run_steps", "chunks", "chunk_steps", "chunk_sinks", "check_results", "slots"),
+    ),
     (
         "Sinks",
         "What makes loads happen once: [loading exactly once](../concepts/exactly-once.md).",

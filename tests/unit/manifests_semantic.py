@@ -229,6 +229,23 @@ SINKS: Final = (
     ),
 )
 
+CHECKS: Final = (
+    Wrong(
+        "check-that-asks-the-database",
+        {"spec.checks[3].expression": "pg_sleep(10) IS NULL"},
+        conditions.INVALID_SQL,
+        "spec.checks[3].expression",
+        "a check can't compute pg_sleep(10)",
+    ),
+    Wrong(
+        "check-that-doesn-t-parse",
+        {"spec.checks[3].expression": "dep_delay <"},
+        conditions.INVALID_SQL,
+        "spec.checks[3].expression",
+        "the expression doesn't parse",
+    ),
+)
+
 LETTERS: Final = (
     Wrong(
         "letters-kept-too-long",
@@ -310,6 +327,6 @@ POOL: Final = (
     ),
 )
 
-BY_ITSELF: Final = (*GRAPH, *SCHEDULE, *SQL, *PARAMETERS, *SINKS, *LETTERS)
+BY_ITSELF: Final = (*GRAPH, *SCHEDULE, *SQL, *PARAMETERS, *SINKS, *CHECKS, *LETTERS)
 """Wrong whatever the pool is."""
 TABLE: Final = (*BY_ITSELF, *POOL)

@@ -134,6 +134,25 @@ def test_columns_flow_to_the_primary_key() -> None:
     ]
 
 
+def test_columns_flow_to_whatever_a_sink_or_a_check_names() -> None:
+    made = spec_of([PLAIN], "named", ["month"]).to_json()
+    made["sinks"][2] |= {"dedupOrder": [{"column": "month"}, {"column": "nmae"}]}
+    made["sinks"][1] |= {"writeDisposition": "Replace", "partitionBy": ["mnth"]}
+    check = {"name": "c", "sink": "out", "metric": "nullRows", "columns": ["name", "nmae"]}
+    made["checks"] = [check, check | {"name": "d", "columns": ["valid_to"]}]
+    found = check_columns(DataPipelineSpec.model_validate(made))
+    assert [(one.field, one.message.partition(";")[0]) for one in found] == [
+        ("spec.sinks[1].partitionBy[0]", "raw has no column mnth"),
+        ("spec.sinks[2].dedupOrder[1].column", "named has no column nmae"),
+        ("spec.checks[0].columns[1]", "the table of out has no column nmae"),
+        ("spec.checks[1].columns[0]", "the table of out has no column valid_to"),
+    ]
+    made["sinks"][2] |= {"mergeStrategy": "SCD2", "postgres": {"table": "public.out"}}
+    assert len(check_columns(DataPipelineSpec.model_validate(made))) == 3
+    made["sinks"][2]["postgres"]["createTable"] = "Never"
+    assert len(check_columns(DataPipelineSpec.model_validate(made))) == 2
+
+
 def test_columns_that_are_not_declared_are_not_judged() -> None:
     steps = [query(f"{JOIN} WHERE mnth > 1")]
     assert check_columns(spec_of(steps, "named", ["nothing"], airlines=[])) == ()

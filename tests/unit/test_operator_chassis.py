@@ -286,6 +286,13 @@ LAST = {"key": "k", "result": "Failed", "workflowRunId": "1", "error": "BadRow: 
             _status("True", "Succeeded", phase="Succeeded", run={"key": "k", "result": "Succeeded"}),
             [("Normal", "RunSucceeded")],
         ),
+        (
+            {"phase": "Running"},
+            _status(
+                "True", "Succeeded", phase="Succeeded", run={"result": "Succeeded", "failedChecks": ["c (Warn): x"]}
+            ),
+            [("Normal", "RunSucceeded"), ("Warning", "ChecksFailed")],
+        ),
     ],
 )
 def test_only_transitions_make_events(

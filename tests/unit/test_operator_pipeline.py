@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.operator_world import NOW, PIPELINE, SETTINGS, entry_of, pipeline, pool, schedule, seen_run
 from tidemill_api import conditions as said
-from tidemill_api.contract import ScheduleMemo
+from tidemill_api.contract import CheckResult, ScheduleMemo
 from tidemill_api.v1alpha1 import DataPipelineStatus
 from tidemill_operator.actions import (
     Action,
@@ -436,6 +436,23 @@ def test_the_last_run_shows(result: str, status: str, reason: str) -> None:
     assert (claim["status"], claim["reason"]) == (status, reason)
     assert found["lastRun"]["result"] == result
     assert found["lastRun"]["rowsLoaded"] == 8
+
+
+def test_checks_that_warn_show() -> None:
+    run = seen_run("k", result="Succeeded")
+    assert run.result is not None
+    warned = CheckResult(
+        check="volume", sink="out", metric="rowCount", severity="Warn", passed=False, message="too few"
+    )
+    run = replace(run, result=run.result.model_copy(update={"failed_checks": (warned,)}))
+
+    found = told(observed(settled(), schedule(), last_closed=run))
+
+    claim = condition(found, said.SUCCEEDING)
+    assert claim is not None
+    assert claim["status"] == "True"
+    assert claim["message"].endswith("Check volume (Warn): too few.")
+    assert found["lastRun"]["failedChecks"] == ["volume (Warn): too few"]
 
 
 def test_a_skipped_run_doesnt_hide_a_failure() -> None:

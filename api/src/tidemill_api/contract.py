@@ -126,6 +126,20 @@ class SinkCount(Message):
     updated: int | None = None
 
 
+class CheckResult(Message):
+    """What a check of `spec.checks` came to in one run."""
+
+    check: str
+    sink: str
+    metric: str
+    severity: Literal["Error", "Warn"] = "Error"
+    passed: bool = True
+    value: float | None = None
+    """What was measured; None if there was nothing to measure."""
+    message: str = ""
+    """Of one that didn't pass: how far it is from what it should be."""
+
+
 class RunError(Message):
     """Why a run failed. Holds no data of rows."""
 
@@ -149,6 +163,8 @@ class RunResult(Message):
     chunks: int = 0
     steps: tuple[StepCount, ...] = ()
     sinks: tuple[SinkCount, ...] = ()
+    failed_checks: tuple[CheckResult, ...] = ()
+    """Those that didn't pass, of either severity."""
     error: RunError | None = None
     duration_seconds: float = 0.0
 

@@ -18,7 +18,8 @@ TidemillError
 │   ├── TableMissing     createTable: Never, and there is none
 │   ├── TableMismatch    the table's columns don't fit the rows
 │   ├── SinkRefused      Postgres refuses the rows (a constraint, a right)
-│   └── OlderThanPublished  Replace by a run older than what the table holds
+│   ├── OlderThanPublished  Replace by a run older than what the table holds
+│   └── CheckFailed      a check of the pipeline with severity Error doesn't hold of the sink's table
 ├── Fenced               a newer execution of the run key has taken over: this one must do nothing
 ├── ReprocessRefused     the run key was processed before and can't be again
 ├── ReplayRefused        dead letters can't be replayed: the message says which, why, and what to do
@@ -135,7 +136,11 @@ class SinkRefused(SinkError):
 
 
 class OlderThanPublished(SinkError):
-    """Replace by a run older than what the table holds."""
+    """Replace, or SCD2, by a run older than what the table holds."""
+
+
+class CheckFailed(SinkError):
+    """A check with severity Error doesn't hold; what a run holds back until its end stays unseen."""
 
 
 class Fenced(TidemillError):

@@ -91,7 +91,12 @@ class _Columns:
                 step = self._spec.steps[places[name]]
                 if all(needed in self._known for needed in step.inputs):
                     found += [problem.below(f"spec.steps[{places[name]}]") for problem in self._step(step)]
-        return (*sorted(found, key=lambda problem: problem.field), *self._keys(), *self._redacted())
+        return (
+            *sorted(found, key=lambda problem: problem.field),
+            *self._keys(),
+            *self._checked(),
+            *self._redacted(),
+        )
 
     def _redacted(self) -> Iterator[Problem]:
         if all(name in self._known for name in inputs_of(self._spec)):
@@ -130,6 +135,20 @@ class _Columns:
                 if columns and name not in columns:
                     message = f"{sink.input} has no column {name}{suggestion(name, columns)}"
                     yield Problem(f"spec.sinks[{index}].{field}", conditions.INVALID_SPEC, message)
+
+    def _checked(self) -> Iterator[Problem]:
+        """Columns that checks name; a table of its own may have more, so only where the sink makes it."""
+        sinks = {sink.name: sink for sink in self._spec.sinks if sink.postgres.create_table == "IfMissing"}
+        for index, check in enumerate(self._spec.checks):
+            sink = sinks.get(check.sink)
+            columns = self._known.get(sink.input) if sink is not None else None
+            if sink is None or columns is None:
+                continue
+            known = {*columns, *((sink.history.valid_from, sink.history.valid_to) if sink.history else ())}
+            for place, name in enumerate(check.columns):
+                if name not in known:
+                    message = f"the table of {sink.name} has no column {name}{suggestion(name, known)}"
+                    yield Problem(f"spec.checks[{index}].columns[{place}]", conditions.INVALID_SPEC, message)
 
 
 def _named_by(sink: Sink) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,7 @@ from tidemill_check.paths import check_paths
 from tidemill_check.problem import Problem, in_order, listed, suggestion
 from tidemill_check.schedule import LONGEST, check_schedule, length
 from tidemill_check.sql import check_expression, check_query
+from tidemill_check.sql_postgres import to_postgres
 from tidemill_check.stages import whole_steps
 
 _ORDER = tuple(field.alias or name for name, field in DataPipelineSpec.model_fields.items())
@@ -36,6 +37,7 @@ def check_pipeline(spec: DataPipelineSpec) -> tuple[Problem, ...]:
             *_tables(spec),
             *_durations(spec),
             *_redacted(spec),
+            *_conditions(spec),
         ),
         _ORDER,
     )
@@ -143,6 +145,16 @@ def _durations(spec: DataPipelineSpec) -> Iterator[Problem]:
             yield _too_long(f"spec.execution.{field}", value)
     if length(spec.dead_letter.retention) is None:
         yield _too_long("spec.deadLetter.retention", spec.dead_letter.retention)
+
+
+def _conditions(spec: DataPipelineSpec) -> Iterator[Problem]:
+    """Conditions of checks that Postgres can't be asked."""
+    for index, check in enumerate(spec.checks):
+        if check.expression is not None:
+            try:
+                to_postgres(check.expression)
+            except ValueError as error:
+                yield _problem(f"spec.checks[{index}].expression", str(error), conditions.INVALID_SQL)
 
 
 def _redacted(spec: DataPipelineSpec) -> Iterator[Problem]:

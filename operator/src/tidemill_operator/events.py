@@ -19,6 +19,7 @@ log: Final = logging.getLogger(__name__)
 
 DRIFT_REPAIRED: Final = "DriftRepaired"
 RUN_STARTED: Final = "RunStarted"
+CHECKS_FAILED: Final = "ChecksFailed"
 RECONCILE_FAILED: Final = "ReconcileFailed"
 RELEASED: Final = "Released"
 OTHER_INSTALLATION: Final = "OtherInstallation"
@@ -72,7 +73,7 @@ def _runs(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Note]:
             yield Note("Normal", RUN_STARTED, f"run {run.get('key')} has started", "Run")
     last = new.get("lastRun") or {}
     if last and last.get("workflowRunId") != (old.get("lastRun") or {}).get("workflowRunId"):
-        yield _ended(last)
+        yield from _ended(last)
 
 
 def _phase(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Note]:
@@ -83,16 +84,18 @@ def _phase(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Note]:
     if phase == "Running":
         yield Note("Normal", RUN_STARTED, "the run has started", "Run")
     else:
-        yield _ended(new.get("run") or {"result": phase, "error": _condition(new, READY).get("message")})
+        yield from _ended(new.get("run") or {"result": phase, "error": _condition(new, READY).get("message")})
 
 
-def _ended(run: Mapping[str, Any]) -> Note:
+def _ended(run: Mapping[str, Any]) -> Iterator[Note]:
     result = run.get("result", "")
     loaded, rejected = run.get("rowsLoaded", 0), run.get("rowsRejected", 0)
     rows = f"{counted(run.get('rowsRead', 0))} read, {loaded} loaded, {rejected} rejected"
     said = f": {run['error']}" if run.get("error") else f": {rows}"
     named = f"run {run['key']}" if run.get("key") else "the run"
-    return Note("Warning" if result == "Failed" else "Normal", f"Run{result}", f"{named} {result.lower()}{said}", "Run")
+    yield Note("Warning" if result == "Failed" else "Normal", f"Run{result}", f"{named} {result.lower()}{said}", "Run")
+    if checks := run.get("failedChecks"):
+        yield Note("Warning", CHECKS_FAILED, f"{named}: {'; '.join(checks)}", "Run")
 
 
 class Poster(Protocol):

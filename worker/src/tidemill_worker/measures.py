@@ -24,6 +24,7 @@ class _Instruments:
     busy: Gauge
     seconds: Histogram
     runs: Counter
+    checks: Counter
     unusable: Gauge
 
 
@@ -50,6 +51,12 @@ class Measures:
                 registry=registry,
             ),
             runs=Counter("tidemill_runs", "Runs whose end this worker recorded.", ["result"], registry=registry),
+            checks=Counter(
+                "tidemill_checks_failed",
+                "Checks that didn't hold, of runs whose end this worker recorded.",
+                ["severity"],
+                registry=registry,
+            ),
             unusable=Gauge(
                 "tidemill_secret_unusable",
                 "1 while a Secret holds what can't be used, and its former content stays in use.",
@@ -82,6 +89,8 @@ class Measures:
     def run(self, result: RunResult) -> None:
         """A run whose end was recorded."""
         self._made.runs.labels(result.result).inc()
+        for check in result.failed_checks:
+            self._made.checks.labels(check.severity).inc()
 
     def secret(self, connection: str, unusable: bool) -> None:
         """Whether the Secret of a connection (or of `temporal`) holds something that can't be used."""

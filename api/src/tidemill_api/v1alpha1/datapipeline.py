@@ -9,6 +9,7 @@ from pydantic import Field
 from tidemill_api.v1alpha1._base import ListKey, Model, Rule
 from tidemill_api.v1alpha1._object import AGE, Conditions, Generation, PrinterColumn, Resource, Served, condition
 from tidemill_api.v1alpha1._types import LocalRef, ObjectName, ParameterName, Scalar
+from tidemill_api.v1alpha1.check import Check, RecentRuns
 from tidemill_api.v1alpha1.datapipelinerun import RunSummary
 from tidemill_api.v1alpha1.dead_letter import DeadLetter
 from tidemill_api.v1alpha1.execution import Chunking, ErrorTolerance, Execution, Retry
@@ -21,6 +22,7 @@ __all__ = [
     "CSV",
     "JSON",
     "SCD2",
+    "Check",
     "Chunking",
     "Column",
     "Contract",
@@ -38,6 +40,7 @@ __all__ = [
     "Parquet",
     "PauseStatus",
     "PostgresTable",
+    "RecentRuns",
     "Retry",
     "RowRule",
     "RunSummary",
@@ -89,6 +92,8 @@ class DataPipelineSpec(Model):
     """What is done to the rows."""
     sinks: Annotated[tuple[Sink, ...], Field(min_length=1, max_length=16), ListKey("name")]
     """Where rows are loaded."""
+    checks: Annotated[tuple[Check, ...], Field(max_length=64), ListKey("name")] = ()
+    """What must hold of the sinks' tables after a run. Each is a query over the table; replays aren't checked."""
     execution: Execution = Execution()
     """How a run is carried out."""
     dead_letter: DeadLetter = DeadLetter()
@@ -102,6 +107,12 @@ class DataPipelineSpec(Model):
             message="a step can't have the name of a source",
             holds=lambda s: not {t.name for t in s.steps} & {o.name for o in s.sources},
             field=".steps",
+        ),
+        Rule(
+            cel="!has(self.checks) || self.checks.all(c, self.sinks.exists(s, s.name == c.sink))",
+            message="each check needs the name of a sink",
+            holds=lambda s: {c.sink for c in s.checks} <= {k.name for k in s.sinks},
+            field=".checks",
         ),
         Rule(
             cel="!has(self.schedule) || !has(self.parameters) || self.parameters.all(p, has(p.default))",

@@ -164,6 +164,8 @@ class RunSummary(Model):
     """Rows that became dead letters."""
     rows_skipped: Annotated[int, Field(ge=0)] | None = None
     """Rows left out by rules with `onError: Skip`."""
+    failed_checks: Annotated[tuple[Annotated[str, Field(max_length=1024)], ...], Field(max_length=64)] = ()
+    """Checks that didn't hold: name, severity, and how far the value is from what it should be."""
     error: Annotated[str, Field(max_length=4096)] | None = None
     """The error's type and sentence, if it failed or was skipped. Never holds data of rows."""
 

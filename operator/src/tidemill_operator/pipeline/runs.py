@@ -12,6 +12,7 @@ from tidemill_operator.views import RunSeen
 
 _MOST_ACTIVE: Final = 32
 _LONGEST_ERROR: Final = 4096
+_LONGEST_CHECK: Final = 1024
 
 
 def run_summary(run: RunSeen, pipeline: PipelineId) -> dict[str, Any]:
@@ -34,6 +35,10 @@ def run_summary(run: RunSeen, pipeline: PipelineId) -> dict[str, Any]:
             "rowsRejected": result.rows_rejected,
             "rowsSkipped": result.rows_skipped,
         }
+        if result.failed_checks:
+            told["failedChecks"] = [
+                f"{check.check} ({check.severity}): {check.message}"[:_LONGEST_CHECK] for check in result.failed_checks
+            ]
     if error := error_of(run):
         told["error"] = error[:_LONGEST_ERROR]
     return told
@@ -75,7 +80,8 @@ def succeeding(run: Mapping[str, Any] | None, before: Mapping[str, Any]) -> Clai
     match run.get("result") if run else None:
         case "Succeeded" if run is not None:
             rows = f"{counted(run.get('rowsLoaded', 0))} loaded, {run.get('rowsRejected', 0)} rejected"
-            return Claim(conditions.SUCCEEDING, "True", conditions.SUCCEEDED, f"Run {run['key']}: {rows}.")
+            warned = "".join(f" Check {check}." for check in run.get("failedChecks") or ())
+            return Claim(conditions.SUCCEEDING, "True", conditions.SUCCEEDED, f"Run {run['key']}: {rows}.{warned}")
         case "Failed" if run is not None:
             message = f"Run {run['key']}: {run.get('error') or 'no error was given'}"
             return Claim(conditions.SUCCEEDING, "False", conditions.FAILED, message)

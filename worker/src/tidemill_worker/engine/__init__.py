@@ -15,7 +15,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tidemill_api.contract import SinkCount
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_worker.engine.artifacts import RunFolder
 from tidemill_worker.engine.model import (
@@ -25,7 +24,9 @@ from tidemill_worker.engine.model import (
     ChunkOutcome,
     Connections,
     DeadLetters,
+    Former,
     Parameters,
+    Published,
     Report,
     RunRef,
     Stopped,
@@ -46,7 +47,9 @@ __all__ = [
     "Computation",
     "Connections",
     "DeadLetters",
+    "Former",
     "Parameters",
+    "Published",
     "Report",
     "RunRef",
     "Stopped",
@@ -137,24 +140,31 @@ async def replayed(pool: asyncpg.Pool, sink: Sink, uid: str, keys: Sequence[str]
 def to_publish(spec: DataPipelineSpec, chunks: Sequence[Work]) -> tuple[str, ...]:
     """Names of the sinks that need `publish` after all chunks.
 
-    All but those that append chunk by chunk, unless the run is one chunk (that publishes itself).
+    All but those that append chunk by chunk and have no check, unless the run is one chunk (that publishes itself).
     """
     first = chunks[0] if len(chunks) == 1 else None
     if isinstance(first, Chunk) and publishes_itself(spec, first, len(chunks)):
         return ()
-    return tuple(sink.name for sink in spec.sinks if sink.at_end)
+    return tuple(sink.name for sink in spec.sinks if sink.at_end or sink.name in {c.sink for c in spec.checks})
 
 
 async def publish(
-    spec: DataPipelineSpec, run: RunRef, sink: str, chunks: Sequence[Work], connections: Connections
-) -> SinkCount:
-    """Move a sink's staged rows into its table, in one transaction; a second time only returns the same count.
+    spec: DataPipelineSpec,
+    run: RunRef,
+    sink: str,
+    chunks: Sequence[Work],
+    connections: Connections,
+    former: Former | None = None,
+) -> Published:
+    """Move a sink's staged rows into its table and check it, in one transaction; a second time only returns the same.
 
+    If a check of severity Error doesn't hold, nothing has been moved and `refused` says why. A sink that appends chunk
+    by chunk is only checked. `former` are the values that checks are compared with.
     Raises Fenced, OlderThanPublished, SinkRefused, TableMismatch, PostgresUnavailable.
     """
     from tidemill_worker.engine.postgres import publish as publishing
 
-    return await publishing.publish(spec, run, sink, chunks, connections)
+    return await publishing.publish(spec, run, sink, chunks, connections, former or {})
 
 
 def waves(spec: DataPipelineSpec) -> int:

@@ -6,13 +6,13 @@ what it needs of them comes in as `Connections` and `DeadLetters`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tidemill_api.contract import RunProgress, SinkCount, StepCount
+from tidemill_api.contract import CheckResult, RunProgress, SinkCount, StepCount
 from tidemill_api.errors import TidemillError
 
 if TYPE_CHECKING:
@@ -200,6 +200,20 @@ class ChunkOutcome:
     """Rows that were kept for later waves."""
     refused: TidemillError | None = None
     """Why a chunk that would have published itself did not: nothing was loaded, but its rows were read and counted."""
+
+
+Former = Mapping[str, Sequence[float]]
+"""Of each check, by its name, the values of the last runs, newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What the end of a sink came to; the same however often it was tried."""
+
+    count: SinkCount
+    checks: tuple[CheckResult, ...] = ()
+    refused: TidemillError | None = None
+    """Why the run must fail: what it holds back for this sink has not been made visible."""
 
 
 class Connections(Protocol):

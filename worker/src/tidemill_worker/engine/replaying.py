@@ -176,6 +176,7 @@ def pruned(spec: DataPipelineSpec, source: str, sinks: Sequence[str]) -> DataPip
             waiting.extend(inputs[name])
     return spec.model_copy(
         update={
+            "checks": (),
             "sources": tuple(each for each in spec.sources if each.name in needed or each.name == source),
             "steps": tuple(step for step in spec.steps if step.name in needed),
             "sinks": tuple(sink for sink in spec.sinks if sink.name in sinks),

@@ -10,6 +10,7 @@ from tidemill_worker.engine.model import Chunk
 def publishes_itself(spec: DataPipelineSpec, chunk: Chunk, chunks_in_run: int) -> bool:
     """One chunk that isn't large, and nothing after it: then it is one transaction.
 
-    A large compressed file commits parts, so it is staged.
+    A large compressed file commits parts, so it is staged; and so is what is checked before it can be seen.
     """
-    return chunks_in_run == 1 and cut(spec).waves == 1 and chunk.bytes <= parse_bytes(spec.execution.chunk.max_bytes)
+    at_once = chunks_in_run == 1 and cut(spec).waves == 1 and not spec.checks
+    return at_once and chunk.bytes <= parse_bytes(spec.execution.chunk.max_bytes)

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from tidemill_api.contract import RunError, RunResult, SinkCount, StepCount
+from tidemill_worker.metastore import checks
 from tidemill_worker.metastore.replays import forget_rows
 from tidemill_worker.metastore.slots import release
 from tidemill_worker.metastore.store import Connection, Metastore, RunId, moment_of
@@ -74,7 +75,7 @@ async def close(connection: Connection, run: RunId, ending: Ending, error: RunEr
     if row["summary"] is not None:
         return RunResult.model_validate_json(row["summary"])
     steps = await _steps(connection, run, _names(json.loads(row["spec"])))
-    sinks = await _sinks(connection, run, frozenset(row["staged"] or ()))
+    sinks = await _sinks(connection, run, _held_back(json.loads(row["spec"])) & frozenset(row["staged"] or ()))
     result = RunResult(
         pipeline=row["pipeline"],
         run_key=run.run_key,
@@ -87,6 +88,7 @@ async def close(connection: Connection, run: RunId, ending: Ending, error: RunEr
         chunks=row["chunks"] or 0,
         steps=steps,
         sinks=sinks,
+        failed_checks=await checks.failed(connection, run),
         error=error,
         duration_seconds=round(row["seconds"], 3),
     )
@@ -128,6 +130,15 @@ async def leave_letter(connection: Connection, run: RunId, error: RunError) -> N
 def _names(spec: dict[str, Any]) -> tuple[str, ...]:
     """Sources, steps and sinks in the manifest's order."""
     return tuple(part["name"] for field in ("sources", "steps", "sinks") for part in spec.get(field, ()))
+
+
+def _held_back(spec: dict[str, Any]) -> frozenset[str]:
+    """Sinks whose rows aren't loaded before the end. Others are at the end only to be checked."""
+    return frozenset(
+        sink["name"]
+        for sink in spec.get("sinks", ())
+        if sink.get("writeDisposition") != "Append" or sink.get("commit") == "AtEnd"
+    )
 
 
 async def _steps(connection: Connection, run: RunId, order: tuple[str, ...]) -> tuple[StepCount, ...]:

@@ -86,6 +86,16 @@ async def entries(connection: Connection | asyncpg.Pool, run: RunRef, sink: str,
     }
 
 
+async def loaded(connection: Connection, run: RunRef, sink: str) -> int:
+    """Rows of this run key that the sink has, by whichever execution."""
+    rows: int = await connection.fetchval(
+        "SELECT coalesce(sum(rows), 0)::bigint FROM (SELECT DISTINCT ON (chunk, part) rows FROM tidemill.ledger "
+        "WHERE uid = $1 AND run_key = $2 AND sink = $3 AND execution <= $4 ORDER BY chunk, part, execution DESC) l",
+        *(run.uid, run.run_key, sink, run.execution),
+    )
+    return rows
+
+
 async def add(connection: Connection, run: RunRef, sink: str, chunk: int, entry: Entry) -> bool:
     """Note a part; False if another attempt has committed it meanwhile (then this transaction must not commit)."""
     done: str = await connection.execute(

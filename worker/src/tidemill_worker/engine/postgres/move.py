@@ -49,7 +49,8 @@ async def note(connection: Connection, run: RunRef, count: SinkCount) -> None:
         INSERT INTO tidemill.published (uid, sink, run_key, execution, run_time, rows, inserted, updated)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
         ON CONFLICT (uid, sink, run_key) DO UPDATE SET execution = excluded.execution, run_time = excluded.run_time,
-            rows = excluded.rows, inserted = excluded.inserted, updated = excluded.updated, published_at = now()
+            rows = excluded.rows, inserted = excluded.inserted, updated = excluded.updated, published_at = now(),
+            checks = NULL
         """,
         run.uid,
         count.sink,

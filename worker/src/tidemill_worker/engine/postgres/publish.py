@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
 import asyncpg
 
-from tidemill_api.contract import SinkCount
-from tidemill_api.errors import SinkRefused, TableMismatch
+from tidemill_api.contract import CheckResult, SinkCount
+from tidemill_api.errors import SinkRefused, TableMismatch, TidemillError
 from tidemill_api.names import content_hash
 from tidemill_api.v1alpha1 import DataPipelineSpec
+from tidemill_api.v1alpha1.check import Check
 from tidemill_api.v1alpha1.datapipeline import Sink
 from tidemill_check.stages import stages
 from tidemill_worker.connections.zombies import end_holders, not_blocked
-from tidemill_worker.engine.model import Connections, RunRef
-from tidemill_worker.engine.postgres import fence
+from tidemill_worker.engine.checking import refusal
+from tidemill_worker.engine.model import Connections, Former, Published, RunRef
+from tidemill_worker.engine.postgres import checks, fence, ledger
 from tidemill_worker.engine.postgres.ddl import quoted_table
 from tidemill_worker.engine.postgres.errors import typed
 from tidemill_worker.engine.postgres.fence import Connection
@@ -47,29 +50,62 @@ async def make_staging(connection: Connection, run: RunRef, target: Target) -> N
         await connection.execute(f"CREATE TABLE IF NOT EXISTS {quoted_table(table)} ({staging_columns(target)})")
 
 
+class _RefusedError(Exception):
+    """A check doesn't hold. Raised so that the transaction is rolled back."""
+
+    def __init__(self, checks: tuple[CheckResult, ...], why: TidemillError) -> None:
+        super().__init__(str(why))
+        self.checks = checks
+        self.why = why
+
+
 async def publish(
-    spec: DataPipelineSpec, run: RunRef, sink: str, chunks: Sequence[Work], connections: Connections
-) -> SinkCount:
+    spec: DataPipelineSpec, run: RunRef, sink: str, chunks: Sequence[Work], connections: Connections, former: Former
+) -> Published:
     """See `engine.publish`."""
     declared = next(each for each in spec.sinks if each.name == sink)
+    mine = tuple(check for check in spec.checks if check.sink == sink)
     pool = await connections.postgres(declared.connection)
     stage_chunks = _chunks_of(spec, sink, chunks)
     with typed(sink, declared.connection):
-        async with pool.acquire() as connection, connection.transaction():
-            await connection.execute("SET LOCAL TimeZone = 'UTC'")
-            await fence.hold(connection, run)
-            table = staging_table(run, sink)
-            # Another attempt that is at it still (its worker lost Temporal, not Postgres) is waited for.
-            async with not_blocked(pool, connection):
-                await connection.execute(f"SELECT pg_advisory_xact_lock({PUBLISHING.replace('$1', literal(table))})")
-            done = await published(connection, run, declared)
-            if done is not None:
-                return done
-            await _whole(connection, run, declared, stage_chunks)
-            await end_holders(connection, table)
-            count = await move(connection, run, declared, table, await _columns(connection, declared, table))
-            await connection.execute(f"DROP TABLE {quoted_table(table)}")
-            return count
+        try:
+            async with pool.acquire() as connection, connection.transaction():
+                await connection.execute("SET LOCAL TimeZone = 'UTC'")
+                await fence.hold(connection, run)
+                if not declared.at_end:
+                    rows = await ledger.loaded(connection, run, sink)
+                    found = await checks.results(connection, declared, mine, rows, former)
+                    return Published(SinkCount(sink=sink, rows=rows), found, refusal(found))
+                # Another attempt that is at it still (its worker lost Temporal, not Postgres) is waited for.
+                async with not_blocked(pool, connection):
+                    table = literal(staging_table(run, sink))
+                    await connection.execute(f"SELECT pg_advisory_xact_lock({PUBLISHING.replace('$1', table)})")
+                done = await published(connection, run, declared)
+                if done is not None:
+                    return done
+                await _whole(connection, run, declared, stage_chunks)
+                return await _moved(connection, run, declared, mine, former)
+        except _RefusedError as refused:
+            return Published(SinkCount(sink=sink), refused.checks, refused.why)
+
+
+async def _moved(connection: Connection, run: RunRef, sink: Sink, mine: tuple[Check, ...], former: Former) -> Published:
+    """The staged rows into the table, if the checks hold of it then. Raises _RefusedError, and as `move`."""
+    table = staging_table(run, sink.name)
+    await end_holders(connection, table)
+    count = await move(connection, run, sink, table, await _columns(connection, sink, table))
+    await connection.execute(f"DROP TABLE {quoted_table(table)}")
+    found = await checks.results(connection, sink, mine, count.rows, former)
+    why = refusal(found)
+    if why is not None:
+        raise _RefusedError(found, why)
+    if found:
+        told = json.dumps([result.model_dump(by_alias=True) for result in found])
+        await connection.execute(
+            "UPDATE tidemill.published SET checks = $4 WHERE uid = $1 AND sink = $2 AND run_key = $3",
+            *(run.uid, sink.name, run.run_key, told),
+        )
+    return Published(count, found)
 
 
 def _chunks_of(spec: DataPipelineSpec, sink: str, chunks: Sequence[Work]) -> set[int]:
@@ -77,22 +113,21 @@ def _chunks_of(spec: DataPipelineSpec, sink: str, chunks: Sequence[Work]) -> set
     return {chunk.index for chunk in chunks if chunk.stage in mine}
 
 
-async def published(connection: Connection, run: RunRef, sink: Sink) -> SinkCount | None:
+async def published(connection: Connection, run: RunRef, sink: Sink) -> Published | None:
     """What this execution has published, if it has. Rows that have been appended aren't again by a later one."""
     row = await connection.fetchrow(
-        "SELECT rows, inserted, updated FROM tidemill.published WHERE uid = $1 AND sink = $2 AND run_key = $3 "
-        "AND (execution = $4 OR $5)",
+        "SELECT rows, inserted, updated, checks::text FROM tidemill.published WHERE uid = $1 AND sink = $2 "
+        "AND run_key = $3 AND (execution = $4 OR $5)",
         run.uid,
         sink.name,
         run.run_key,
         run.execution,
         sink.write_disposition == "Append",
     )
-    return (
-        None
-        if row is None
-        else SinkCount(sink=sink.name, rows=row["rows"], inserted=row["inserted"], updated=row["updated"])
-    )
+    if row is None:
+        return None
+    count = SinkCount(sink=sink.name, rows=row["rows"], inserted=row["inserted"], updated=row["updated"])
+    return Published(count, tuple(map(CheckResult.model_validate, json.loads(row["checks"] or "[]"))))
 
 
 async def published_by(pool: asyncpg.Pool, run: RunRef, sink: str) -> int | None:
