@@ -7,7 +7,7 @@ from typing import Any
 from temporalio.client import Client, ScheduleDescription
 from temporalio.service import RPCError, RPCStatusCode
 
-from tests.support.operator_world import Manifest, World, pipeline, pool
+from tests.support.operator_world import Manifest, World, pipeline, pool, run
 from tests.support.waiting import until_async
 from tidemill_cli.dev.components.temporal import TemporalServer
 
@@ -107,3 +107,33 @@ async def test_a_connection_stays_while_pools_use_it(world: World) -> None:
     assert "etl" in world.wait("TemporalConnection", "own", "False", "WaitingForPool")["message"]
     world.kubectl("delete", "workerpool", "etl")
     world.gone("TemporalConnection", "own")
+
+
+async def test_a_run_by_hand_stays_in_the_temporal_in_which_it_was_started(
+    world: World, temporal: Client, temporal_server: TemporalServer, temporal_namespace: str
+) -> None:
+    there = await Client.connect(temporal_server.address, namespace=temporal_namespace)
+    world.apply(
+        pool(),
+        pipeline("flights"),
+        connection("own", world.temporal, namespace=temporal_namespace),
+        run("again", "flights"),
+    )
+    world.wait("DataPipelineRun", "again", "False", "Running")
+
+    world.apply(pool(temporal={"connectionRef": {"name": "own"}}))
+    await until_async(lambda: described(there, world.schedule_id("flights")), "the Schedule in the other namespace")
+    world.apply(pipeline("flights", workerPoolRef={"name": "none"}))
+    world.wait("DataPipeline", "flights", "False", "WaitingForPool")
+
+    assert world.condition("DataPipelineRun", "again")["reason"] == "Running"
+    world.kubectl("delete", "datapipelinerun", "again", "--wait=false")
+    handle = temporal.get_workflow_handle(world.get("DataPipelineRun", "again")["status"]["run"]["workflowId"])
+
+    async def asked_to_stop() -> bool:
+        events = (await handle.fetch_history()).events
+        return any(event.HasField("workflow_execution_cancel_requested_event_attributes") for event in events)
+
+    await until_async(asked_to_stop, "the cancellation")
+    await handle.terminate("no worker ends it")
+    world.gone("DataPipelineRun", "again")

@@ -1,9 +1,9 @@
 """When an object that is being deleted goes although Temporal can't be asked.
 
-An outage is waited for: Schedules that are left behind would start runs. But credentials that are gone don't come
-back by themselves, and in a namespace that is being deleted nothing does: not its workers, without which open runs
-never end, and maybe not even its Temporal. There the condition Releasing names a time, at which the runs are
-terminated, or the object goes without. Sweeps that still reach the Temporal clean up later.
+An outage is waited for: Schedules that are left behind would start runs. But credentials that are gone, or the pool
+that says which Temporal it is, don't come back by themselves, and in a namespace that is being deleted nothing does:
+not its workers, without which open runs never end, and maybe not even its Temporal. There the condition Releasing names
+a time, at which the runs are terminated, or the object goes without. Sweeps that still reach Temporal clean up later.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from tidemill_api.conditions import RELEASING, WAITING_FOR_CONNECTION, WAITING_FOR_RUNS, WAITING_FOR_SECRET
+from tidemill_api.conditions import (
+    RELEASING,
+    WAITING_FOR_CONNECTION,
+    WAITING_FOR_POOL,
+    WAITING_FOR_RUNS,
+    WAITING_FOR_SECRET,
+)
 from tidemill_api.errors import TidemillError
 from tidemill_api.names import ANNOTATION_RELEASE
 from tidemill_api.v1alpha1 import parse_timestamp
@@ -25,7 +31,7 @@ from tidemill_operator.views import ConnectionKey, RunSeen
 AFTER_TROUBLE: Final = timedelta(seconds=10)
 WITHOUT_WORKERS: Final = timedelta(seconds=30)
 """As long as a pod has to stop: what a worker could still finish, it has finished then."""
-_GONE: Final = (WAITING_FOR_SECRET, WAITING_FOR_CONNECTION)
+_GONE: Final = (WAITING_FOR_SECRET, WAITING_FOR_CONNECTION, WAITING_FOR_POOL)
 
 
 NO_WORKERS: Final = waits(WAITING_FOR_RUNS, "open runs have no workers any more, since the namespace is being deleted")

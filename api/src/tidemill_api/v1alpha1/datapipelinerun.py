@@ -14,6 +14,7 @@ from tidemill_api.v1alpha1._types import (
     Duration,
     LocalRef,
     MomentOrAgo,
+    ObjectName,
     ParameterName,
     PartName,
     Scalar,
@@ -150,6 +151,9 @@ class RunSummary(Model):
     """Temporal's workflow id."""
     workflow_run_id: Annotated[str, Field(max_length=64)] | None = None
     """Temporal's run id."""
+    connection: ObjectName | None = None
+    """Of a run by hand: the TemporalConnection through which it was started, whatever its pool names by now; none: the
+    operator's own Temporal."""
     execution: Annotated[int, Field(ge=0)] | None = None
     """How many times the key has been processed, this one included."""
     started_at: Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})] | None = None

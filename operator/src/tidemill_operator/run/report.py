@@ -36,7 +36,7 @@ def report(desired: Desired, observed: Observed, outcomes: Sequence[Outcome], no
     before = status_of(observed.manifest)
     generation = observed.manifest["metadata"].get("generation", 0)
     run = next((outcome.run for outcome in outcomes if outcome.run is not None), observed.run)
-    told = {**(before.get("run") or {}), **run_summary(run, desired.pipeline)} if run else before.get("run")
+    told = _told(run, before.get("run") or {}, desired, observed) if run else before.get("run")
     if told is not None and run is not None and run.result is None and (key := _asked_key(observed)):
         told = {**told, "key": key}
     if observed.lost and told is not None:
@@ -55,6 +55,13 @@ def report(desired: Desired, observed: Observed, outcomes: Sequence[Outcome], no
         ),
     }
     return {name: value for name, value in status.items() if value is not None}
+
+
+def _told(run: RunSeen, before: dict[str, Any], desired: Desired, observed: Observed) -> dict[str, Any]:
+    """The run as it is now, with the connection through which it was seen: the pool may call another one its own."""
+    kept = {field: value for field, value in before.items() if field != "connection"}
+    where = {"connection": observed.connection[1]} if observed.connection is not None else {}
+    return {**kept, **run_summary(run, desired.pipeline), **where}
 
 
 def _progress(run: RunSeen | None) -> dict[str, Any] | None:
