@@ -36,7 +36,7 @@ GROUPS = (
     (
         "Sinks",
         "What makes loads happen once: [loading exactly once](../concepts/exactly-once.md).",
-        ("fence", "ledger", "published", "partitions", "replayed"),
+        ("fence", "ledger", "published", "partitions", "replayed", "watermarks", "loaded_files"),
     ),
 )
 

@@ -23,6 +23,8 @@ TidemillError
 ├── Fenced               a newer execution of the run key has taken over: this one must do nothing
 ├── ReprocessRefused     the run key was processed before and can't be again
 ├── ReplayRefused        dead letters can't be replayed: the message says which, why, and what to do
+├── WatermarkMoved       another run has loaded the same files meanwhile: nothing was published
+├── WatermarksApart      sinks of an incremental source have different files of it: the message says what to do
 ├── BackfillRefused      a range can't be backfilled: it names no time, or too many
 ├── BackfillIncomplete   a backfill has ended, and some of its runs have failed
 ├── ConfigError          the worker's own configuration
@@ -153,6 +155,14 @@ class ReprocessRefused(TidemillError):
 
 class ReplayRefused(TidemillError):
     """Dead letters can't be replayed as asked."""
+
+
+class WatermarkMoved(TidemillError):
+    """Another run has loaded from the same incremental source meanwhile."""
+
+
+class WatermarksApart(TidemillError):
+    """The sinks of an incremental source have different files of it, and can't be brought level by themselves."""
 
 
 class BackfillRefused(TidemillError):

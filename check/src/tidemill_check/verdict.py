@@ -10,6 +10,7 @@ from tidemill_api.v1alpha1 import DataPipelineSpec, WorkerPoolSpec
 from tidemill_api.v1alpha1.datapipeline import Sink, Step
 from tidemill_api.v1alpha1.workerpool import Connection
 from tidemill_check.graph import check_graph
+from tidemill_check.incremental import check_incremental
 from tidemill_check.parameters import check_defaults
 from tidemill_check.paths import check_paths
 from tidemill_check.problem import Problem, in_order, listed, suggestion
@@ -32,7 +33,7 @@ def check_pipeline(spec: DataPipelineSpec) -> tuple[Problem, ...]:
             *(check_schedule(spec.schedule) if spec.schedule else ()),
             *check_defaults(spec),
             *check_paths(spec),
-            *check_graph(spec),
+            *(check_graph(spec) or check_incremental(spec)),
             *_sql(spec),
             *_tables(spec),
             *_durations(spec),

@@ -151,6 +151,13 @@ class Contract(Model):
     (DeadLetter), or the run fails (Fail)."""
 
 
+class Incremental(Model):
+    """Only what hasn't been loaded yet is read. Runs of backfills and replays neither heed nor note that."""
+
+    by: Literal["Name", "ModifiedTime"]
+    """Name: a file is read once. ModifiedTime: it is read again when its time or size has changed since."""
+
+
 class Source(Model):
     """Something to read."""
 
@@ -165,6 +172,8 @@ class Source(Model):
     inferred."""
     contract: Contract = Contract()
     """What happens when files differ from the declared columns."""
+    incremental: Incremental | None = None
+    """Read only files that haven't been loaded yet; all of them, in each run, if not given."""
 
     rules = (
         Rule(

@@ -89,7 +89,7 @@ class Begin:
         run = RunId(order.uid, request.run_key, execution)
         run_time, start = request.run_time.astimezone(UTC), request.interval_start.astimezone(UTC)
         ref = RunRef(*run.columns, order.namespace, order.pipeline, run_time, start)
-        self._resources.remember(run, Snapshot(spec, order.parameters, ref, replay))
+        self._resources.remember(run, Snapshot(spec, order.parameters, ref, replay, order.backfill))
         try:
             async with asyncio.timeout(AT_ONCE_SECONDS):
                 return await plan_of(self._resources, run)

@@ -59,6 +59,9 @@ class LoadChunk:
 
             outcome = await load_replayed(resources, snapshot, run, chunk, heart)
         else:
+            # A run of one chunk publishes by itself, so it moves watermarks too; a chunk among others moves none.
+            alone = total == 1 and not engine.to_publish(snapshot.spec, (chunk,))
+            also = await resources.moves(run, snapshot, (chunk,)) if alone else None
             outcome = await engine.load_chunk(
                 snapshot.spec,
                 snapshot.parameters,
@@ -69,6 +72,7 @@ class LoadChunk:
                 resources.letters(snapshot.spec, chunk),
                 heart.report,
                 heart.asked_to_stop,
+                also,
             )
         await chunks.keep_outcome(resources.store, run, chunk, outcome)
         if outcome.refused is not None:

@@ -12,7 +12,7 @@ from tidemill_worker import engine
 from tidemill_worker.activities.heartbeat import Heart
 from tidemill_worker.activities.resources import Resources, Snapshot
 from tidemill_worker.activities.translation import translated
-from tidemill_worker.metastore import RunId, chunks
+from tidemill_worker.metastore import RunId, chunks, runs
 from tidemill_worker.metastore.chunks import PlanSize
 from tidemill_worker.workflows.messages import PLAN, Planned, PlanTask
 
@@ -67,8 +67,16 @@ async def _made(resources: Resources, run: RunId) -> PlanSize:
 
         return await plan_replay(resources, run, snapshot)
     await engine.claim(snapshot.spec, snapshot.ref, connections)
-    planned = await engine.plan(snapshot.spec, snapshot.parameters, snapshot.ref, connections)
-    return await chunks.keep_plan(resources.store, run, planned, engine.to_publish(snapshot.spec, planned))
+    marks = await engine.watermarks(snapshot.spec, snapshot.ref, connections) if snapshot.incremental else None
+    known = marks.known if marks is not None else None
+    planned = await engine.plan(snapshot.spec, snapshot.parameters, snapshot.ref, connections, known)
+    staged = engine.to_publish(snapshot.spec, planned)
+    if marks is None:
+        return await chunks.keep_plan(resources.store, run, planned, staged)
+    versions = marks.versions
+    return await chunks.keep_plan(
+        resources.store, run, planned, staged, lambda connection: runs.keep_watermarks(connection, run, versions)
+    )
 
 
 def _check(spec: DataPipelineSpec) -> None:

@@ -31,7 +31,10 @@ class Publish:
         planned = await chunks.chunks_of(resources.store, run)
         mine = tuple(check for check in snapshot.spec.checks if check.sink == task.sink)
         former = await checks.former(resources.store, run.uid, mine, snapshot.ref.run_time)
-        done = await engine.publish(snapshot.spec, snapshot.ref, task.sink, planned, resources.connections, former)
+        also = await resources.moves(run, snapshot, planned)
+        done = await engine.publish(
+            snapshot.spec, snapshot.ref, task.sink, planned, resources.connections, former, also
+        )
         await checks.keep(resources.store, run, mine, done.checks)
         if done.refused is not None:
             raise done.refused

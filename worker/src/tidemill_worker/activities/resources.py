@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any
@@ -12,8 +13,10 @@ from pydantic import ValidationError
 from tidemill_api.contract import WorkerConfig
 from tidemill_api.errors import SpecError
 from tidemill_api.v1alpha1 import DataPipelineSpec, WorkerPoolSpec
+from tidemill_worker import engine
 from tidemill_worker.connections import PoolConnections
-from tidemill_worker.engine.model import Chunk, RunRef
+from tidemill_worker.engine.model import AlsoCommitted, Chunk, RunRef
+from tidemill_worker.engine.work import Work
 from tidemill_worker.measures import Measures
 from tidemill_worker.metastore import Metastore, RunId, runs
 from tidemill_worker.metastore.dead_letters import MetastoreLetters
@@ -30,6 +33,14 @@ class Snapshot:
     ref: RunRef
     replay: dict[str, Any] | None = None
     """Of a replay: `DataPipelineRun.spec.replay`."""
+    backfill: str | None = None
+    """Of a backfill's run: the backfill's name."""
+
+    @property
+    def incremental(self) -> bool:
+        """Whether it reads only what isn't loaded yet of some source, and notes what it has loaded."""
+        past = self.replay is not None or self.backfill is not None
+        return not past and any(source.incremental is not None for source in self.spec.sources)
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,13 @@ class Resources:
     store: Metastore
     measures: Measures
     _snapshots: OrderedDict[RunId, Snapshot] = field(default_factory=OrderedDict)
+
+    async def moves(self, run: RunId, snapshot: Snapshot, planned: Sequence[Work]) -> AlsoCommitted | None:
+        """What is noted with the rows that become visible: which files of incremental sources have been loaded."""
+        if not snapshot.incremental:
+            return None
+        versions = await runs.watermarks(self.store, run)
+        return engine.moves_watermarks(snapshot.spec, snapshot.ref, versions, planned)
 
     def letters(self, spec: DataPipelineSpec, chunk: Chunk) -> MetastoreLetters:
         """Where the rows go that the engine rejects of a chunk."""
@@ -55,7 +73,7 @@ class Resources:
             opened = await runs.opened(self.store, run)
             run_time, start = opened.run_time.astimezone(UTC), opened.interval_start
             ref = RunRef(*run.columns, opened.namespace, opened.pipeline, run_time, start and start.astimezone(UTC))
-            known = Snapshot(parsed(opened.spec), opened.parameters, ref, opened.replay)
+            known = Snapshot(parsed(opened.spec), opened.parameters, ref, opened.replay, opened.backfill)
         self.remember(run, known)
         return known
 

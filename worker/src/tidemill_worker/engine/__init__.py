@@ -12,11 +12,13 @@ The columnar libraries are imported by the call that needs them first, so that a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tidemill_api.v1alpha1 import DataPipelineSpec
+from tidemill_check.stages import stages
 from tidemill_worker.engine.artifacts import RunFolder
+from tidemill_worker.engine.incremental import KnownFiles, Watermarks
 from tidemill_worker.engine.model import (
     AlsoCommitted,
     AskedToStop,
@@ -48,21 +50,25 @@ __all__ = [
     "Connections",
     "DeadLetters",
     "Former",
+    "KnownFiles",
     "Parameters",
     "Published",
     "Report",
     "RunRef",
     "Stopped",
+    "Watermarks",
     "Work",
     "claim",
     "clean",
     "compute",
     "load_chunk",
+    "moves_watermarks",
     "plan",
     "plan_wave",
     "publish",
     "replayed",
     "to_publish",
+    "watermarks",
     "waves",
 ]
 
@@ -82,17 +88,29 @@ async def claim(spec: DataPipelineSpec, run: RunRef, connections: Connections) -
         await swap.check_swaps(spec, connections)
 
 
+async def watermarks(spec: DataPipelineSpec, run: RunRef, connections: Connections) -> Watermarks:
+    """What the sinks of incremental sources have. Raises WatermarksApart, PostgresUnavailable."""
+    from tidemill_worker.engine.postgres import watermarks as kept
+
+    return await kept.read(spec, run, connections)
+
+
 async def plan(
-    spec: DataPipelineSpec, parameters: Parameters, run: RunRef, connections: Connections
+    spec: DataPipelineSpec,
+    parameters: Parameters,
+    run: RunRef,
+    connections: Connections,
+    known: Mapping[str, KnownFiles] | None = None,
 ) -> tuple[Chunk, ...]:
     """Look at the files once and cut them into chunks. Another call may see other files: keep the result.
 
     Raises SourceMissing, SourceUnreadable, ColumnMissing, NewColumn, SpecError, ReprocessRefused (an earlier
-    execution has appended rows that this plan wouldn't), PostgresUnavailable.
+    execution has appended rows that this plan wouldn't), PostgresUnavailable. Of incremental sources the `known` files
+    are left out (`watermarks` tells them); there may be nothing left to do then.
     """
     from tidemill_worker.engine import planning
 
-    return await planning.plan(spec, parameters, run, connections)
+    return await planning.plan(spec, parameters, run, connections, known)
 
 
 async def load_chunk(  # noqa: PLR0913, PLR0917 - all that a chunk needs, each of another owner
@@ -137,15 +155,32 @@ async def replayed(pool: asyncpg.Pool, sink: Sink, uid: str, keys: Sequence[str]
     return {row["letter_key"]: (row["run_key"], row["execution"]) for row in rows}
 
 
+def moves_watermarks(
+    spec: DataPipelineSpec, run: RunRef, versions: Mapping[str, Mapping[str, int]], chunks: Sequence[Work]
+) -> AlsoCommitted:
+    """What a sink of an incremental source shall note with the rows: for `publish`, or for a chunk that does it itself.
+
+    `versions` are those of the plan's `watermarks`. Its `write` raises WatermarkMoved.
+    """
+    from tidemill_worker.engine.incremental import files_of, incremental
+    from tidemill_worker.engine.postgres.watermarks import Move
+
+    return Move(run, versions, {source: files_of(chunks, source) for source in incremental(spec)})
+
+
 def to_publish(spec: DataPipelineSpec, chunks: Sequence[Work]) -> tuple[str, ...]:
     """Names of the sinks that need `publish` after all chunks.
 
-    All but those that append chunk by chunk and have no check, unless the run is one chunk (that publishes itself).
+    All but those that append chunk by chunk and have no check, unless the run is one chunk (that publishes itself);
+    and but those that no rows come to, since an incremental source has none that are new.
     """
     first = chunks[0] if len(chunks) == 1 else None
     if isinstance(first, Chunk) and publishes_itself(spec, first, len(chunks)):
         return ()
-    return tuple(sink.name for sink in spec.sinks if sink.at_end or sink.name in {c.sink for c in spec.checks})
+    cut = stages(spec)
+    fed = {name for chunk in chunks if isinstance(chunk, Chunk) for name in cut[chunk.stage].sinks}
+    checked = {check.sink for check in spec.checks}
+    return tuple(sink.name for sink in spec.sinks if sink.name in (fed if sink.at_end else checked))
 
 
 async def publish(
@@ -155,16 +190,18 @@ async def publish(
     chunks: Sequence[Work],
     connections: Connections,
     former: Former | None = None,
+    also: AlsoCommitted | None = None,
 ) -> Published:
     """Move a sink's staged rows into its table and check it, in one transaction; a second time only returns the same.
 
     If a check of severity Error doesn't hold, nothing has been moved and `refused` says why. A sink that appends chunk
-    by chunk is only checked. `former` are the values that checks are compared with.
+    by chunk is only checked. `former` are the values that checks are compared with. `also` is written in the transaction.
+
     Raises Fenced, OlderThanPublished, SinkRefused, TableMismatch, PostgresUnavailable.
     """
     from tidemill_worker.engine.postgres import publish as publishing
 
-    return await publishing.publish(spec, run, sink, chunks, connections, former or {})
+    return await publishing.publish(spec, run, sink, chunks, connections, former or {}, also)
 
 
 def waves(spec: DataPipelineSpec) -> int:

@@ -3,37 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, assert_never
+from types import MappingProxyType
+from typing import Final, Protocol, assert_never
 
+from tidemill_api.errors import SourceMissing
 from tidemill_api.v1alpha1 import DataPipelineSpec, parse_bytes
-from tidemill_api.v1alpha1.datapipeline import CSV, JSON, JSONLines, Parquet
+from tidemill_api.v1alpha1.datapipeline import CSV, JSON, JSONLines, Parquet, Source
 from tidemill_check.parameters import bind_parameters
 from tidemill_check.paths import rendered
 from tidemill_check.stages import stages
-from tidemill_worker.engine.model import Chunk, Connections, Parameters, Part, RunRef
+from tidemill_worker.engine import files
+from tidemill_worker.engine.incremental import KnownFiles
+from tidemill_worker.engine.model import Chunk, Connections, FileRef, Parameters, Part, RunRef
 from tidemill_worker.engine.planning_csv import CSVPlanner
 from tidemill_worker.engine.planning_json import JSONPlanner
 from tidemill_worker.engine.planning_parquet import ParquetPlanner
 from tidemill_worker.engine.postgres.reprocess import refuse_other_rows
 
+_NOTHING: Final[Mapping[str, KnownFiles]] = MappingProxyType({})
+
 
 async def plan(
-    spec: DataPipelineSpec, parameters: Parameters, run: RunRef, connections: Connections
+    spec: DataPipelineSpec,
+    parameters: Parameters,
+    run: RunRef,
+    connections: Connections,
+    known: Mapping[str, KnownFiles] | None = None,
 ) -> tuple[Chunk, ...]:
     """See `engine.plan`."""
     folders = {source.name: connections.folder(source.connection) for source in spec.sources}
     located = rendered(spec, bind_parameters(spec, parameters, run.run_time, run.interval_start))
-    chunks = await asyncio.to_thread(chunks_of, located, folders)
+    chunks = await asyncio.to_thread(chunks_of, located, folders, known or {})
     if run.execution > 1:
         await refuse_other_rows(spec, parameters, run, chunks, connections)
     return chunks
 
 
-def chunks_of(spec: DataPipelineSpec, folders: Mapping[str, Path]) -> tuple[Chunk, ...]:
-    """The chunks of all stages over sources, from what is in the folders now.
+def chunks_of(
+    spec: DataPipelineSpec, folders: Mapping[str, Path], known: Mapping[str, KnownFiles] = _NOTHING
+) -> tuple[Chunk, ...]:
+    """The chunks of all stages over sources, from what is in the folders now, but for the `known` files of a source.
 
     Blocks; raises what `engine.plan` raises of files.
     """
@@ -43,7 +55,8 @@ def chunks_of(spec: DataPipelineSpec, folders: Mapping[str, Path]) -> tuple[Chun
     places = {source.name: place for place, source in enumerate(spec.sources)}
     for place, source in enumerate(spec.sources):
         if any(source.name in (stage.source, *stage.broadcast) for stage in cut):
-            parts[source.name] = _planner(spec, place, folders).parts()
+            refs = _refs(source, folders[source.name], known.get(source.name))
+            parts[source.name] = _planner(spec, place, folders).parts(refs) if refs else ()
     chunks: list[Chunk] = []
     reported: set[str] = set(driving)
     for number, stage in enumerate(cut):
@@ -61,10 +74,21 @@ def chunks_of(spec: DataPipelineSpec, folders: Mapping[str, Path]) -> tuple[Chun
     return tuple(chunks)
 
 
+def _refs(source: Source, folder: Path, known: KnownFiles | None) -> tuple[FileRef, ...]:
+    """The files to read. Of a source that reads only new ones there may be none."""
+    try:
+        found = files.find(folder, source.files)
+    except SourceMissing:
+        if known is None:
+            raise
+        return ()
+    return found if known is None else tuple(ref for ref in found if known.is_new(ref))
+
+
 class Planner(Protocol):
     """Plans the files of one source. Blocks; raises what `engine.plan` raises of files."""
 
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self, refs: Sequence[FileRef]) -> tuple[Part, ...]:
         """Each file that has rows, or the first one if none has."""
         ...
 
@@ -98,4 +122,9 @@ def parts_of(
 ) -> tuple[tuple[str, tuple[Part, ...]], ...]:
     """The files of sources that are read whole. Blocks; raises what `engine.plan` raises of files."""
     places = {source.name: place for place, source in enumerate(spec.sources)}
-    return tuple((name, _planner(spec, places[name], folders).parts()) for name in names if name in places)
+    sources = spec.sources
+    return tuple(
+        (name, _planner(spec, places[name], folders).parts(_refs(sources[places[name]], folders[name], None)))
+        for name in names
+        if name in places
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -57,9 +57,9 @@ class CSVPlanner:
     def _dialect(self) -> Dialect:
         return dialect_of(self.csv, self.field)
 
-    def parts(self) -> tuple[Part, ...]:
-        """Each file that has rows, or the first one if none has."""
-        heads = [self._head(ref) for ref in files.find(self.folder, self.source.files)]
+    def parts(self, refs: Sequence[FileRef]) -> tuple[Part, ...]:
+        """Each of the files that has rows, or the first one if none has."""
+        heads = [self._head(ref) for ref in refs]
         named = [head for head in heads if head.names]
         if self.source.columns:
             wanted = declared(self.source, named=self.csv.header)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -31,9 +31,8 @@ class JSONPlanner:
     source: Source
     folder: Path
 
-    def parts(self) -> tuple[Part, ...]:
-        """Each file that has rows, or the first one if none has."""
-        refs = files.find(self.folder, self.source.files)
+    def parts(self, refs: Sequence[FileRef]) -> tuple[Part, ...]:
+        """Each of the files that has rows, or the first one if none has."""
         looked_at = [self._sample(ref) for ref in refs[:SAMPLE_FILES]]
         objects = [row for sample in looked_at for row in _objects(sample)]
         wanted = declared(self.source) or _inferred(objects)

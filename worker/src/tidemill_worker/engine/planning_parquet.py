@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 
 from tidemill_api.v1alpha1.datapipeline import Source
-from tidemill_worker.engine import files, parquet
+from tidemill_worker.engine import parquet
 from tidemill_worker.engine.columns import common_type, type_name
 from tidemill_worker.engine.model import FileRef, Part
 from tidemill_worker.engine.wanted import Wanted, by_name, declared
@@ -36,9 +36,9 @@ class ParquetPlanner:
     source: Source
     folder: Path
 
-    def parts(self) -> tuple[Part, ...]:
-        """Each file that has rows, or the first one if none has."""
-        heads = [self._head(ref) for ref in files.find(self.folder, self.source.files)]
+    def parts(self, refs: Sequence[FileRef]) -> tuple[Part, ...]:
+        """Each of the files that has rows, or the first one if none has."""
+        heads = [self._head(ref) for ref in refs]
         wanted = declared(self.source) or _all_columns(heads)
         layouts = {head.ref: by_name(self.source, head.ref.label, head.schema.names, wanted) for head in heads}
         filled = [head for head in heads if head.rows] or heads[:1]

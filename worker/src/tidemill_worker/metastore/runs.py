@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -34,14 +35,16 @@ class Opened:
     parameters: dict[str, Any]
     replay: dict[str, Any] | None
     """Of a replay: `DataPipelineRun.spec.replay`."""
+    backfill: str | None
+    """Of a backfill's run: the backfill's name."""
 
 
 async def opened(store: Metastore, run: RunId) -> Opened:
     """The snapshot that the run works by. Raises LookupError if there is no such run."""
     async with store.connection() as connection:
         row = await connection.fetchrow(
-            "SELECT namespace, pipeline, run_time, interval_start, spec, parameters, replay FROM tidemill.runs "
-            "WHERE uid = $1 AND run_key = $2 AND execution = $3",
+            "SELECT namespace, pipeline, run_time, interval_start, spec, parameters, replay, backfill "
+            "FROM tidemill.runs WHERE uid = $1 AND run_key = $2 AND execution = $3",
             *run.columns,
         )
     if row is None:
@@ -55,7 +58,27 @@ async def opened(store: Metastore, run: RunId) -> Opened:
         json.loads(row["spec"]),
         json.loads(row["parameters"]),
         None if row["replay"] is None else json.loads(row["replay"]),
+        row["backfill"],
     )
+
+
+async def keep_watermarks(connection: Connection, run: RunId, versions: Mapping[str, Mapping[str, int]]) -> None:
+    """Keep with a plan how often the watermarks had moved: by sink, then by source. For use within a transaction."""
+    told = json.dumps({sink: dict(sources) for sink, sources in versions.items()})
+    await connection.execute(
+        "UPDATE tidemill.runs SET watermarks = $4 WHERE uid = $1 AND run_key = $2 AND execution = $3",
+        *(*run.columns, told),
+    )
+
+
+async def watermarks(store: Metastore, run: RunId) -> dict[str, dict[str, int]]:
+    """How often the watermarks had moved when the run was planned."""
+    async with store.connection() as connection:
+        kept = await connection.fetchval(
+            "SELECT watermarks FROM tidemill.runs WHERE uid = $1 AND run_key = $2 AND execution = $3", *run.columns
+        )
+    found: dict[str, dict[str, int]] = json.loads(kept) if kept is not None else {}
+    return found
 
 
 async def close(connection: Connection, run: RunId, ending: Ending, error: RunError | None) -> RunResult:

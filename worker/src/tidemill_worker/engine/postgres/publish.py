@@ -17,7 +17,7 @@ from tidemill_api.v1alpha1.datapipeline import Sink
 from tidemill_check.stages import stages
 from tidemill_worker.connections.zombies import end_holders, not_blocked
 from tidemill_worker.engine.checking import refusal
-from tidemill_worker.engine.model import Connections, Former, Published, RunRef
+from tidemill_worker.engine.model import AlsoCommitted, Connections, Former, Published, RunRef
 from tidemill_worker.engine.postgres import checks, fence, ledger
 from tidemill_worker.engine.postgres.ddl import quoted_table
 from tidemill_worker.engine.postgres.errors import typed
@@ -60,7 +60,13 @@ class _RefusedError(Exception):
 
 
 async def publish(
-    spec: DataPipelineSpec, run: RunRef, sink: str, chunks: Sequence[Work], connections: Connections, former: Former
+    spec: DataPipelineSpec,
+    run: RunRef,
+    sink: str,
+    chunks: Sequence[Work],
+    connections: Connections,
+    former: Former,
+    also: AlsoCommitted | None = None,
 ) -> Published:
     """See `engine.publish`."""
     declared = next(each for each in spec.sinks if each.name == sink)
@@ -84,7 +90,10 @@ async def publish(
                 if done is not None:
                     return done
                 await _whole(connection, run, declared, stage_chunks)
-                return await _moved(connection, run, declared, mine, former)
+                moved = await _moved(connection, run, declared, mine, former)
+                if also is not None:
+                    await also.write(connection, sink)
+                return moved
         except _RefusedError as refused:
             return Published(SinkCount(sink=sink), refused.checks, refused.why)
 

@@ -1,0 +1,54 @@
+"""What of an incremental source has been loaded, and what a run adds to that. Light: imports no library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tidemill_api.v1alpha1 import DataPipelineSpec
+from tidemill_check.incremental import sinks_of
+from tidemill_worker.engine.model import Chunk, FileRef
+
+LoadedFile = tuple[str, int, int]
+"""Path, size, and time of the last change in nanoseconds, as planning saw it."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFiles:
+    """Files of one source that all its sinks have."""
+
+    by: str
+    """Name or ModifiedTime."""
+    files: Mapping[str, tuple[int, int]]
+    """Size and time of each, by its path."""
+
+    def is_new(self, ref: FileRef) -> bool:
+        """Whether it is to be read."""
+        there = self.files.get(ref.path)
+        return there is None or (self.by == "ModifiedTime" and there != (ref.size, ref.mtime_ns))
+
+
+@dataclass(frozen=True, slots=True)
+class Watermarks:
+    """Where a run begins: what the sinks of its incremental sources had when it was planned."""
+
+    known: Mapping[str, KnownFiles]
+    """By source."""
+    versions: Mapping[str, Mapping[str, int]]
+    """By sink, then by source: how often the watermark has moved."""
+
+
+def incremental(spec: DataPipelineSpec) -> tuple[str, ...]:
+    """Names of the incremental sources."""
+    return tuple(source.name for source in spec.sources if source.incremental is not None)
+
+
+def sources_of(spec: DataPipelineSpec, sink: str) -> tuple[str, ...]:
+    """The incremental sources whose rows reach a sink."""
+    return tuple(name for name in incremental(spec) if any(each.name == sink for each in sinks_of(spec, name)))
+
+
+def files_of(chunks: Iterable[object], source: str) -> Sequence[LoadedFile]:
+    """The files of a source that a plan reads."""
+    refs = {chunk.part.file for chunk in chunks if isinstance(chunk, Chunk) and chunk.source == source}
+    return sorted({(ref.path, ref.size, ref.mtime_ns) for ref in refs})
