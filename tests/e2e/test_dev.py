@@ -271,3 +271,23 @@ def test_a_killed_session_leaves_no_process_and_the_next_one_continues_its_run(t
     assert (run["result"], run["rowsLoaded"], run["rowsRejected"]) == ("Succeeded", LOADED, REJECTED)
     counts = "SELECT (SELECT count(*) FROM flights), (SELECT count(*) FROM tidemill.dead_letters)"
     assert rows(state, "warehouse", counts) == [[str(LOADED), str(REJECTED)]]
+
+
+def test_a_step_over_all_rows_has_its_place_for_artifacts_by_itself(tmp_path: Path) -> None:
+    step = {"name": "total", "inputs": ["raw"], "sql": {"query": "SELECT count(*) AS n, max(name) AS last FROM raw"}}
+    sink = {
+        "name": "totals",
+        "input": "total",
+        "connection": "warehouse",
+        "postgres": {"table": "public.totals"},
+        "writeDisposition": "Replace",
+    }
+    tolerance = {"errorTolerance": {"maxPercent": 50}}
+    folder = project(tmp_path / "p", pipeline(steps=[step], sinks=[sink], execution=tolerance))
+
+    ended = tidemill("dev", folder, "--once", "--output", "json", "--data-dir", tmp_path / "state")
+
+    assert ended.code == 0, ended.stderr
+    assert the_run(ended)["rowsLoaded"] == 1
+    assert rows(tmp_path / "state", "warehouse", "SELECT n, last FROM totals") == [["2", "Cem"]]
+    assert list((tmp_path / "state").rglob("*.parquet")) == []

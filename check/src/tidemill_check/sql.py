@@ -23,7 +23,7 @@ from tidemill_check.duckdb_parser import ParseError, Tree, excerpt, parser
 from tidemill_check.parameters import OF_THE_RUN
 from tidemill_check.problem import Problem
 from tidemill_check.sql_expressions import Expressions, Place
-from tidemill_check.sql_rowwise import Proof, prove
+from tidemill_check.sql_rowwise import ROW_WISE, Proof, prove
 from tidemill_check.sql_whole import WholeProof, prove_whole
 
 QUERY_FIELD = "sql.query"
@@ -45,7 +45,7 @@ def check_expression(expression: str, parameters: Collection[str]) -> tuple[Prob
 def needs_all_rows(query: str, inputs: Sequence[str], parameters: Collection[str]) -> tuple[str, ...]:
     """Why a query that `check_query` accepts isn't row-wise: it needs all rows of all its inputs. Empty: it is."""
     found = _proved(query, tuple(inputs), _names(parameters))
-    return found.why if isinstance(found, _Proved) else ()
+    return tuple(why.replace(f": {ROW_WISE}", "") for why in found.why) if isinstance(found, _Proved) else ()
 
 
 def whole_query(query: str, inputs: Sequence[str], parameters: Collection[str]) -> str:

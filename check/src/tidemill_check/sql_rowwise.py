@@ -51,7 +51,7 @@ _FROM_FIELDS: Final[Mapping[str, frozenset[str]]] = {
 _DRIVING_JOINS: Final = {"INNER", "LEFT", "SEMI", "ANTI"}
 _BROADCAST_JOINS: Final = _DRIVING_JOINS | {"RIGHT", "FULL"}
 _JOIN_FORMS: Final = {"REGULAR", "NATURAL", "CROSS"}
-_ROW_WISE: Final = "a query must be row-wise in its first input"
+ROW_WISE: Final = "a query must be row-wise in its first input"
 _ORDERED: Final = "with ties its answer depends on the order of rows"
 
 
@@ -115,17 +115,17 @@ class Walk:
     def driving(self, scope: Scope, node: Tree) -> None:
         """A SELECT through which the first input's rows flow, each by itself."""
         if node.get("type") != "SELECT_NODE":
-            self.refuse(node, f"{_kind(node)} needs all rows: {_ROW_WISE}")
+            self.refuse(node, f"{_kind(node)} needs all rows: {ROW_WISE}")
             return
         self._unknown_fields(node)
         scope = self._with(scope, node)
         for name, clause in _CLAUSES.items():
             if node.get(name):
-                self.refuse({}, f"{clause} needs all rows: {_ROW_WISE}")
+                self.refuse({}, f"{clause} needs all rows: {ROW_WISE}")
         if node.get("aggregate_handling") != "STANDARD_HANDLING":
-            self.refuse({}, f"GROUP BY ALL needs all rows: {_ROW_WISE}")
+            self.refuse({}, f"GROUP BY ALL needs all rows: {ROW_WISE}")
         for modifier in node.get("modifiers", ()):
-            self.refuse({}, f"{_MODIFIERS.get(modifier['type'], modifier['type'])} needs all rows: {_ROW_WISE}")
+            self.refuse({}, f"{_MODIFIERS.get(modifier['type'], modifier['type'])} needs all rows: {ROW_WISE}")
         self._driving_from(scope, node.get("from_table", {}))
         walk = self.expressions(scope)
         # An aggregate in a subquery that means the rows around it is an error of DuckDB's in WHERE, not in SELECT.
@@ -155,7 +155,7 @@ class Walk:
         if not table.driving:
             self._not_leftmost(node)
         elif table.uses > 1:
-            self.refuse(node, f"{table.name} is read a second time: {_ROW_WISE}; its rows can't meet each other")
+            self.refuse(node, f"{table.name} is read a second time: {ROW_WISE}; its rows can't meet each other")
 
     def _not_leftmost(self, node: Tree) -> None:
         why = "its rows are what the query is run for, chunk by chunk"
@@ -211,7 +211,7 @@ class Walk:
                     table.uses += 1
                     if table.driving:
                         why = "holds the first input's rows and can only stand first in FROM, once"
-                        self.refuse(node, f"{table.name} {why}: {_ROW_WISE}")
+                        self.refuse(node, f"{table.name} {why}: {ROW_WISE}")
             case "SUBQUERY":
                 self.broadcast(scope, node["subquery"]["node"], place)
             case "JOIN":
@@ -275,7 +275,7 @@ class Walk:
         elif form not in _JOIN_FORMS:
             self.refuse(node, f"a join of the kind {form} can't be used in a step's query")
         if kind not in allowed:
-            self.refuse(node, f"a {kind} join needs all rows of both sides: {_ROW_WISE}; use LEFT or INNER JOIN")
+            self.refuse(node, f"a {kind} join needs all rows of both sides: {ROW_WISE}; use LEFT or INNER JOIN")
 
     def _known(self, node: Tree) -> bool:
         kind = str(node.get("type"))

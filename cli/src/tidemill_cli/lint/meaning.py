@@ -103,7 +103,7 @@ def _stages(pipeline: Manifest[DataPipeline]) -> Iterator[Finding]:
     waves = "; then ".join(shown(cut(spec))) if whole else ""
     for index, step in enumerate(spec.steps):
         if step.name in whole:
-            message = f"needs all rows: {whole[step.name][0]}. The run's stages: {waves}"
+            message = f"is over all rows ({whole[step.name][0]}), a stage of its own: {waves}"
             yield pipeline.place.finding(f"spec.steps[{index}].sql.query", message, "note")
 
 

@@ -30,6 +30,11 @@ class FolderArtifacts:
             except FileNotFoundError:
                 return []
 
+    def has(self, name: str) -> bool:
+        """See `Artifacts`."""
+        with _available("looked for"):
+            return (self._root / name).is_file()
+
     @contextlib.contextmanager
     def writing(self) -> Iterator[Path]:
         """See `Artifacts`."""

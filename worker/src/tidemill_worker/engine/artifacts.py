@@ -22,6 +22,10 @@ class Artifacts(Protocol):
         """Names of the finished files in a folder, without it, sorted; none if there is no such folder."""
         ...
 
+    def has(self, name: str) -> bool:
+        """Whether there is a finished file of this name. Costs the same however many there are."""
+        ...
+
     def writing(self) -> AbstractContextManager[Path]:
         """A new local file to be written; it goes away at the end."""
         ...

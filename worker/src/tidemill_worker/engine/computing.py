@@ -93,7 +93,7 @@ class _Working:
         """Make the answer, unless it is there. Raises Stopped, SQLError, StepFailed, ArtifactGone."""
         node = node_folder(self._run, self._step.name)
         name = f"{node}/{Kept(self._computation.index, 0, last=True).name}"
-        if name.rpartition("/")[2] in self._store.names(node):
+        if self._store.has(name):
             return
         try:
             self._write(name)

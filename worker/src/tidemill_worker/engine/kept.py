@@ -136,11 +136,17 @@ class Keeper:
 
 def entries(store: Artifacts, run: RunRef, node: str, chunk: int) -> dict[int, ledger.Entry]:
     """What is kept of a chunk already, by part. Blocks."""
-    found = {}
-    for each in files_of(store, run, node, chunk, 1):
+    found: dict[int, ledger.Entry] = {}
+    folder = node_folder(run, node)
+    while not found or not found[len(found) - 1].last:
+        part = len(found)
+        named = (Kept(chunk, part, last) for last in (True, False))
+        each = next((kept for kept in named if store.has(f"{folder}/{kept.name}")), None)
+        if each is None:
+            break
         told = json.loads(_metadata(store, run, node, each).metadata[_ENTRY])
         resume = ledger.Resume.from_json(told["resume"])
-        found[each.part] = ledger.Entry(each.part, run.execution, told["content"], told["rows"], each.last, resume)
+        found[part] = ledger.Entry(part, run.execution, told["content"], told["rows"], each.last, resume)
     return found
 
 
