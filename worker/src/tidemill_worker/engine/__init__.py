@@ -195,7 +195,8 @@ async def publish(
     """Move a sink's staged rows into its table and check it, in one transaction; a second time only returns the same.
 
     If a check of severity Error doesn't hold, nothing has been moved and `refused` says why. A sink that appends chunk
-    by chunk is only checked. `former` are the values that checks are compared with. `also` is written in the transaction.
+    by chunk is only checked. `former` are the values that checks are compared with; `also` is written in the
+    transaction.
 
     Raises Fenced, OlderThanPublished, SinkRefused, TableMismatch, PostgresUnavailable.
     """
