@@ -15,7 +15,7 @@ from tidemill_cli.new.making import templates
 
 pytestmark = pytest.mark.timeout(600)
 
-LOADED = {"csv-to-postgres": (5, 3, 2), "merge": (4, 3, 1), "replace": (3, 3, 0)}
+LOADED = {"aggregate": (4, 7, 0), "csv-to-postgres": (5, 3, 2), "merge": (4, 3, 1), "replace": (3, 3, 0)}
 """Rows read, loaded and rejected of each template's sample data."""
 
 
@@ -32,9 +32,10 @@ def test_every_template_loads_its_sample(tmp_path: Path) -> None:
     assert {run["pipeline"]: counts(run) for run in ended.runs} == {
         template: ("Succeeded", *rows) for template, rows in LOADED.items()
     }
-    tables = "SELECT count(*) FROM csv_to_postgres UNION ALL SELECT count(*) FROM replace"
+    tables = "SELECT count(*) FROM csv_to_postgres UNION ALL SELECT count(*) FROM replace "
+    tables += "UNION ALL SELECT count(*) FROM aggregate_by_day"
     shown = tidemill("psql", "--data-dir", tmp_path / "state", "warehouse", "--csv", "-t", "-c", tables)
-    assert shown.stdout.split() == ["3", "3"]
+    assert shown.stdout.split() == ["3", "3", "3"]
 
 
 def test_dev_takes_manifests_from_standard_input(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 
 from tidemill_check.problem import suggestion
 from tidemill_cli.editor.schemas import FOLDER, schemas
+from tidemill_cli.lint.yaml_text import resolve
 
 DEFAULT: Final = "csv-to-postgres"
 _NAME: Final = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -58,6 +59,8 @@ def make(template: str, folder: Path, name: str | None, namespace: str) -> tuple
         if not _NAME.fullmatch(value):
             said = f"{value!r} can't be a name: use lower-case letters, digits and '-', such as daily-orders"
             raise NewError(f"{what}: {said}")
+        if not isinstance(resolve(value), str):
+            raise NewError(f"{what}: {value} without quotes is no text in YAML, but {resolve(value)}: choose another")
     names = Names(wished, namespace)
     texts = {folder / names.into(path): names.into(text) for path, text in _files(_root() / template)}
     texts |= {folder / FOLDER / file: text for file, text in schemas().items()}
