@@ -16,6 +16,7 @@ from tests.support.worker import Pool, Runs, eventually, runs_on
 from tidemill_api.contract import PROGRESS_QUERY, RESULT_MEMO_KEY, RunProgress, RunResult, StepCount
 from tidemill_cli.dev.components.postgres import DATABASE, PostgresServer
 from tidemill_cli.dev.components.temporal import TemporalServer
+from tidemill_worker.workflows.messages import SLOT_FREE
 
 GOOD = "".join(f"{n},{n % 12 + 1},c{n}\n" for n in range(100))
 HEADER = "id,month,name\n"
@@ -445,6 +446,60 @@ async def test_a_holder_that_was_terminated_is_evicted(here: Bench) -> None:
     assert here.query(
         "SELECT result, error_type FROM tidemill.runs WHERE pipeline = '{name}' AND run_key = 'first'"
     ) == [["Failed", "Terminated"]]
+
+
+FAR = "00000000-0000-0000-0000-000000000001"
+
+
+async def held_elsewhere(here: Bench) -> None:
+    """A run that holds the slot, of the time before the pool was moved to this Temporal."""
+    async with here.locked():
+        first = await here.start(key="far")
+        await here.until_loading(first)
+        await first.terminate("stands for a run in another Temporal")
+    for table, more in (("slots", ", temporal = 'temporal.elsewhere:7233/default'"), ("runs", "")):
+        here.query(
+            f"UPDATE tidemill.{table} SET workflow_id = 'far', workflow_run_id = '{FAR}'{more} "
+            "WHERE run_key = 'far' AND uid = (SELECT uid FROM tidemill.runs WHERE pipeline = '{name}' LIMIT 1)"
+        )
+
+
+async def test_a_holder_in_another_temporal_is_not_taken_for_closed(here: Bench) -> None:
+    """Nobody here can tell; until its timeout is over, and a while."""
+    here.write(HEADER + GOOD)
+    await here.run(key="zero")
+    await held_elsewhere(here)
+
+    second = await here.run(key="second", overlap_policy="Skip")
+
+    assert second.result == "Skipped"
+    assert second.error is not None
+    assert "run far of this pipeline is still open" in second.error.message
+    far = "SELECT result FROM tidemill.runs WHERE pipeline = '{name}' AND run_key = 'far'"
+    assert here.query(far) == [["Running"]]
+    third = await here.start(key="third", overlap_policy="TerminateOther")
+    await eventually(lambda: places(here, "NOT holding") == 1)
+
+    here.query(
+        "UPDATE tidemill.runs SET started_at = now() - interval '2 hours 16 minutes' "
+        "WHERE pipeline = '{name}' AND run_key = 'far'"
+    )
+    await third.signal(SLOT_FREE)
+
+    assert (await third.result()).result == "Succeeded"
+    assert here.query(far) == [["Failed"]]
+
+
+async def test_a_run_that_waits_in_another_temporal_is_in_nobodys_way(here: Bench) -> None:
+    here.write(HEADER + GOOD)
+    await here.run(key="zero")
+    here.query(
+        "INSERT INTO tidemill.slots (uid, workflow_id, workflow_run_id, run_key, holding, temporal) "
+        f"SELECT uid, 'far', '{FAR}', 'far', false, 'temporal.elsewhere:7233/default' FROM tidemill.runs "
+        "WHERE pipeline = '{name}'"
+    )
+
+    assert (await here.run(key="second", overlap_policy="BufferAll")).result == "Succeeded"
 
 
 async def test_heartbeats_carry_the_chunk_and_the_query_the_run(here: Bench) -> None:

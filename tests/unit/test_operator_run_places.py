@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import cast
 
 import pytest
 
@@ -72,7 +71,7 @@ async def seen(manifest: Object, there: Object | None, places: Places, *, has_pi
     for kind, each in (("DataPipeline", pipeline() if has_pipeline else None), ("WorkerPool", there)):
         if each is not None:
             store.put(kind, each)
-    clients = cast("Clients", Clients(store, Staying(), places, SETTINGS))  # type: ignore[arg-type]  # all that is asked
+    clients = Clients(store, Staying(), places, SETTINGS)  # type: ignore[arg-type]  # all that is asked
     return await observe(Key("DataPipelineRun", "travel", "again"), manifest, clients)
 
 

@@ -66,6 +66,19 @@ def test_giving_up_says_who_is_in_the_way(policy: Policy, others: tuple[Place, .
     assert all(f"run {name} " in decision.reason for name in names)
 
 
+def test_who_waits_in_another_temporal_is_not_heeded_who_holds_the_slot_there_is() -> None:
+    far = {name: Owner(name, name, "there:7233/default") for name in ("holds", "waits")}
+    near, holds, waits = (
+        Place(Owner("near", "near", "here:7233/default"), "near", 1, holding=False),
+        Place(far["holds"], "holds", 2, holding=True),
+        Place(far["waits"], "waits", 3, holding=False),
+    )
+
+    found = in_the_way("mine", (near, holds, waits, FIRST), backfill=False, temporal="here:7233/default")
+
+    assert found == (near, holds, FIRST)
+
+
 FILLED = place("filled", 5, holding=True, backfill=True)
 
 

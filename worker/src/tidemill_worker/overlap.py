@@ -15,6 +15,12 @@ class Owner:
 
     workflow_id: str
     run_id: str
+    temporal: str | None = None
+    """The Temporal that it is in, as `address/namespace`; None: of a time when that wasn't noted."""
+
+    def is_of(self, temporal: str | None) -> bool:
+        """Whether that Temporal is the one to ask about it."""
+        return self.temporal is None or temporal is None or self.temporal == temporal
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +69,19 @@ class Terminate:
 Decision = Take | Wait | GiveUp | Cancel | Terminate
 
 
-def in_the_way(run_key: str, others: Sequence[Place], *, backfill: bool) -> tuple[Place, ...]:
-    """Those that a run has to heed: of a backfill's runs, only one for the same key, and a backfill's run no other."""
-    return tuple(place for place in others if place.run_key == run_key or not (backfill or place.backfill))
+def in_the_way(
+    run_key: str, others: Sequence[Place], *, backfill: bool, temporal: str | None = None
+) -> tuple[Place, ...]:
+    """Those that a run has to heed: of a backfill's runs, only one for the same key, and a backfill's run no other.
+
+    Of runs in another Temporal only those that hold the slot: whether one still waits there, nobody here can tell.
+    """
+    return tuple(
+        place
+        for place in others
+        if (place.run_key == run_key or not (backfill or place.backfill))
+        and (place.holding or place.owner.is_of(temporal))
+    )
 
 
 def decide(policy: Policy, mine: Place | None, others: Sequence[Place]) -> Decision:

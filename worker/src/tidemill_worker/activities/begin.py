@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, assert_never
 
 from temporalio import activity
@@ -23,11 +24,13 @@ from tidemill_worker.activities.workflows_elsewhere import Elsewhere
 from tidemill_worker.engine.model import RunRef
 from tidemill_worker.metastore import RunId, slots
 from tidemill_worker.metastore.slots import AlreadyDone, Began, Evicted, Request
-from tidemill_worker.overlap import Cancel, GiveUp, Owner, Place, Take, Terminate, Wait
+from tidemill_worker.overlap import Cancel, Decision, GiveUp, Owner, Place, Take, Terminate, Wait
 from tidemill_worker.workflows.messages import BEGIN, Begun, Claimant, Limits, Planned
 
 _log = logging.getLogger(__name__)
 
+OVERDUE = timedelta(minutes=15)
+"""So long after its timeout a run in another Temporal is taken for ended: workers have let go of its chunks by then."""
 AT_ONCE_SECONDS = 5.0
 """A plan that takes longer is made by a step of its own."""
 
@@ -43,7 +46,8 @@ class Begin:
         """Began, Waiting or Skipped. A repetition by the same run finds what it had."""
         with translated():
             spec = parsed(claimant.order.spec)
-            request = request_of(claimant)
+            elsewhere = Elsewhere(activity.client())
+            request = request_of(claimant, elsewhere.name)
             while True:
                 found = await slots.try_to_begin(self._resources.store, request, claimant.order.overlap_policy)
                 match found:
@@ -55,29 +59,40 @@ class Begin:
                     case AlreadyDone(execution):
                         return await self._skip(request, _done(request, execution))
                     case slots.Blocked(decision, others):
-                        if await self._evict_closed(claimant, others):
+                        if await self._evict_closed(claimant, others, elsewhere):
                             continue
-                        match decision:
-                            case Wait():
-                                await slots.queue(self._resources.store, request)
-                                return Begun(state="Waiting")
-                            case Cancel(blocking):
-                                await slots.queue(self._resources.store, request)
-                                await Elsewhere(activity.client()).cancel(place.owner for place in blocking)
-                                return Begun(state="Waiting")
-                            case Terminate(blocking):
-                                await Elsewhere(activity.client()).terminate(
-                                    (place.owner for place in blocking),
-                                    f"run {request.run_key} takes its place: overlapPolicy is TerminateOther",
-                                )
-                            case GiveUp(reason):
-                                return await self._skip(request, _result(request, Overlap.__name__, reason))
-                            case Take():
-                                continue  # decided again within the transaction that takes
-                            case _:
-                                assert_never(decision)
+                        begun = await self._as_decided(request, decision, elsewhere)
+                        if begun is not None:
+                            return begun
                     case _:
                         assert_never(found)
+
+    async def _as_decided(self, request: Request, decision: Decision, elsewhere: Elsewhere) -> Begun | None:
+        """What the policy says about a slot that is taken; None: ask for it again."""
+        match decision:
+            case Wait():
+                return await self._wait(request)
+            case Cancel(blocking):
+                waiting = await self._wait(request)
+                await elsewhere.cancel(place.owner for place in blocking)
+                return waiting
+            case Terminate(blocking):
+                await elsewhere.terminate(
+                    (place.owner for place in blocking),
+                    f"run {request.run_key} takes its place: overlapPolicy is TerminateOther",
+                )
+                ended = any(elsewhere.is_here(place.owner) for place in blocking)
+                return None if ended else await self._wait(request)
+            case GiveUp(reason):
+                return await self._skip(request, _result(request, Overlap.__name__, reason))
+            case Take():
+                return None  # decided again within the transaction that takes
+            case _:
+                assert_never(decision)
+
+    async def _wait(self, request: Request) -> Begun:
+        await slots.queue(self._resources.store, request)
+        return Begun(state="Waiting")
 
     async def _planned(
         self, request: Request, spec: DataPipelineSpec, execution: int, replay: dict[str, Any] | None
@@ -97,15 +112,32 @@ class Begin:
             _log.debug("run %s isn't planned at once: %s", request.run_key, type(error).__name__)
             return None
 
-    async def _evict_closed(self, claimant: Claimant, others: Sequence[Place]) -> bool:
+    async def _evict_closed(self, claimant: Claimant, others: Sequence[Place], elsewhere: Elsewhere) -> bool:
         """Whether any of those in the way has ended without saying so; they are off the slot then."""
-        closed = await Elsewhere(activity.client()).closed(place.owner for place in others)
+        closed = await elsewhere.closed(place.owner for place in others)
+        far = [place.owner for place in others if not elsewhere.is_here(place.owner) and place.owner not in closed]
+        if far:
+            closed |= await self._overdue(claimant, far)
         if not closed:
             return False
         for evicted in await slots.evict(self._resources.store, claimant.order.uid, closed):
             _log.warning("run %s ended without releasing its slot; it is released now", evicted.run.run_key)
             await self._clean(claimant, evicted)
         return True
+
+    async def _overdue(self, claimant: Claimant, owners: Sequence[Owner]) -> frozenset[Owner]:
+        """Those of another Temporal, which can't be asked, that must have ended: their run's timeout is long over."""
+        opened = await slots.opened_by(self._resources.store, claimant.order.uid, owners)
+        over = set()
+        for owner in owners:
+            if owner not in opened:
+                continue
+            began, spec = opened[owner]
+            if began + parse_duration(parsed(json.loads(spec)).execution.timeout) + OVERDUE < datetime.now(UTC):
+                over.add(owner)
+            else:
+                _log.warning("the slot is held by a run in another Temporal, %s, until its timeout", owner.temporal)
+        return frozenset(over)
 
     async def _clean(self, claimant: Claimant, evicted: Evicted) -> None:
         """Drop what a terminated run has staged; if that fails, staging stays behind and does no harm."""
@@ -122,8 +154,11 @@ class Begin:
         return Begun(state="Skipped", result=result)
 
 
-def request_of(claimant: Claimant) -> Request:
-    """The claimant in the metastore's words. Its interval goes from the schedule's time before its own to its own."""
+def request_of(claimant: Claimant, temporal: str) -> Request:
+    """The claimant in the metastore's words; `temporal` as `name_of` says it.
+
+    Its interval goes from the schedule's time before its own to its own.
+    """
     from tidemill_check.times import interval_start
 
     run_time = datetime.fromisoformat(claimant.run_time)
@@ -133,7 +168,7 @@ def request_of(claimant: Claimant) -> Request:
         run_key=claimant.run_key,
         run_time=run_time,
         interval_start=interval_start(schedule, run_time),
-        owner=Owner(claimant.workflow_id, claimant.workflow_run_id),
+        owner=Owner(claimant.workflow_id, claimant.workflow_run_id, temporal),
     )
 
 

@@ -14,7 +14,7 @@ from tidemill_worker.activities.begin import request_of
 from tidemill_worker.activities.housekeeping import Housekeeping
 from tidemill_worker.activities.resources import Resources
 from tidemill_worker.activities.translation import translated
-from tidemill_worker.activities.workflows_elsewhere import Elsewhere
+from tidemill_worker.activities.workflows_elsewhere import Elsewhere, name_of
 from tidemill_worker.metastore import RunId, runs, slots
 from tidemill_worker.overlap import Owner
 from tidemill_worker.workflows.messages import FINISH, SLOT_FREE, Ending
@@ -56,7 +56,7 @@ class Finish:
 
     async def _unbegun(self, ending: Ending) -> RunResult:
         """A run that ended before it had the slot."""
-        request = request_of(ending.claimant)
+        request = request_of(ending.claimant, name_of(activity.client()))
         result = RunResult(
             pipeline=request.order.pipeline, run_key=request.run_key, result=ending.ending, error=ending.error
         )
@@ -73,8 +73,9 @@ class Finish:
 
     async def _wake(self, waiting: tuple[Owner, ...]) -> None:
         """Tell the first who waits that the slot is free. Should that fail, it finds out by itself, a little later."""
-        if waiting:
+        elsewhere = Elsewhere(activity.client())
+        for owner in [owner for owner in waiting if elsewhere.is_here(owner)][:1]:
             try:
-                await Elsewhere(activity.client()).signal(waiting[0], SLOT_FREE)
+                await elsewhere.signal(owner, SLOT_FREE)
             except TidemillError as error:
                 _log.info("the next run isn't woken, it looks by itself: %s", error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from tidemill_api.errors import TemporalUnavailable
@@ -19,12 +19,20 @@ class Elsewhere:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self.name = name_of(client)
 
     async def closed(self, owners: Iterable[Owner]) -> frozenset[Owner]:
-        """Those whose workflow has closed, or isn't there any more."""
+        """Those whose workflow has closed, or isn't there any more; of another Temporal's, if this one shows the end.
+
+        It does if both are one under two names; if not, nothing can be said here.
+        """
         asked = list(owners)
         answers = await asyncio.gather(*(self._is_closed(owner) for owner in asked))
         return frozenset(owner for owner, closed in zip(asked, answers, strict=True) if closed)
+
+    def is_here(self, owner: Owner) -> bool:
+        """Whether this is the Temporal that the owner is in."""
+        return owner.is_of(self.name)
 
     async def cancel(self, owners: Iterable[Owner]) -> None:
         """Ask them to stop; asking again changes nothing."""
@@ -53,13 +61,26 @@ class Elsewhere:
 
     async def _is_closed(self, owner: Owner) -> bool:
         """Whether the owner's chain of runs has ended; the newest run of its id may be another's by now."""
+        newest = await self._described(owner.workflow_id)
+        if newest is not None and (newest.raw_description.workflow_execution_info.first_run_id or newest.run_id) == (
+            owner.run_id
+        ):
+            return newest.status != WorkflowExecutionStatus.RUNNING
+        if self.is_here(owner):
+            return True
+        return newest is not None and await self._described(owner.workflow_id, owner.run_id) is not None
+
+    async def _described(self, workflow_id: str, run_id: str | None = None) -> WorkflowExecutionDescription | None:
         try:
-            found = await self._client.get_workflow_handle(owner.workflow_id).describe()
+            return await self._client.get_workflow_handle(workflow_id, run_id=run_id).describe()
         except RPCError as error:
             _unless_gone(error)
-            return True
-        first = found.raw_description.workflow_execution_info.first_run_id or found.run_id
-        return first != owner.run_id or found.status != WorkflowExecutionStatus.RUNNING
+            return None
+
+
+def name_of(client: Client) -> str:
+    """Which Temporal a client leads to, as metastores note it: `address/namespace`."""
+    return f"{client.service_client.config.target_host}/{client.namespace}"
 
 
 def _unless_gone(error: RPCError) -> None:

@@ -84,6 +84,19 @@ async def evict(store: Metastore, uid: str, owners: Collection[Owner]) -> tuple[
     return tuple(Evicted(RunId(uid, row["run_key"], row["execution"]), json.loads(row["spec"])) for row in rows)
 
 
+async def opened_by(store: Metastore, uid: str, owners: Collection[Owner]) -> dict[Owner, tuple[datetime, str]]:
+    """When the open runs of these owners began, and the spec they began with, as JSON."""
+    async with store.connection() as connection:
+        rows = await connection.fetch(
+            "SELECT workflow_run_id, started_at, spec FROM tidemill.runs "
+            "WHERE uid = $1 AND workflow_run_id = ANY($2) AND result = 'Running'",
+            uid,
+            [owner.run_id for owner in owners],
+        )
+    found = {row["workflow_run_id"]: (row["started_at"], row["spec"]) for row in rows}
+    return {owner: found[owner.run_id] for owner in owners if owner.run_id in found}
+
+
 async def try_to_begin(store: Metastore, request: Request, policy: Policy) -> Began | AlreadyDone | Blocked:
     """Begin if the policy lets us, else queue where it says so. A repetition by the same owner finds what it has."""
     uid, owner = request.order.uid, request.owner
@@ -100,7 +113,12 @@ async def try_to_begin(store: Metastore, request: Request, policy: Policy) -> Be
         places = await _places(connection, uid)
         mine = next((place for place in places if place.owner.run_id == owner.run_id), None)
         backfill = request.order.backfill is not None
-        others = in_the_way(request.run_key, [place for place in places if place is not mine], backfill=backfill)
+        others = in_the_way(
+            request.run_key,
+            [place for place in places if place is not mine],
+            backfill=backfill,
+            temporal=owner.temporal,
+        )
         decision = decide("Skip" if backfill else policy, mine, others)
         if backfill and isinstance(decision, GiveUp):
             decision = GiveUp(f"another run of the key {request.run_key} is still open")
@@ -137,9 +155,9 @@ async def queue(store: Metastore, request: Request) -> None:
     """Wait in the pipeline's queue; a place that was taken before is kept."""
     async with store.connection() as connection:
         await connection.execute(
-            _PLACE.format("$1, $2, $3, $4, false, $5"),
+            _PLACE.format("$1, $2, $3, $4, false, $5, $6"),
             *(request.order.uid, request.owner.workflow_id, request.owner.run_id, request.run_key),
-            request.order.backfill is not None,
+            *(request.order.backfill is not None, request.owner.temporal),
         )
 
 
@@ -179,12 +197,12 @@ async def release(connection: Connection, uid: str, owner: Owner) -> tuple[Owner
     """Leave the slot or the queue; returns who waits, the first first. For use within a transaction."""
     rows = await connection.fetch(
         "WITH gone AS (DELETE FROM tidemill.slots WHERE uid = $1 AND workflow_run_id = $2) "
-        "SELECT workflow_id, workflow_run_id FROM tidemill.slots "
+        "SELECT workflow_id, workflow_run_id, temporal FROM tidemill.slots "
         "WHERE uid = $1 AND workflow_run_id <> $2 AND NOT holding ORDER BY place",
         uid,
         owner.run_id,
     )
-    return tuple(Owner(row["workflow_id"], row["workflow_run_id"]) for row in rows)
+    return tuple(Owner(row["workflow_id"], row["workflow_run_id"], row["temporal"]) for row in rows)
 
 
 async def _lock(connection: Connection, uid: str) -> None:
@@ -194,13 +212,13 @@ async def _lock(connection: Connection, uid: str) -> None:
 
 async def _places(connection: Connection, uid: str) -> Sequence[Place]:
     rows = await connection.fetch(
-        "SELECT workflow_id, workflow_run_id, run_key, place, holding, backfill FROM tidemill.slots WHERE uid = $1 "
-        "ORDER BY holding DESC, place",
+        "SELECT workflow_id, workflow_run_id, temporal, run_key, place, holding, backfill FROM tidemill.slots "
+        "WHERE uid = $1 ORDER BY holding DESC, place",
         uid,
     )
     return [
         Place(
-            Owner(row["workflow_id"], row["workflow_run_id"]),
+            Owner(row["workflow_id"], row["workflow_run_id"], row["temporal"]),
             *(row["run_key"], row["place"], row["holding"], row["backfill"]),
         )
         for row in rows
@@ -213,7 +231,7 @@ _KNOWN = (
 )
 
 _PLACE = (
-    "INSERT INTO tidemill.slots (uid, workflow_id, workflow_run_id, run_key, holding, backfill) VALUES ({}) "
+    "INSERT INTO tidemill.slots (uid, workflow_id, workflow_run_id, run_key, holding, backfill, temporal) VALUES ({}) "
     "ON CONFLICT (uid, workflow_run_id) DO UPDATE SET holding = slots.holding OR excluded.holding"
 )
 
@@ -222,7 +240,7 @@ async def _open_run(connection: Connection, request: Request, execution: int) ->
     """Take the slot and record that the run has begun, by one statement."""
     order = request.order
     await connection.execute(
-        f"WITH place AS ({_PLACE.format('$1, $12, $13, $2, true, $16::text IS NOT NULL')}) "
+        f"WITH place AS ({_PLACE.format('$1, $12, $13, $2, true, $16::text IS NOT NULL, $17')}) "
         "INSERT INTO tidemill.runs "
         "(uid, run_key, execution, installation, namespace, pipeline, generation, trigger, run_time, "
         "spec, parameters, workflow_id, workflow_run_id, result, replay, interval_start, backfill) "
@@ -231,4 +249,5 @@ async def _open_run(connection: Connection, request: Request, execution: int) ->
         *(order.generation, order.trigger, request.run_time, json.dumps(order.spec), json.dumps(order.parameters)),
         *(request.owner.workflow_id, request.owner.run_id),
         *(None if order.replay is None else json.dumps(order.replay), request.interval_start, order.backfill),
+        request.owner.temporal,
     )
