@@ -181,7 +181,15 @@ install: ## Put the CRDs into the cluster that kubectl speaks to.
 	$(KUBECTL) apply --server-side -f crds/
 
 .PHONY: uninstall
-uninstall: ## Take the CRDs out of it, and with them all objects of our kinds.
+uninstall: ## Take the CRDs out of it, when there are no objects of our kinds any more: these need the operator to go.
+	@left=$$($(KUBECTL) get tidemill --all-namespaces --no-headers --ignore-not-found 2>/dev/null \
+		-o custom-columns=kind:.kind,namespace:.metadata.namespace,name:.metadata.name || true); \
+	if [ -n "$$left" ]; then \
+		printf '%s\n' "There are objects whose Schedules and runs the operator cleans up; without it they would hang:" "$$left" \
+			"Delete them while it runs (\`make run\`), and then the kinds:" \
+			"  $(KUBECTL) delete dplrun,dpl,workerpool,temporalconnection --all --all-namespaces" "  make uninstall" >&2; \
+		exit 1; \
+	fi
 	$(KUBECTL) delete --ignore-not-found -f crds/
 
 .PHONY: run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -42,7 +43,15 @@ def test_from_nothing_and_back(tmp_path: Path, temporal_server: TemporalServer) 
                 f"the operator to see the pipeline; its log: {log}",
                 90,
             )
-            server.kubectl("delete", "dpl", "flights", "--timeout=50s")
+            refused = subprocess.run(
+                ["make", "--no-print-directory", "uninstall"],
+                cwd=ROOT, env=server.environment, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert refused.returncode != 0
+            assert re.search(r"^DataPipeline +default +flights$", refused.stderr, re.MULTILINE)
+            (delete,) = [line.split() for line in refused.stderr.splitlines() if line.startswith("  kubectl ")]
+            server.kubectl(*delete[1:], "--timeout=50s")
+            assert not server.kubectl("get", "dpl", "-A", "-o", "name").stdout
         finally:
             os.killpg(operator.pid, signal.SIGINT)
             operator.wait(30)

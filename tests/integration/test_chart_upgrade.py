@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.chart import CHART, HELMS, RELEASE, Helm, helm
+from tests.support.chart import CHART, HELMS, RELEASE, Helm, helm, uninstall
 from tests.support.fixtures import unique
 from tests.support.kubernetes import ROOT, ApiServer, api_server
 from tests.support.operator_world import pipeline, pool
@@ -169,7 +169,39 @@ def test_crds_go_along(program: str, apiserver: ApiServer, home: str, tmp_path: 
     assert "formerpool" in short()
     it.run("upgrade", RELEASE, str(CHART), f"--namespace={home}", "--set=crds.keep=false")
     assert "wpool" in short()
-    it.run("uninstall", RELEASE, f"--namespace={home}", "--wait", "--timeout=60s")
+    done, hook = uninstall(it, home, tmp_path, "--wait", "--timeout=60s")
+    assert (done.returncode, hook.code) == (0, 0), f"{done.stderr}\n{hook.told}"
+    assert "tidemill" not in apiserver.kubectl("get", "crds", "-o", "name").stdout
+
+
+@pytest.mark.parametrize("program", HELMS)
+def test_crds_don_t_go_under_objects_that_need_the_operator(
+    program: str, apiserver: ApiServer, home: str, namespace: str, tmp_path: Path
+) -> None:
+    """The uninstall is refused with all still there, and says what to type: both ways out of it work."""
+    it = helm(program, apiserver)
+    it.run("install", RELEASE, str(CHART), f"--namespace={home}", "--set=crds.keep=false")
+    populate(apiserver, namespace)
+    (tmp_path / "first").mkdir()
+    done, hook = uninstall(it, home, tmp_path / "first", "--timeout=60s")
+    assert done.returncode != 0
+    assert hook.code == 1
+    assert f"DataPipeline: {namespace}/flights" in hook.told
+    assert f"WorkerPool: {namespace}/etl" in hook.told
+    assert apiserver.kubectl("-n", home, "get", f"deployment/{RELEASE}-operator").stdout
+    typed = [line.split() for line in hook.told.splitlines() if line.startswith(("  kubectl ", "  helm "))]
+    delete, again, back, keep = typed
+    assert again == ["helm", "uninstall", RELEASE, "--namespace", home]
+
+    it.run(*back[1:])
+    it.run(*(str(CHART) if word == "CHART" else word for word in keep[1:]))
+    crd = apiserver.kubectl("get", "crd", "datapipelines.tidemill.dev", "-o", "json").stdout
+    assert json.loads(crd)["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    it.run("rollback", RELEASE, "1", f"--namespace={home}")
+
+    apiserver.kubectl(*delete[1:])
+    done, hook = uninstall(it, home, tmp_path, "--wait", "--timeout=60s")
+    assert (done.returncode, hook.code) == (0, 0), f"{done.stderr}\n{hook.told}"
     assert "tidemill" not in apiserver.kubectl("get", "crds", "-o", "name").stdout
 
 

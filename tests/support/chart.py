@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from ruamel.yaml import YAML
 
 from tests.support.kubernetes import ROOT, ApiServer
 from tests.support.operator_process import OperatorProcess, running_operator
+from tests.support.waiting import until
 from tidemill_cli.dev.components.component import ComponentError
 from tidemill_cli.dev.components.temporal import TemporalServer
 from tools.envtest import folder_for, missing
@@ -95,6 +97,38 @@ def as_account(api: ApiServer, home: str, account: str, folder: Path) -> Path:
     file.touch(mode=0o600)
     file.write_text(json.dumps(config), encoding="utf-8")
     return file
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """What a hook's pod did where no node runs it: its exit code and what it printed."""
+
+    code: int
+    told: str
+
+
+def uninstall(it: Helm, home: str, folder: Path, *options: str) -> tuple[subprocess.CompletedProcess[str], Hook]:
+    """`helm uninstall` of a release with `crds.keep=false`, whose hook is a process here with the rights of its pod."""
+    api = it.api
+    assert api is not None
+    command = [str(it.program), "uninstall", RELEASE, f"--namespace={home}", *options, f"--kubeconfig={api.kubeconfig}"]
+    helm = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    name = f"{RELEASE}-leftovers"
+
+    def waiting() -> dict[str, Any]:
+        found = api.kubectl("-n", home, "get", "pod", name, "--ignore-not-found", "-o", "json").stdout
+        pod: dict[str, Any] = json.loads(found) if found.strip() else {}
+        return pod if pod.get("status", {}).get("phase") == "Pending" else {}
+
+    pod = until(waiting, "the hook's pod is there", 60)
+    container = pod["spec"]["containers"][0]
+    kubeconfig = as_account(api, home, pod["spec"]["serviceAccountName"], folder)
+    words = [sys.executable, *container["command"][1:], *container["args"], f"--kubeconfig={kubeconfig}"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    phase = json.dumps({"status": {"phase": "Failed" if done.returncode else "Succeeded"}})
+    api.kubectl("-n", home, "patch", "pod", name, "--subresource=status", "--type=merge", "-p", phase)
+    out, err = helm.communicate(timeout=120)
+    return subprocess.CompletedProcess(command, helm.returncode, out, err), Hook(done.returncode, done.stdout)
 
 
 @contextlib.contextmanager

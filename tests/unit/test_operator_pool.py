@@ -424,8 +424,8 @@ def test_the_template_lies_over_the_pod_but_not_over_what_finds_it() -> None:
 
 
 WITHOUT_DROP = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True}
-CONTEXTS: dict[str, tuple[Object, Object | None]] = {
-    "nothing said": ({}, RESTRICTED),
+CONTEXTS: dict[str, tuple[Object, Any]] = {
+    "nothing said": ({}, {**RESTRICTED}),
     "a user": ({"securityContext": {"runAsUser": 7}}, {**RESTRICTED, "runAsUser": 7}),
     "a writable root": (
         {"securityContext": {"readOnlyRootFilesystem": False}},
@@ -447,13 +447,12 @@ CONTEXTS: dict[str, tuple[Object, Object | None]] = {
 
 @pytest.mark.parametrize("field", ["containers", "initContainers"])
 @pytest.mark.parametrize(("said", "expected"), CONTEXTS.values(), ids=CONTEXTS)
-def test_containers_that_a_template_adds_are_as_restricted_as_ours(
-    said: Object, expected: Object | None, field: str
-) -> None:
+def test_containers_that_a_template_adds_are_as_restricted_as_ours(said: Object, expected: Any, field: str) -> None:
     """Unless it says otherwise."""
     laid = {"spec": {field: [{"name": "side", "image": "side:1", **said}, {"name": "other"}]}}
     pod = children_of(observed(pool(spec={"template": laid})))["Deployment"]["spec"]["template"]["spec"]
-    worker, side, other = (*pod["containers"], *pod.get("initContainers", ()))
+    containers: list[Object] = [*pod["containers"], *pod.get("initContainers", ())]
+    worker, side, other = containers
 
     assert side.get("securityContext") == expected
     assert other == {"name": "other", "securityContext": RESTRICTED}
