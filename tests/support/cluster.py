@@ -246,7 +246,7 @@ def place(release: Release) -> Iterator[Place]:
     yield mine
     # Open runs end while there are workers: once the namespace goes, these go first.
     release.cluster.kubectl("delete", "datapipelines,workerpools", "--all", "-n", name, "--timeout=60s", check=False)
-    release.cluster.kubectl("delete", "namespace", name, "--wait=false")
+    release.cluster.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
 
 
 def example(name: str) -> Object:
