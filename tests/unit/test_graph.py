@@ -276,7 +276,7 @@ def test_each_wave_has_what_earlier_ones_have_given(spec: DataPipelineSpec) -> N
             assert name not in answered or answered[name] < stage.wave
         assert {sink.input for sink in spec.sinks if sink.name in stage.sinks} <= ready
         assert set(stage.kept) <= ready - set(answered)
-    waves = {each.wave for each in (*found.stages, *found.computations)}
+    waves = {each.wave for each in found.stages} | {each.wave for each in found.computations}
     assert waves == set(range(found.waves)), "a wave has some work"
 
 
