@@ -11,6 +11,7 @@ import typer
 from tidemill_cli.cluster.commands import add_to as add_cluster_commands
 from tidemill_cli.encryption.commands import add_to as add_encryption_commands
 from tidemill_cli.rejects.commands import add_to as add_rejects_commands
+from tidemill_cli.watermarks.commands import add_to as add_watermarks_commands
 
 app = typer.Typer(
     name="tidemill",
@@ -67,6 +68,7 @@ def tidemill(
 add_cluster_commands(app)
 add_encryption_commands(app)
 add_rejects_commands(app)
+add_watermarks_commands(app)
 
 
 def _given(paths: list[Path] | None, filenames: list[Path] | None) -> tuple[Path, ...]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -42,7 +41,7 @@ from temporalio.api.workflowservice.v1 import (
     UpdateScheduleRequest,
 )
 from temporalio.client import Client
-from temporalio.service import RPCError, RPCStatusCode, TLSConfig, WorkflowService
+from temporalio.service import RPCError, RPCStatusCode, WorkflowService
 
 from tidemill_api.contract import ScheduleMemo
 from tidemill_api.errors import TemporalUnavailable
@@ -51,6 +50,7 @@ from tidemill_codec.folder import Keys
 from tidemill_operator.actions import ScheduleWish
 from tidemill_operator.adapters import temporal_messages as messages
 from tidemill_operator.adapters.sealing import Sealing
+from tidemill_operator.adapters.temporal_reaching import tls, why
 from tidemill_operator.views import (
     RunSeen,
     ScheduleEntry,
@@ -68,11 +68,6 @@ _REST: Final = 5.0
 """Seconds for which they don't."""
 _IDENTITY: Final = "tidemill-operator"
 _CONFLICTS: Final = (RPCStatusCode.ALREADY_EXISTS, RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.ABORTED)
-
-_OUTERMOST: Final = re.compile(
-    r"^Failed client connect: Server connection error: tonic::transport::Error\(Transport, (.*)\)$"
-)
-_INNERMOST: Final = re.compile(r'(?:message|error): "([^"]+)"')
 
 Answer = TypeVar("Answer")
 Send = Callable[[WorkflowService], Awaitable[Answer]]
@@ -379,9 +374,7 @@ class TemporalClient:
             raise self._meaning(error) from error
         except (TimeoutError, RuntimeError, OSError) as error:  # connecting fails with a bare RuntimeError
             self._count(rpc, "UNREACHABLE")
-            raise TemporalUnavailable(
-                f"Temporal at {self._target.address} can't be reached: {_brief(error)}"
-            ) from error
+            raise TemporalUnavailable(f"Temporal at {self._target.address} can't be reached: {why(error)}") from error
         self._count(rpc, "ok")
         return answer
 
@@ -391,7 +384,7 @@ class TemporalClient:
                 self._client = await Client.connect(
                     self._target.address,
                     namespace=self._target.namespace,
-                    tls=_tls(self._target),
+                    tls=tls(self._target),
                     api_key=self._target.api_key,
                     identity=_IDENTITY,
                 )
@@ -404,23 +397,3 @@ class TemporalClient:
             return TemporalRefusedError(error.message)
         where = f"Temporal at {self._target.address}, namespace {self._target.namespace}"
         return TemporalUnavailable(f"{where}: {error.message} ({error.status.name})")
-
-
-def _tls(target: TemporalTarget) -> TLSConfig | bool:
-    if not target.tls and target.api_key is None:
-        return False
-    return TLSConfig(
-        server_root_ca_cert=target.ca,
-        domain=target.server_name,
-        client_cert=target.cert,
-        client_private_key=target.key,
-    )
-
-
-def _brief(error: Exception) -> str:
-    """Why it couldn't be connected to: the system's own sentence, out of the SDK's rendering of nested errors."""
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    text = str(error)
-    told = _INNERMOST.findall(text) or _OUTERMOST.findall(text)
-    return str(told[-1] if told else text)[:300]

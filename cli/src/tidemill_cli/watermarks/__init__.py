@@ -1,0 +1,1 @@
+"""`tidemill watermarks`: what sinks have of incremental sources, and having it loaded again."""
