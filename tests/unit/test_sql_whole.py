@@ -128,11 +128,13 @@ def test_nested_queries_stay_small() -> None:
 
 
 FRACTIONS = [0.1, 0.2, 0.3, 1e16, -1e16, 1 / 3, 7.7e-9, 1e8 + 0.1]
-ROWS: list[Row] = [
+_TIED: list[Row] = [
     (place % 3, fraction * factor, place % 4, f"s{place % 5}")
     for factor in (1, 3, -1)
     for place, fraction in enumerate(FRACTIONS)
-] + [(None, None, None, None), (1, 0.1, 0, "s0"), (1, 0.1, 0, "s0")]
+]
+_ALIKE: list[Row] = [(None, None, None, None), (1, 0.1, 0, "s0"), (1, 0.1, 0, "s0")]
+ROWS = [*_TIED, *_ALIKE]
 """Rows of `t`: g, x, y, s; with ties in each, some rows alike, and fractions whose sum depends on the order."""
 
 
