@@ -79,6 +79,30 @@ def _given(paths: list[Path] | None, filenames: list[Path] | None) -> tuple[Path
 
 
 @app.command()
+def ddl(
+    paths: Paths = None,
+    filename: Filenames = None,
+    role: Annotated[str, typer.Option(help="The database user of the connections.")] = "tidemill",
+    pipeline: Annotated[str | None, typer.Option(metavar="NAME", help="Only this one of the pipelines.")] = None,
+    folder: Annotated[
+        list[str] | None, typer.Option(metavar="CONNECTION=DIR", help="Where a files connection's files are here.")
+    ] = None,
+) -> None:
+    """Print the tables that pipelines load into, and the rights that a database user needs for it, as SQL.
+
+    Types are those of the declared columns, else inferred from the files, whose beginnings are read. Whoever runs
+    the database can look at the statements, change them, and run them; then createTable may be Never, and the user
+    needs no right to create tables.
+
+    Exit code: 0 printed, 1 a manifest is wrong or a source or step failed, 2 wrong usage.
+    """
+    from tidemill_cli.ddl.command import Options
+    from tidemill_cli.ddl.command import ddl as run
+
+    raise typer.Exit(run(Options(_given(paths, filename), role, pipeline, tuple(folder or ()))))
+
+
+@app.command()
 def lint(paths: Paths = None, filename: Filenames = None, output: OutputOption = Output.text) -> None:
     """Check manifests without a cluster: file, line, field and what would be right, for all errors at once."""
     from tidemill_cli.lint import lint as run_lint
