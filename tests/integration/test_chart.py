@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from tests.support.chart import CHART, HELMS, NO_CLUSTER, helm, of_kind
+from tests.support.chart import CHART, HELMS, NO_CLUSTER, documents, helm, of_kind
 from tests.support.kubernetes import ROOT, ApiServer
 from tidemill_api.v1alpha1 import GROUP, KINDS
 from tools.generators import chart_values
@@ -128,6 +128,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
         ("--set=admissionPolicy.allowedImagePrefixes={ghcr.io/team}",),
         "allowedImage",
     ),
+    "no name of a Secret": (("--set=rbac.temporalConnectionSecrets={cloud-*}",), "temporalConnectionSecrets"),
     "no namespace": (("--set=watch.namespaces={A_B}",), "namespaces"),
     "key and certificate": (
         ("--set=temporal.tls.existingSecret=a", "--set=temporal.apiKey.existingSecret=b"),
@@ -240,8 +241,9 @@ def test_a_value_that_is_no_more_is_told(tmp_path: Path) -> None:
 def test_hooks_and_all_pods_are_restricted() -> None:
     """What the server can't warn of here: hooks are no part of a dry-run, and no pod may need more than the profile."""
     values = (*NO_CLUSTER, *MATRIX["demo"], *MATRIX["temporal by TLS"])
-    pods = list(_pods(helm("helm").template(*values)))
-    assert len(pods) >= 4
+    before_an_uninstall = helm("helm").rendered(*values, *MATRIX["crds go"], "--show-only=templates/leftovers.yaml")
+    pods = [*_pods(helm("helm").template(*values)), *_pods(documents(before_an_uninstall))]
+    assert len(pods) >= 5
     for name, spec in pods:
         assert spec["securityContext"]["runAsNonRoot"] is True, name
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
@@ -303,12 +305,25 @@ def test_chart_and_values_agree_with_the_distribution() -> None:
     assert {each["image"].rpartition(":")[2] for each in images} == {version}
 
 
-def test_the_policies_name_what_the_values_name() -> None:
-    """The port of Temporal's address is let through; a list of Secrets is all that the operator may read."""
-    given = ("--set=temporal.address=temporal:7000", "--set=rbac.temporalConnectionSecrets={cloud}")
-    objects = helm("helm").template(*NO_CLUSTER, *given)
-    (policy,) = of_kind("NetworkPolicy", objects)
+def test_the_policy_names_what_the_values_name() -> None:
+    """The port of Temporal's address is let through."""
+    (policy,) = of_kind("NetworkPolicy", helm("helm").template(*NO_CLUSTER, "--set=temporal.address=temporal:7000"))
     assert {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]} == {53, 443, 6443, 7233, 7000}
+
+
+@pytest.mark.parametrize(
+    ("given", "readable"),
+    [
+        ((), []),
+        (("--set=rbac.temporalConnectionSecrets={cloud,other}",), [["cloud", "other"]]),
+        (("--set=rbac.temporalConnectionSecrets={*}",), [None]),
+    ],
+)
+def test_the_operator_reads_the_secrets_that_are_listed_and_no_other(
+    given: tuple[str, ...], readable: list[list[str] | None]
+) -> None:
+    objects = helm("helm").template(*NO_CLUSTER, *given)
     (role,) = [each for each in of_kind("ClusterRole", objects) if each["metadata"]["name"].endswith(":operator")]
-    secrets = [rule.get("resourceNames") for rule in role["rules"] if "secrets" in rule["resources"]]
-    assert sorted(secrets) == [["cloud"], ["tidemill-worker-encryption"], ["tidemill-worker-encryption"]]
+    rules = [rule.get("resourceNames") for rule in role["rules"] if "secrets" in rule["resources"]]
+    assert [names for names in rules if names != ["tidemill-worker-encryption"]] == readable
+    assert len(rules) == len(readable) + 2

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from tests.support.chart import RELEASE, operator_container, released_operator
+from tests.support.chart import CHART, RELEASE, helm, operator_container, released_operator
 from tests.support.fixtures import unique
 from tests.support.kubernetes import ApiServer
 from tests.support.operator_world import World, pipeline, pool, run
 from tests.support.waiting import until
+from tidemill_api.conditions import TEMPORAL_UNREACHABLE, WAITING_FOR_RIGHTS
 from tidemill_api.names import ANNOTATION_RELEASE, GROUP
 from tidemill_cli.dev.components.temporal import TemporalServer
 from tidemill_operator.rights import OWN, WATCHED
@@ -68,6 +69,7 @@ def installed(
     home = unique("home-")
     crds.kubectl("create", "namespace", home)
     scope = [f"--set=watch.namespaces={{{namespace}}}"] if request.param == "namespaces" else []
+    scope.append("--set=rbac.temporalConnectionSecrets={key}")
     with released_operator(crds, temporal_server, home, installation_id, tmp_path, *scope) as operator:
         world = World(crds, temporal_server.address, installation_id, operator, namespace)
         yield Installed(world, home, f"system:serviceaccount:{home}:{RELEASE}")
@@ -185,8 +187,41 @@ def test_rights_end_where_the_release_ends(installed: Installed, namespace: str)
     until(lambda: may("list", "datapipelines", namespace), "the rules are in force")
     assert may("list", "datapipelines", "default") is not listed
     assert may("create", "deployments", "default") is not listed
+    assert not may("get", "secrets", namespace), "only those that the chart is told"
     granted = [f"{verb} {what}" for verbs, what in NEVER for verb in verbs if may(verb, what, namespace)]
     assert granted == []
     assert not may("patch", f"leases/{RELEASE}-other", installed.home)
     roles = world.api.kubectl("get", "clusterroles", "-l", f"app.kubernetes.io/instance={RELEASE}", "-o", "name").stdout
     assert bool(roles.strip()) is not listed
+
+
+def test_a_secret_that_the_chart_wasn_t_told_of_says_so(
+    crds: ApiServer, temporal_server: TemporalServer, installation_id: str, namespace: str, tmp_path: Path
+) -> None:
+    """On the connection and on what needs it, with the value that grants it; once it does, they go on by themselves."""
+    home = unique("home-")
+    crds.kubectl("create", "namespace", home)
+    scope = f"--set=watch.namespaces={{{namespace}}}"
+    with released_operator(crds, temporal_server, home, installation_id, tmp_path, scope) as operator:
+        world = World(crds, temporal_server.address, installation_id, operator, namespace)
+        ref = {"secretKeyRef": {"name": "key", "key": "key"}}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"}, "stringData": {"key": "abc"}}
+        connection = {"metadata": {"name": "cloud"}, "spec": {"address": world.temporal, "apiKey": ref}}
+        world.apply(
+            secret,
+            {"apiVersion": "tidemill.dev/v1alpha1", "kind": "TemporalConnection", **connection},
+            pool("dark", temporal={"connectionRef": {"name": "cloud"}}),
+        )
+        for kind, name in (("TemporalConnection", "cloud"), ("WorkerPool", "dark")):
+            told = world.wait(kind, name, "False", WAITING_FOR_RIGHTS)
+            assert "rbac.temporalConnectionSecrets" in told["message"]
+            assert "spec.apiKey.secretKeyRef: the operator may not read the Secret key" in told["message"]
+        four = helm("helm", crds)
+        given = ("--reuse-values", "--set=rbac.temporalConnectionSecrets={key}")
+        four.run("upgrade", RELEASE, str(CHART), f"--namespace={home}", *given)
+        # Without TLS, which a key implies, the server here doesn't understand.
+        world.wait("TemporalConnection", "cloud", "False", TEMPORAL_UNREACHABLE)
+        world.kubectl("delete", "workerpool,temporalconnection", "--all", "--wait=false")
+        world.kubectl("annotate", "workerpool", "dark", f"{ANNOTATION_RELEASE}=true")
+        world.gone("WorkerPool", "dark")
+        world.gone("TemporalConnection", "cloud")

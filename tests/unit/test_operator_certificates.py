@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from tidemill_api.conditions import INVALID_SECRET, WAITING_FOR_CONNECTION
-from tidemill_operator.clients import Object
+from tidemill_api.conditions import INVALID_SECRET, WAITING_FOR_CONNECTION, WAITING_FOR_RIGHTS
+from tidemill_operator.clients import Object, RefusedError
 from tidemill_operator.connection.certificates import api_key_problem, problems
 from tidemill_operator.connection.resolve import resolve_manifest, resolver
 from tidemill_operator.store import MemoryStore
@@ -133,3 +133,32 @@ async def test_the_verdict_names_field_secret_and_key(spec: Object, data: dict[s
         await resolver(Secrets(data), store)(("travel", "own"))
     assert waiting.value.reason == WAITING_FOR_CONNECTION
     assert str(waiting.value) == f"the TemporalConnection own: {verdict.value}"
+
+
+class Forbidden:
+    """An API server that doesn't let the operator read the Secret."""
+
+    def __init__(self, code: int = 403) -> None:
+        self._code = code
+
+    async def get(self, kind: str, namespace: str, name: str) -> Object | None:
+        raise RefusedError(self._code, "Forbidden", f"{kind.lower()}s {name!r} in {namespace} is forbidden")
+
+
+async def test_a_secret_that_mayn_t_be_read_says_which_value_grants_it() -> None:
+    metadata = {"name": "own", "namespace": "travel", "uid": "u", "resourceVersion": "1"}
+    manifest: Object = {"metadata": metadata, "spec": {"address": "t:7233", "tls": {"secretRef": {"name": "s"}}}}
+    with pytest.raises(ConnectionPendingError) as verdict:
+        await resolve_manifest(manifest, Forbidden())
+
+    assert verdict.value.reason == WAITING_FOR_RIGHTS
+    assert "spec.tls.secretRef: the operator may not read the Secret s" in str(verdict.value)
+    assert "rbac.temporalConnectionSecrets" in str(verdict.value)
+
+    store = MemoryStore()
+    store.put("TemporalConnection", manifest)
+    with pytest.raises(ConnectionPendingError) as waiting:
+        await resolver(Forbidden(), store)(("travel", "own"))
+    assert waiting.value.reason == WAITING_FOR_RIGHTS, "a right that is missing isn't a credential that is gone"
+    with pytest.raises(RefusedError):
+        await resolve_manifest(manifest, Forbidden(422))

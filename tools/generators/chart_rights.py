@@ -34,10 +34,13 @@ def _rule(right: Right) -> str:
         case "lease":
             lines.append('  resourceNames: [{{ include "tidemill.leaseName" . }}]')
         case "temporal":
-            lines += [
-                "  {{- with .Values.rbac.temporalConnectionSecrets }}",
+            lines = [
+                "{{- with .Values.rbac.temporalConnectionSecrets }}",
+                *lines,
+                '  {{- if not (has "*" .) }}',
                 "  resourceNames: {{ toJson . }}",
                 "  {{- end }}",
+                "{{- end }}",
             ]
         case "encryption":
             lines.append('  resourceNames: [{{ include "tidemill.poolEncryptionSecret" . }}]')

@@ -15,7 +15,7 @@ from tidemill_api.names import GROUP
 Verb = Literal["get", "list", "watch", "create", "update", "patch", "delete"]
 Named = Literal["any", "lease", "encryption", "temporal"]
 """Which objects of a kind: any; or only those whose names the chart knows: the leader's Lease, the Secret with the key
-ring that goes with the pools, the Secrets of TemporalConnections (any, unless the chart is told their names)."""
+ring that goes with the pools, the Secrets of TemporalConnections (none, unless the chart is told their names)."""
 
 
 @dataclass(frozen=True, slots=True)

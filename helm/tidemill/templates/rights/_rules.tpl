@@ -80,13 +80,15 @@
 - apiGroups: ["networking.k8s.io"]
   resources: ["networkpolicies"]
   verbs: [get, list, create, patch]
+{{- with .Values.rbac.temporalConnectionSecrets }}
 # credentials of a TemporalConnection
 - apiGroups: [""]
   resources: ["secrets"]
   verbs: [get]
-  {{- with .Values.rbac.temporalConnectionSecrets }}
+  {{- if not (has "*" .) }}
   resourceNames: {{ toJson . }}
   {{- end }}
+{{- end }}
 {{- if .Values.encryption.enabled }}
 # the key ring that workers need
 - apiGroups: [""]

@@ -5,14 +5,23 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
-from tidemill_api.conditions import INVALID_SECRET, INVALID_SPEC, WAITING_FOR_CONNECTION, WAITING_FOR_SECRET
+from tidemill_api.conditions import (
+    INVALID_SECRET,
+    INVALID_SPEC,
+    WAITING_FOR_CONNECTION,
+    WAITING_FOR_RIGHTS,
+    WAITING_FOR_SECRET,
+)
 from tidemill_api.v1alpha1 import TemporalConnectionSpec
-from tidemill_operator.clients import Object, Store
+from tidemill_operator.clients import Object, RefusedError, Store
 from tidemill_operator.connection.certificates import api_key_problem, problems
 from tidemill_operator.reading import read_spec
 from tidemill_operator.views import ConnectionPendingError, TemporalTarget
+
+_ALSO_OF_POOLS: Final = (WAITING_FOR_SECRET, WAITING_FOR_RIGHTS)
+"""Reasons that say as much of whatever needs the connection."""
 
 
 class Reader(Protocol):
@@ -38,7 +47,7 @@ def resolver(kubernetes: Reader, store: Store) -> Callable[[tuple[str, str]], Aw
         try:
             return await resolve_manifest(manifest, kubernetes)
         except ConnectionPendingError as error:  # read at a pool or a pipeline, whose fields these are not
-            reason = error.reason if error.reason == WAITING_FOR_SECRET else WAITING_FOR_CONNECTION
+            reason = error.reason if error.reason in _ALSO_OF_POOLS else WAITING_FOR_CONNECTION
             raise ConnectionPendingError(reason, f"the TemporalConnection {name}: {error}") from error
 
     return resolve
@@ -81,7 +90,16 @@ async def resolve_manifest(manifest: Object, kubernetes: Reader) -> TemporalTarg
 
 
 async def _secret(kubernetes: Reader, namespace: str, name: str, field: str) -> dict[str, bytes]:
-    secret = await kubernetes.get("Secret", namespace, name)
+    try:
+        secret = await kubernetes.get("Secret", namespace, name)
+    except RefusedError as error:
+        if error.code != 403:
+            raise
+        raise ConnectionPendingError(
+            WAITING_FOR_RIGHTS,
+            f"{field}: the operator may not read the Secret {name}: whoever installs Tidemill adds its name to the "
+            f"chart's value rbac.temporalConnectionSecrets ({error})",
+        ) from None
     if secret is None:
         raise ConnectionPendingError(WAITING_FOR_SECRET, f"{field}: the Secret {name} isn't in this namespace (yet)")
     try:
