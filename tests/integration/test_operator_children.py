@@ -57,6 +57,7 @@ SPECS: dict[str, Object] = {
     "laid over": {"template": LAID},
     "quantities": {"resources": {"requests": {"cpu": "1000m", "memory": "1024Mi"}, "limits": {"cpu": "1.5"}}},
     "privileged": {"template": {"spec": {"initContainers": [PRIVILEGED]}}},
+    "wide egress": {"egress": {"cidrs": ["128.0.0.0/1", "::/0", "169.254.0.0/16"]}},
     "nothing": {"replicas": 0, "resources": {}, "serviceAccount": {"annotations": {"role": "arn:x"}}},
 }
 

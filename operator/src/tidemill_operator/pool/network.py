@@ -2,7 +2,8 @@
 
 With `spec.egress` that is DNS, the pool's Temporal and what is listed, nothing else. Without, it is everything but
 link-local addresses and clouds' metadata services: what a pool needs stands in Secrets that the operator doesn't read,
-and nearly every database has a private address.
+and nearly every database has a private address. These are left out of wide ranges that are listed, too: whoever means
+them lists them themselves.
 """
 
 from __future__ import annotations
@@ -15,13 +16,20 @@ from tidemill_api.v1alpha1.workerpool import Egress, PodPeer
 
 NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
 """A label that every namespace has."""
-_ALL: Final[Mapping[str, tuple[str, ...]]] = {
-    "0.0.0.0/0": ("169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32"),
-    "::/0": ("fe80::/10", "fd00:ec2::254/128"),
-}
-"""All addresses, less link-local ones and the metadata services that are elsewhere (Azure, Alibaba, AWS by IPv6)."""
+FRONTEND_PORT: Final = 7233
+"""Where Temporal's frontend listens in its pods, whatever the port of a Service before them."""
+_ALL: Final = ("0.0.0.0/0", "::/0")
+_METADATA: Final = (
+    "169.254.0.0/16",
+    "168.63.129.16/32",
+    "100.100.100.200/32",
+    "fe80::/10",
+    "fd00:ec2::254/128",
+)
+"""Link-local addresses, and the metadata services that are elsewhere (Azure, Alibaba, AWS by IPv6)."""
 
 Rule = dict[str, Any]
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def network_policy(selector: Mapping[str, str], egress: Egress | None, temporal: str, health_port: int) -> Rule:
@@ -53,10 +61,11 @@ def _temporal(address: str) -> list[Rule]:
     except ValueError:
         pass
     parts = host.rstrip(".").split(".")
+    # A Service's port needn't be its pods', which is the one that counts: the same, or Temporal's own.
+    behind = [_port(each) for each in sorted({int(port), FRONTEND_PORT})]
     if len(parts) == 1:
-        return [{"to": [{"podSelector": {}}]}]
-    # A Service's port needn't be its pods', which is the one that counts.
-    pods: Rule = {"to": [{"namespaceSelector": {"matchLabels": {NAMESPACE_NAME: parts[1]}}}]}
+        return [{"to": [{"podSelector": {}}], "ports": behind}]
+    pods: Rule = {"to": [{"namespaceSelector": {"matchLabels": {NAMESPACE_NAME: parts[1]}}}], "ports": behind}
     if len(parts) > 2 and parts[2] == "svc":
         return [pods]
     outside: Rule = {"to": _addresses(), "ports": ports}
@@ -64,7 +73,7 @@ def _temporal(address: str) -> list[Rule]:
 
 
 def _listed(egress: Egress) -> list[Rule]:
-    blocks = [{"ipBlock": {"cidr": cidr}} for cidr in egress.cidrs]
+    blocks = [_block(cidr) for cidr in egress.cidrs]
     return [*([{"to": blocks}] if blocks else []), *map(_peer, egress.pods)]
 
 
@@ -80,7 +89,18 @@ def _labels(labels: Mapping[str, str]) -> Rule:
 
 
 def _addresses() -> list[Rule]:
-    return [{"ipBlock": {"cidr": cidr, "except": list(but)}} for cidr, but in _ALL.items()]
+    return [_block(cidr) for cidr in _ALL]
+
+
+def _block(cidr: str) -> Rule:
+    """A range of addresses, less those of metadata that it contains; one that is these, or lies in them, means them."""
+    network = ipaddress.ip_network(cidr)
+    but = [each for each in _METADATA if _contains(network, ipaddress.ip_network(each))]
+    return {"ipBlock": {"cidr": cidr} | ({"except": but} if but else {})}
+
+
+def _contains(network: _Network, part: _Network) -> bool:
+    return network.version == part.version and network.prefixlen < part.prefixlen and network.overlaps(part)
 
 
 def _port(number: int, protocol: str = "TCP") -> Rule:
