@@ -60,7 +60,9 @@ async def _run(settings: OperatorSettings) -> None:
         lambda store: temporals(settings, store, kubernetes, metrics.count_temporal, keys),
         KINDS,
         metrics,
-        lambda receive, beat: Watch(kubernetes.credentials, settings.namespaces, receive, beat, _loop_factory()).run(),
+        lambda receive, beat: Watch(
+            kubernetes.credentials, settings.namespaces, receive, beat, _loop_factory(), metrics.count_watch_error
+        ).run(),
         keys,
     )
     _rarely_collect()

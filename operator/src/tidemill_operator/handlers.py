@@ -41,13 +41,18 @@ class Watch:
         receive: Callable[[Event], None],
         beat: Callable[[], None],
         loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+        failed: Callable[[str], None] = lambda _kind: None,
     ) -> None:
-        """`receive` is called in the loop that called `run`; `beat` in the watching thread, about every second."""
+        """`receive` is called in the loop that called `run`; `beat` in the watching thread, about every second.
+
+        `failed` is told the kind of an event that `receive` raised at: it is lost, a resync finds what it was about.
+        """
         self._credentials = credentials
         self._namespaces = namespaces
         self._receive = receive
         self._beat = beat
         self._loop_factory = loop_factory
+        self._failed = failed
         self._stop = threading.Event()
         self._events: collections.deque[Event] = collections.deque()
 
@@ -120,8 +125,14 @@ class Watch:
         return take
 
     def _hand_over(self) -> None:
+        # The deque must be empty at the end, whatever happens: we are called again only when it begins to fill.
         while self._events:
-            self._receive(self._events.popleft())
+            event = self._events.popleft()
+            try:
+                self._receive(event)
+            except Exception:
+                log.exception("an event of a %s could not be taken in", event[0])
+                self._failed(event[0])
 
 
 async def _unused(**_: Any) -> None:

@@ -42,6 +42,9 @@ class Metrics:
             "tidemill_temporal_requests", "Requests to Temporal", ("call", "result"), registry=registry
         )
         self.watch_events = Counter("tidemill_watch_events", "Events of the watches", ("kind",), registry=registry)
+        self.watch_errors = Counter(
+            "tidemill_watch_errors", "Events that could not be taken in", ("kind",), registry=registry
+        )
         self.missed = Counter("tidemill_watch_missed", "Changes that only a resync found", ("kind",), registry=registry)
         self.sweeps = Counter("tidemill_sweeps", "Looks at Temporal", ("result",), registry=registry)
         self.sweep_seconds = Histogram(
@@ -67,6 +70,10 @@ class Metrics:
     def count_temporal(self, call: str, result: str) -> None:
         """Count a request to Temporal."""
         self.temporal_requests.labels(call, result).inc()
+
+    def count_watch_error(self, kind: str) -> None:
+        """Count an event that could not be taken in."""
+        self.watch_errors.labels(kind).inc()
 
     def text(self) -> bytes:
         """All figures in Prometheus' text format."""
