@@ -97,29 +97,32 @@ class Election:
         `beat` is called at each round. Whatever `work` raises ends the election and is raised here.
         """
         while True:
-            await self._acquire(beat)
+            since = await self._acquire(beat)
             log.info("leading as %s", self._identity)
             self.leading = True
             try:
-                await self._lead(work, beat)
+                await self._lead(work, beat, since)
             finally:
                 self.leading = False
                 await self._release()
             log.warning("no longer leading: the Lease %s/%s could not be renewed", self._namespace, self._name)
 
-    async def _acquire(self, beat: Callable[[], None]) -> None:
+    async def _acquire(self, beat: Callable[[], None]) -> float:
+        """Returns when the Lease is ours: the moment before it was asked for, from which its time counts."""
         while True:
             beat()
+            began = _now()
             try:
-                if await self._try(_now()):
-                    return
+                # An answer that took too long may be about a Lease that another one has taken meanwhile: ask again.
+                if await self._try(began) and _now() < began + self._lasts:
+                    return began
             except TidemillError as error:
                 log.warning("can't get the Lease %s/%s: %s", self._namespace, self._name, error)
             await asyncio.sleep(min(self._pause, _LOOK))
 
-    async def _lead(self, work: Callable[[], Awaitable[None]], beat: Callable[[], None]) -> None:
+    async def _lead(self, work: Callable[[], Awaitable[None]], beat: Callable[[], None], since: float) -> None:
         task = asyncio.ensure_future(work())
-        renewal = asyncio.create_task(self._renew(beat))
+        renewal = asyncio.create_task(self._renew(beat, since))
         try:
             await asyncio.wait((task, renewal), return_when=asyncio.FIRST_COMPLETED)
             if task.done():
@@ -129,14 +132,13 @@ class Election:
                 each.cancel()
             await asyncio.gather(task, renewal, return_exceptions=True)
 
-    async def _renew(self, beat: Callable[[], None]) -> None:
-        """Renew until that fails for two thirds of the Lease's duration; returns then."""
-        good = _now()
+    async def _renew(self, beat: Callable[[], None], good: float) -> None:
+        """Renew until that fails for two thirds of the Lease's duration; returns then. `good`: when it was acquired."""
         while True:
-            await asyncio.sleep(self._pause)
+            deadline = good + self._lasts
+            await asyncio.sleep(min(self._pause, max(deadline - _now(), 0)))
             beat()
             began = _now()
-            deadline = good + self._seconds * 2 / 3
             try:
                 async with asyncio.timeout_at(deadline):
                     if not await self._try(began):
@@ -149,6 +151,10 @@ class Election:
                 return
             if _now() >= deadline:
                 return
+
+    @property
+    def _lasts(self) -> float:
+        return self._seconds * 2 / 3
 
     @property
     def _pause(self) -> float:
