@@ -21,6 +21,10 @@ def test_the_wheel(tmp_path: Path) -> None:
     assert packages == PARTS
     assert {part for part in PARTS if f"{part}/py.typed" in names} == PARTS
     assert any(name.endswith("licenses/LICENSE") for name in names)
+    templates = ROOT / "cli/src/tidemill_cli/templates"
+    shipped = {name.removeprefix("tidemill_cli/templates/") for name in names if "/templates/" in name}
+    made = {str(path.relative_to(templates)) for path in templates.rglob("*") if path.suffix in {".yaml", ".csv"}}
+    assert made <= shipped, "`tidemill new` finds its templates in what is installed"
     # What is installed from it, and not from this repository, imports and starts.
     code = f"import sys; sys.path.insert(0, {str(wheel)!r}); import tidemill_cli.main as m; print(m.__file__)"
     started = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
