@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from tests.support.chart import HELMS, helm, of_kind
 from tests.support.gitops import ARGOCD
 from tests.support.kubernetes import ROOT, ApiServer
 from tests.support.plugin import Terminal
@@ -43,8 +44,36 @@ def test_paths_in_the_sample_are_there(file: Path) -> None:
             assert (ROOT / spec["chart"]["spec"]["chart"] / "Chart.yaml").is_file()
 
 
+@pytest.mark.parametrize("program", HELMS)
+def test_argo_cd_can_render_its_sample(program: str, tmp_path: Path) -> None:
+    """By `helm template`, as it does, which sees no cluster."""
+    application = YAML(typ="safe", pure=True).load((SAMPLE / "argocd" / "tidemill.yaml").read_text(encoding="utf-8"))
+    source, values = application["spec"]["source"], tmp_path / "values.json"
+    values.write_text(json.dumps(source["helm"]["valuesObject"]), encoding="utf-8")
+    objects = helm(program).template(
+        f"--values={values}",
+        namespace=application["spec"]["destination"]["namespace"],
+        chart=ROOT / source["path"],
+    )
+    assert of_kind("Deployment", objects)
+    assert not of_kind("Secret", objects)
+
+
+@pytest.mark.parametrize("program", HELMS)
+def test_flux_can_install_its_sample(program: str, apiserver: ApiServer, namespace: str, tmp_path: Path) -> None:
+    """By Helm's own way of installing, which looks into the cluster."""
+    documents = YAML(typ="safe", pure=True).load_all((SAMPLE / "flux" / "tidemill.yaml").read_text(encoding="utf-8"))
+    (release,) = [each["spec"] for each in documents if each["kind"] == "HelmRelease"]
+    values = tmp_path / "values.json"
+    values.write_text(json.dumps(release["values"]), encoding="utf-8")
+    options = (f"--namespace={namespace}", f"--values={values}", "--set=crds.enabled=false", "--dry-run=server")
+    chart = ROOT / release["chart"]["spec"]["chart"]
+    done = helm(program, apiserver).run("install", release["releaseName"], str(chart), *options)
+    assert "name: tidemill-encryption" in done.stdout
+
+
 def test_the_how_to_works_as_it_stands(crds: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """docs/how-to/gitops-argocd.md, where Argo CD would be."""
+    """docs/how-to/gitops-argocd.md, where Argo CD would be: `kubectl create namespace tidemill-system`, `tidemill keys new`."""
     monkeypatch.chdir(ROOT)
     crds.kubectl("create", "namespace", "argocd", check=False)
     crds.kubectl("create", "configmap", "argocd-cm", "-n", "argocd", check=False)
