@@ -5,7 +5,7 @@ The server is asked twice for the next times of a cron: once with the line itsel
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -23,7 +23,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from tests.support.fixtures import unique
 from tidemill_api.v1alpha1.schedule import Calendar
+from tidemill_api.v1alpha1.schedule import Schedule as ScheduleModel
 from tidemill_check.cron import CalendarError, CalendarTimes, Range, parse_calendar, parse_cron
+from tidemill_check.times import times_of
 from tidemill_cli.dev.components.temporal import TemporalServer
 
 START = datetime(2030, 1, 31, 12, 7, 30, tzinfo=UTC)
@@ -113,6 +115,16 @@ async def test_the_server_runs_at_the_times_that_the_line_means(
     assert found is not None
     assert found[: len(expected)] == expected
     assert await next_times(client, spec_of(parse_cron(line), zone)) == found
+
+
+@pytest.mark.parametrize(("line", "zone"), [(line, zone) for line, zone, _ in EXPECTED])
+async def test_a_backfill_names_the_times_that_the_server_runs_at(client: Client, line: str, zone: str) -> None:
+    found = await by_line(client, line, zone)
+    assert found
+    times = times_of(ScheduleModel.model_validate({"crons": [line], "timeZone": zone}))
+    second = timedelta(seconds=1)
+    assert list(times.between(START + second, found[-1] + second)) == found
+    assert [times.before(each) for each in found[1:]] == found[:-1]
 
 
 @pytest.mark.parametrize(

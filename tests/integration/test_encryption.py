@@ -21,9 +21,18 @@ from tests.support.fixtures import unique
 from tests.support.keys import MountedRing, new_key
 from tests.support.scripted import LIMITS, Script, Stage, performed_with
 from tests.support.worker import Pool, Runs, eventually, runs_on
-from tidemill_api.contract import PROGRESS_QUERY, RESULT_MEMO_KEY, RunProgress, RunResult
+from tidemill_api.contract import (
+    BACKFILL_MEMO_KEY,
+    PROGRESS_QUERY,
+    RESULT_MEMO_KEY,
+    BackfillInput,
+    BackfillProgress,
+    RunInput,
+    RunProgress,
+    RunResult,
+)
 from tidemill_api.errors import UnknownKey
-from tidemill_api.names import KEYS_VARIABLE, SETTLE_VARIABLE
+from tidemill_api.names import BACKFILL_WORKFLOW, KEYS_VARIABLE, SETTLE_VARIABLE, PipelineId
 from tidemill_cli.dev.components.temporal import TemporalServer
 from tidemill_codec.cipher import is_encrypted, key_of
 from tidemill_codec.converter import encrypting
@@ -140,6 +149,39 @@ async def test_nothing_of_a_run_can_be_read_in_temporal(pool: Pool, ring: Mounte
     log = worker.log.read_text()
     assert "payloads encrypted with the key k1" in log
     assert [word for word in (SECRET, K1) if word in log] == []
+
+
+async def test_nothing_of_a_backfill_can_be_read_in_temporal(pool: Pool, ring: MountedRing, runs: Runs) -> None:
+    worker = pool.start(environment=environment(ring))
+    pipeline = PipelineId(pool.installation, pool.namespace, "flights")
+    order = RunInput(
+        installation=pool.installation,
+        namespace=pool.namespace,
+        pipeline="flights",
+        uid="u",
+        spec=SPEC,
+        schedule={"crons": ["0 0 * * *"]},
+        parameters={"customer": SECRET},
+        run_key="january",
+    )
+    asked = BackfillInput(run=order, start="2026-01-01T00:00:00Z", end="2026-01-03T00:00:00Z")
+
+    handle = await runs.client.start_workflow(
+        BACKFILL_WORKFLOW, asked, id=pipeline.workflow("january"), task_queue=pool.queue, result_type=RunResult
+    )
+    result = await runs.result(handle)
+
+    assert (result.result, result.rows_loaded) == ("Succeeded", 4)
+    child: WorkflowHandle[Any, Any] = runs.client.get_workflow_handle(pipeline.scheduled_run("2026-01-02T00:00:00Z"))
+    for each in (handle, child):
+        told = await history(each)
+        assert {key_of(payload) for event in told.events for payload in payloads(event)} == {"k1"}
+        assert [word for word in UNSEEN if word in seen(told)] == []
+    described = await handle.describe()
+    assert is_encrypted(described.raw_info.memo.fields[BACKFILL_MEMO_KEY])
+    progress = BackfillProgress.model_validate(await described.memo_value(BACKFILL_MEMO_KEY))
+    assert progress == BackfillProgress(total=2, succeeded=2)
+    assert worker.stop() == 0
 
 
 async def test_a_failed_run_tells_why_only_to_who_has_the_key(pool: Pool, ring: MountedRing, runs: Runs) -> None:

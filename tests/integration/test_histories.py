@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio import activity
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
@@ -22,8 +23,11 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from tests.support.fixtures import unique
 from tests.support.scripted import LIMITS, Script, Stage
 from tests.support.worker import eventually
-from tidemill_api.contract import RunError, RunResult
+from tidemill_api.contract import BackfillInput, RunError, RunInput, RunResult
+from tidemill_api.names import BACKFILL_WORKFLOW
 from tidemill_cli.dev.components.temporal import TemporalServer
+from tidemill_worker.workflows.backfill import DataPipelineBackfill
+from tidemill_worker.workflows.backfill_messages import BACKFILL_SIZE, BACKFILL_TIMES, Range, Size, Window
 from tidemill_worker.workflows.messages import (
     HANDED_BACK,
     SLOT_FREE,
@@ -31,6 +35,7 @@ from tidemill_worker.workflows.messages import (
     ChunkTask,
     Claimant,
     Counts,
+    Ending,
     Planned,
     PlanTask,
 )
@@ -178,5 +183,64 @@ async def test_a_recorded_run_replays(make: Callable[[], Script], request: pytes
     assert replayed.replay_failure is None
 
 
+BACKFILL = FOLDER / "backfill.json"
+
+
+@activity.defn(name=BACKFILL_SIZE)
+async def size(_asked: Range) -> Size:
+    return Size(total=3, first="2026-01-01T00:00:00Z")
+
+
+@activity.defn(name=BACKFILL_TIMES)
+async def times(_asked: Range) -> Window:
+    return Window(keys=("2026-01-01T00:00:00Z", "2026-01-03T00:00:00Z"), skipped=1)
+
+
+async def record_backfill(server: TemporalServer) -> None:
+    """A backfill of two runs, of which the second fails."""
+    client = await Client.connect(server.address, data_converter=pydantic_data_converter, identity="recorded")
+    script, queue = one_chunk(), unique("queue-")
+
+    async def chunk(_task: ChunkTask) -> Counts:
+        if len(script.called("load_chunk")) > 1:
+            raise ApplicationError("as the script says", type="ColumnMissing", non_retryable=True)
+        return Counts(chunks=1, rows_read=1, rows_loaded=1)
+
+    async def finish(_ending: Ending) -> None:
+        script.recorded = None  # the first run's record isn't the second's
+
+    script.chunk, script.finish = chunk, finish
+    order = RunInput(installation=unique("i"), namespace="travel", pipeline="flights", uid="u", spec={}, run_key="b")
+    asked = BackfillInput(run=order, start="2026-01-01T00:00:00Z", end="2026-01-04T00:00:00Z")
+    async with Worker(
+        client,
+        task_queue=queue,
+        workflows=[DataPipelineRun, DataPipelineBackfill],
+        activities=[*script.activities(), size, times],
+        workflow_runner=SandboxedWorkflowRunner(restrictions=PASSED),
+    ):
+        handle = await client.start_workflow(BACKFILL_WORKFLOW, asked, id=unique("b"), task_queue=queue)
+        with pytest.raises(WorkflowFailureError):
+            await handle.result()
+    told = _without_stacks(json.loads((await handle.fetch_history()).to_json()))
+    BACKFILL.write_text(json.dumps(told, indent=1) + "\n")
+
+
+async def test_a_recorded_backfill_replays(request: pytest.FixtureRequest) -> None:
+    if os.environ.get("TIDEMILL_RECORD"):
+        await record_backfill(request.getfixturevalue("temporal_server"))
+    replayer = Replayer(
+        workflows=[DataPipelineBackfill],
+        data_converter=pydantic_data_converter,
+        workflow_runner=SandboxedWorkflowRunner(restrictions=PASSED),
+    )
+
+    replayed = await replayer.replay_workflow(
+        WorkflowHistory.from_json("history-backfill", BACKFILL.read_text()), raise_on_replay_failure=False
+    )
+
+    assert replayed.replay_failure is None
+
+
 def test_every_history_has_its_run() -> None:
-    assert {path.stem for path in FOLDER.glob("*.json")} == {make.__name__ for make in RUNS}
+    assert {path.stem for path in FOLDER.glob("*.json")} == {*(make.__name__ for make in RUNS), "backfill"}
