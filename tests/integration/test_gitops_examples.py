@@ -73,7 +73,10 @@ def test_flux_can_install_its_sample(program: str, apiserver: ApiServer, namespa
 
 
 def test_the_how_to_works_as_it_stands(crds: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """docs/how-to/gitops-argocd.md, where Argo CD would be: `kubectl create namespace tidemill-system`, `tidemill keys new`."""
+    """docs/how-to/gitops-argocd.md, where Argo CD would be.
+
+    `kubectl create namespace tidemill-system`, `tidemill keys new`, `kubectl patch configmap`.
+    """
     monkeypatch.chdir(ROOT)
     crds.kubectl("create", "namespace", "argocd", check=False)
     crds.kubectl("create", "configmap", "argocd-cm", "-n", "argocd", check=False)

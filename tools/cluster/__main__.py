@@ -98,7 +98,7 @@ def _with_kind(cluster: Kind, chosen: argparse.Namespace) -> int:
         case "kubeconfig":
             print(cluster.kubeconfig)
         case _:
-            _say_loaded(kind.load(_archives(chosen)))
+            _say_loaded(kind.load(cluster, _archives(chosen)))
     return 0
 
 

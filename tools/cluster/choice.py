@@ -38,7 +38,7 @@ class Chosen:
     def load(self, archives: Iterable[Path]) -> None:
         """Load image archives."""
         if self.by_kind:
-            kind.load(archives)
+            kind.load(Kind(), archives)
         else:
             lifecycle.load(Layout(), tuple(archives))
 

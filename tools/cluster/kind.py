@@ -1,11 +1,12 @@
 """The same cluster made of containers, where Docker runs: kind with `kind-config.yaml`.
 
-It has a kubeconfig of its own, and touches no cluster but the one of its name.
+It has a kubeconfig of its own, and touches no cluster but the one that it made: another of the same name is left alone.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -55,8 +56,9 @@ def up(kind: Kind) -> bool:
         raise ClusterError("kind needs Docker, and no engine answers to `docker info`; without: `make cluster-up`")
     kind.state.mkdir(parents=True, exist_ok=True)
     where = ["--name", NAME, "--kubeconfig", str(kind.kubeconfig)]
-    if NAME in _run("get", "clusters").split():
-        _run("export", "kubeconfig", *where)
+    if _there():
+        _refuse_a_strangers(kind)
+        _run("export", "kubeconfig", *where)  # Docker may have given it another port since
         return False
     image = os.environ.get("KIND_IMAGE")
     _run("create", "cluster", *where, "--config", str(CONFIG), *(["--image", image] if image else []), "--wait", "180s")
@@ -65,15 +67,38 @@ def up(kind: Kind) -> bool:
 
 def down(kind: Kind) -> bool:
     """Remove the cluster and its kubeconfig; returns whether there was one."""
-    there = kind.made or (engine_answers() and NAME in _run("get", "clusters").split())
+    there = (kind.made or engine_answers()) and _there()
     if there:
+        _refuse_a_strangers(kind)
         _run("delete", "cluster", "--name", NAME, "--kubeconfig", str(kind.kubeconfig))
+    there = there or kind.made
     shutil.rmtree(kind.state, ignore_errors=True)
     return there
 
 
-def load(archives: Iterable[Path]) -> tuple[Path, ...]:
+def _there() -> bool:
+    return NAME in _run("get", "clusters").split()
+
+
+def _refuse_a_strangers(kind: Kind) -> None:
+    """A cluster of our name is ours if our kubeconfig trusts the authority that it has; raises ClusterError if not."""
+    ours = _authority(kind.kubeconfig.read_text(encoding="utf-8")) if kind.made else None
+    if ours is None or ours != _authority(_run("get", "kubeconfig", "--name", NAME)):
+        raise ClusterError(
+            f"there is a kind cluster {NAME} that wasn't made here, and it is left alone. If nobody needs it: `kind "
+            f"delete cluster --name {NAME}`; to make it this folder's: `kind export kubeconfig --name {NAME} "
+            f"--kubeconfig {kind.kubeconfig}`"
+        )
+
+
+def _authority(kubeconfig: str) -> str | None:
+    found = re.search(r"certificate-authority-data:\s*(\S+)", kubeconfig)
+    return found[1] if found else None
+
+
+def load(kind: Kind, archives: Iterable[Path]) -> tuple[Path, ...]:
     """Load image archives into all nodes; returns them."""
+    _refuse_a_strangers(kind)
     loaded = tuple(archives)
     for archive in loaded:
         _run("load", "image-archive", str(archive), "--name", NAME)
