@@ -27,6 +27,7 @@ from tests.support.kubernetes import ApiServer
 from tests.support.operator_process import OperatorProcess, start_operator
 from tests.support.operator_world import World, pipeline, pool, run
 from tests.support.waiting import until, until_async
+from tidemill_api.names import ANNOTATION_INSTALLATION
 from tidemill_cli.dev.components.temporal import TemporalServer
 from tidemill_codec.cipher import Cipher, key_of
 from tidemill_codec.converter import encrypting
@@ -213,6 +214,39 @@ async def test_somebody_elses_secret_is_not_overwritten(start: Start, ring: Moun
     world.kubectl("delete", "secret", SECRET_NAME)
     world.kubectl("annotate", "workerpool", "etl", "look=again")
     world.until(lambda: {"ring": 1} if handed_on(world) == ring.entries else {}, "the ring is handed on")
+
+
+async def test_two_installations_in_one_namespace_don_t_write_over_each_other_s_ring(
+    start: Start, ring: MountedRing, crds: ApiServer, temporal_server: TemporalServer, tmp_path: Path
+) -> None:
+    """A pool of the second one says whose ring is there; with a Secret of its own name both go on."""
+    world, installation = start(*with_ring(ring)), unique("other-")
+    world.apply(pool())
+    world.until(lambda: {"ring": 1} if handed_on(world) == ring.entries else {}, "the first one's ring is handed on")
+    other = MountedRing(tmp_path / "other-keys", k2=K2, active="k2")
+    mine = {**pool("second"), "metadata": {"name": "second", "annotations": {ANNOTATION_INSTALLATION: installation}}}
+    world.apply(mine)
+
+    options = (f"--namespaces={world.namespace}", "--resync-interval=3", *with_ring(other))
+    address = temporal_server.address
+    operator = start_operator(tmp_path / "second", crds.kubeconfig, installation, *options, temporal=address)
+    try:
+        told = world.wait("WorkerPool", "second", "False", "Refused")
+        assert f"holds the key ring of another installation, {world.installation}," in told["message"]
+        assert "--encryption-secret" in told["message"]
+        ring.renew({"k1": K1, "k3": K2, "active": "k1"})
+        world.until(lambda: {"ring": 1} if "k3" in handed_on(world) else {}, "the first one goes on")
+        assert "k2" not in handed_on(world)
+    finally:
+        operator.stop()
+    options = (*options, "--encryption-secret=another")
+    operator = start_operator(tmp_path / "third", crds.kubeconfig, installation, *options, temporal=address)
+    try:
+        world.until(lambda: world.get("secret", "another"), "the second one has a Secret of its own")
+        world.until(lambda: world.get("deployment", "second-worker"), "its pool has workers")
+        assert "k3" in handed_on(world)
+    finally:
+        operator.stop()
 
 
 async def test_runs_are_encrypted_and_what_they_came_to_is_read(

@@ -16,7 +16,7 @@ from temporalio.api.common.v1 import Payload
 from tests.support.keys import MountedRing, new_key
 from tests.unit.operator_world import NOW, PIPELINE, SETTINGS, pipeline, pool, schedule
 from tidemill_api.errors import ConfigError, UnknownKey
-from tidemill_api.names import FINALIZER
+from tidemill_api.names import ANNOTATION_INSTALLATION, FINALIZER
 from tidemill_codec.folder import FixedKeys, KeyFolder
 from tidemill_codec.ring import KeyRing, ring_of
 from tidemill_operator.actions import Action, ApplyKeyRing, ApplyObject, UpdateSchedule
@@ -30,7 +30,7 @@ from tidemill_operator.pipeline import plan as pipeline_plan
 from tidemill_operator.pool import desire as pool_desire
 from tidemill_operator.pool import observe as pool_observe
 from tidemill_operator.pool import plan as pool_plan
-from tidemill_operator.pool.key_ring import key_ring_secret, mark_of
+from tidemill_operator.pool.key_ring import ANNOTATION_RING, key_ring_secret, mark_of
 from tidemill_operator.rotation import RATE, Rotation
 from tidemill_operator.settings import parse_settings
 from tidemill_operator.store import MemoryStore
@@ -179,8 +179,8 @@ class Secrets:
         return manifest
 
 
-def secret(ring: KeyRing, **changes: Any) -> Object:
-    made = key_ring_secret("travel", "keys", ring, [("etl", "uid-w")])
+def secret(ring: KeyRing, installation: str = "inst", **changes: Any) -> Object:
+    made = key_ring_secret("travel", "keys", installation, ring, [("etl", "uid-w")])
     return {**made, "metadata": {**made["metadata"], "uid": "uid-s", **changes}}
 
 
@@ -193,6 +193,9 @@ def secret(ring: KeyRing, **changes: Any) -> Object:
         ({**secret(BOTH), "data": {}}, "Done", 1),
         (secret(BOTH, labels={}), "Done", 0),
         (secret(ONE, labels={}), "Refused", 0),
+        (secret(BOTH, "another"), "Done", 0),
+        (secret(ONE, "another"), "Refused", 0),
+        (secret(ONE, annotations={ANNOTATION_RING: "of before"}), "Done", 1),
     ],
     ids=[
         "there is none",
@@ -201,11 +204,14 @@ def secret(ring: KeyRing, **changes: Any) -> Object:
         "ours, but emptied by somebody",
         "another's with the same ring",
         "another's with another ring",
+        "another installation's with the same ring",
+        "another installation's with another ring",
+        "of before it was said whose",
     ],
 )
 def test_the_ring_is_written_only_where_it_must_and_may(found: Object | None, result: str, writes: int) -> None:
     server, store = Secrets(copy.deepcopy(found)), MemoryStore()
-    wished = key_ring_secret("travel", "keys", BOTH, [("etl", "uid-w")])
+    wished = key_ring_secret("travel", "keys", "inst", BOTH, [("etl", "uid-w")])
     nothing: Any = None
     appliance = Appliance(store, server, nothing, lambda _kind, _old, _new: None)  # type: ignore[arg-type]  # a part of it
 
@@ -216,6 +222,8 @@ def test_the_ring_is_written_only_where_it_must_and_may(found: Object | None, re
         assert server.applied[0]["metadata"]["uid"] == "uid-s"
     assert store.key_ring("travel") == (mark_of(wished) if result == "Done" else None)
     assert not any(text in outcome.message + repr(outcome) for text in SECRETS)
+    if server.applied:
+        assert server.applied[0]["metadata"]["annotations"][ANNOTATION_INSTALLATION] == "inst"
 
 
 def test_nothing_that_may_be_printed_holds_a_key() -> None:

@@ -165,20 +165,16 @@ class Appliance:
 
     async def _apply_key_ring(self, action: ApplyKeyRing) -> Outcome:
         """Secrets are neither watched nor kept: this one is asked for when it may have to be written."""
-        name = action.object["metadata"]["name"]
-        found = await self._kubernetes.get("Secret", action.namespace, name)
-        if found is not None and not key_ring.is_ours(found) and not key_ring.same_ring(found, action.object):
-            return Outcome(
-                action,
-                "Refused",
-                f"there is a Secret {name} that isn't Tidemill's and holds another key ring: remove or rename it, "
-                "or start the operator with another --encryption-secret",
-            )
-        mark = key_ring.mark_of(action.object)
-        ours = found is None or key_ring.is_ours(found)
-        if ours and not (found and key_ring.mark_of(found) == mark and key_ring.same_ring(found, action.object)):
+        wished = action.object
+        found = await self._kubernetes.get("Secret", action.namespace, wished["metadata"]["name"])
+        same = found is not None and key_ring.same_ring(found, wished)
+        ours = found is None or key_ring.is_ours(found, wished)
+        if found is not None and not ours and not same:
+            return Outcome(action, "Refused", key_ring.refusal(found))
+        mark = key_ring.mark_of(wished)
+        if ours and not (found and same and key_ring.mark_of(found) == mark):
             uid = {"uid": found["metadata"]["uid"]} if found is not None else {}
-            await self._kubernetes.apply("Secret", {**action.object, "metadata": {**action.object["metadata"], **uid}})
+            await self._kubernetes.apply("Secret", {**wished, "metadata": {**wished["metadata"], **uid}})
         self._store.keep_key_ring(action.namespace, mark)
         return Outcome(action, "Done")
 

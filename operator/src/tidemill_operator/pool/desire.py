@@ -72,7 +72,8 @@ def _key_ring(observed: Observed, settings: Settings) -> dict[str, Any] | None:
     if observed.key_ring is None or settings.key_ring is None:
         return None
     namespace = observed.manifest["metadata"]["namespace"]
-    return key_ring_secret(namespace, settings.key_ring.secret, observed.key_ring, observed.neighbours)
+    name, installation = settings.key_ring.secret, settings.installation
+    return key_ring_secret(namespace, name, installation, observed.key_ring, observed.neighbours)
 
 
 def _read(observed: Observed, settings: Settings, queue: str) -> _Reading:

@@ -1,6 +1,7 @@
 """The Secret that hands the operator's key ring on to the pools of a namespace, and how their pods see it. Pure.
 
-One Secret for all of them. It belongs to all of them, so that it goes with the last one.
+One Secret for all of them. It belongs to all of them, so that it goes with the last one. It says whose it is: two
+installations that look after one namespace would else write over each other's keys.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ PoolRef = tuple[str, str]
 """A pool's name and uid."""
 
 
-def key_ring_secret(namespace: str, name: str, ring: KeyRing, pools: Iterable[PoolRef]) -> dict[str, Any]:
+def key_ring_secret(
+    namespace: str, name: str, installation: str, ring: KeyRing, pools: Iterable[PoolRef]
+) -> dict[str, Any]:
     """The Secret as it is applied."""
     owners = [
         {"apiVersion": f"{names.GROUP}/v1alpha1", "kind": "WorkerPool", "name": pool, "uid": uid}
@@ -31,10 +34,11 @@ def key_ring_secret(namespace: str, name: str, ring: KeyRing, pools: Iterable[Po
         "name": name,
         "namespace": namespace,
         "labels": {names.LABEL_NAME: "tidemill-key-ring", names.LABEL_MANAGED_BY: "tidemill"},
+        "annotations": {names.ANNOTATION_INSTALLATION: installation},
         "ownerReferences": owners,
     }
     secret = {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "data": _encoded(ring), "metadata": metadata}
-    metadata["annotations"] = {ANNOTATION_RING: names.content_hash(secret)}
+    metadata["annotations"] = {**metadata["annotations"], ANNOTATION_RING: names.content_hash(secret)}
     return secret
 
 
@@ -60,9 +64,34 @@ def mark_of(secret: Mapping[str, Any]) -> str:
     return str((metadata.get("annotations") or {}).get(ANNOTATION_RING, ""))
 
 
-def is_ours(secret: Mapping[str, Any]) -> bool:
-    """Whether a Secret was made by `key_ring_secret`."""
+def is_tidemills(secret: Mapping[str, Any]) -> bool:
+    """Whether a Secret was made by `key_ring_secret`, of whichever installation."""
     return bool(mark_of(secret))
+
+
+def installation_of(secret: Mapping[str, Any]) -> str:
+    """Whose it is; empty if it was made before that was said: then it is of who comes first."""
+    return str(((secret.get("metadata") or {}).get("annotations") or {}).get(names.ANNOTATION_INSTALLATION, ""))
+
+
+def is_ours(secret: Mapping[str, Any], wished: Mapping[str, Any]) -> bool:
+    """Whether a Secret that is there is the wished one's former self, and not somebody else's."""
+    return is_tidemills(secret) and installation_of(secret) in ("", installation_of(wished))
+
+
+def refusal(secret: Mapping[str, Any]) -> str:
+    """Why a Secret that is somebody else's is left as it is, and what to do; nothing of its content."""
+    name = secret["metadata"]["name"]
+    if not is_tidemills(secret):
+        return (
+            f"there is a Secret {name} that isn't Tidemill's and holds another key ring: remove or rename it, "
+            "or start the operator with another --encryption-secret"
+        )
+    return (
+        f"the Secret {name} holds the key ring of another installation, {installation_of(secret)}, that looks after "
+        "this namespace too: start one of the two operators with another --encryption-secret (the chart's has the "
+        "release's name in it, or fullnameOverride's); if that installation is no more, delete the Secret"
+    )
 
 
 def same_ring(secret: Mapping[str, Any], wished: Mapping[str, Any]) -> bool:
