@@ -240,7 +240,9 @@ def _readable(label: str) -> Iterator[None]:
     """What the system and the decompressors raise, as one typed error."""
     try:
         yield
-    except (gzip.BadGzipFile, zlib.error, zipfile.BadZipFile, EOFError) as error:
+    except gzip.BadGzipFile as error:  # its words quote how the file begins
+        raise SourceUnreadable(f"{label} is truncated, corrupt or not compressed as its name says") from error
+    except (zlib.error, zipfile.BadZipFile, EOFError) as error:
         raise SourceUnreadable(f"{label} is truncated, corrupt or not compressed as its name says: {error}") from error
     except (NotImplementedError, RuntimeError) as error:  # a zip with a password, or an unknown method
         raise SourceUnreadable(f"{label} can't be uncompressed: {error}") from error

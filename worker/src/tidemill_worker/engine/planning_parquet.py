@@ -40,7 +40,9 @@ class ParquetPlanner:
         """Each of the files that has rows, or the first one if none has."""
         heads = [self._head(ref) for ref in refs]
         wanted = declared(self.source) or _all_columns(heads)
-        layouts = {head.ref: by_name(self.source, head.ref.label, head.schema.names, wanted) for head in heads}
+        layouts = {
+            head.ref: by_name(self.source, head.ref.label, head.schema.names, wanted, surely=True) for head in heads
+        }
         filled = [head for head in heads if head.rows] or heads[:1]
         return tuple(
             Part(head.ref, layouts[head.ref], 0, head.rows, 1, sum(size for _, size in head.groups)) for head in filled

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Final, Literal
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tidemill_api.errors import SpecError, SQLError
+from tidemill_api.errors import SpecError, SQLError, StepFailed
 from tidemill_api.v1alpha1.datapipeline import RowRule
 from tidemill_worker.engine.carry import ROW, carrying
 from tidemill_worker.engine.sandbox import Sandbox, literal, quoted
+
+_OF_THE_QUERY: Final = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
+"""Errors whose words quote the query, and no values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,13 @@ class Query:
         try:
             answer = self.run(sandbox, Batch(schema.empty_table()), whole).table.schema
         except duckdb.Error as error:
+            # Over no rows only the query itself can be at fault; but tables that it needs whole have theirs.
+            if any(table.num_rows for table in whole.values()) and not isinstance(error, _OF_THE_QUERY):
+                kind = type(error).__name__.removesuffix("Exception")
+                raise StepFailed(
+                    f"step {self.name}: the query fails over the rows of its other inputs ({kind} error); use TRY_CAST "
+                    "or TRY"
+                ) from error
             raise SQLError(field, str(error)) from error
         folded = [name.lower() for name in answer.names]
         twice = sorted({name for name in answer.names if folded.count(name.lower()) > 1})

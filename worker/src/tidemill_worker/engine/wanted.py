@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from tidemill_api.errors import ColumnMissing, NewColumn, SourceUnreadable
 from tidemill_api.v1alpha1.datapipeline import Source
 from tidemill_worker.engine.model import Layout, PlannedColumn
+
+_NAME: Final = re.compile(r"[^\W\d][\w .:/()#%$-]{0,62}")
+_UNNAMED: Final = (
+    "columns that can't be told apart, and its first line doesn't look like a header: declare columns, with "
+    "header: false if it has none"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +39,28 @@ def by_order(source: Source, label: str, wanted: Sequence[Wanted], fields: int) 
     return Layout(fields, tuple(PlannedColumn(c.name, c.type, c.required, i) for i, c in enumerate(wanted)))
 
 
-def by_name(source: Source, label: str, names: Sequence[str], wanted: Sequence[Wanted]) -> Layout:
-    """The layout of the file `label`, whose columns are called `names`.
+def by_name(
+    source: Source, label: str, names: Sequence[str], wanted: Sequence[Wanted], *, surely: bool = False
+) -> Layout:
+    """The layout of the file `label`, whose columns are called `names`; `surely`: it says so itself.
+
+    Else that is what stands in its first line, which is a row of data where a header is missing. What is raised goes
+    to logs, status and Events: it quotes such names only if they turn out to be some.
 
     Raises ColumnMissing, NewColumn if the contract says Fail, SourceUnreadable for names that can't be told apart.
     """
     missing = [column.header for column in wanted if column.header not in names]
+    named = surely or bool(source.columns) or _is_header([column.header for column in wanted])
     if missing:
-        raise ColumnMissing(
-            f"source {source.name}: {label} has no column {', '.join(missing)}; it has {', '.join(names[:50])}"
-        )
+        lacks = f"has no column {', '.join(missing)}" if named else f"lacks {len(missing)} of the first file's columns"
+        shown = surely or (len(missing) < len(wanted) and named)
+        has = ", ".join(names[:50]) if shown else f"{len(names)} columns, and its first line doesn't look like a header"
+        raise ColumnMissing(f"source {source.name}: {label} {lacks}; it has {has}")
     twice = sorted({column.header for column in wanted if names.count(column.header) > 1})
     if twice:
-        raise SourceUnreadable(f"source {source.name}: {label} has more than one column {', '.join(twice)}")
-    _told_apart(source, label, wanted)
+        which = f"more than one column {', '.join(twice)}" if named else _UNNAMED
+        raise SourceUnreadable(f"source {source.name}: {label} has {which}")
+    _told_apart(source, label, wanted, named=named)
     new = [name for name in names if name not in {column.header for column in wanted}]
     if new and source.contract.new_columns == "Fail":
         raise NewColumn(
@@ -53,14 +69,22 @@ def by_name(source: Source, label: str, names: Sequence[str], wanted: Sequence[W
     return Layout(len(names), tuple(PlannedColumn(c.name, c.type, c.required, names.index(c.header)) for c in wanted))
 
 
-def _told_apart(source: Source, label: str, wanted: Sequence[Wanted]) -> None:
+def _is_header(names: Sequence[str]) -> bool:
+    """Whether names that nobody declared look like some, and not like data."""
+    return all(_NAME.fullmatch(name) for name in names)
+
+
+def _told_apart(source: Source, label: str, wanted: Sequence[Wanted], *, named: bool = True) -> None:
     odd = [column.name for column in wanted if not column.name or "\0" in column.name]
     if odd:
         raise SourceUnreadable(
-            f"source {source.name}: {label} has a column called {odd[0]!r}, which no table can have: declare columns"
+            f"source {source.name}: {label} has a column called {odd[0] if named else ''!r}, which no table can have: "
+            "declare columns"
         )
     folded = [column.name.lower() for column in wanted]
     alike = sorted({column.name for column in wanted if folded.count(column.name.lower()) > 1})
+    if alike and not named:
+        raise SourceUnreadable(f"source {source.name}: {label} has {_UNNAMED}")
     if alike:
         raise SourceUnreadable(
             f"source {source.name}: columns {', '.join(alike)} of {label} differ only in case; declare them with "
