@@ -183,6 +183,18 @@ def test_one_trouble_is_told_in_the_same_words_all_along() -> None:
     assert trouble_of([one], []) == trouble_of([two], [])
 
 
+@pytest.mark.parametrize(("policy", "quoted"), [(None, True), ("File", True), ("FallbackToLogsOnError", False)])
+def test_the_end_of_a_log_is_not_quoted(policy: str | None, *, quoted: bool) -> None:
+    """What a sidecar says on stderr may hold anything; it can be told by its pod's spec that this is it."""
+    crashed = waiting("CrashLoopBackOff", lastState=ended(message="row 4929"), restartCount=3)
+    crashed["spec"] = {"containers": [{"name": "worker", **({"terminationMessagePolicy": policy} if policy else {})}]}
+
+    found = trouble_of([crashed], [])
+
+    assert found is not None
+    assert found.message.endswith(": row 4929" if quoted else "(exit code 1); its log says more")
+
+
 @pytest.mark.parametrize(
     ("message", "told"),
     [

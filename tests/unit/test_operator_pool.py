@@ -347,6 +347,12 @@ def test_pods_roll_for_what_they_read_only(spec: Object, rolls: bool) -> None:
     assert (before != after) == rolls
 
 
+def test_the_end_of_a_worker_s_log_is_not_its_last_words() -> None:
+    made_of = children_of(observed(pool()))["Deployment"]["spec"]["template"]["spec"]
+
+    assert made_of["containers"][0]["terminationMessagePolicy"] == "File"
+
+
 @pytest.mark.parametrize(
     ("asked", "pod", "worker"), [(None, 60, "50"), (300, 300, "290"), (5, 5, "0"), ("ten", "ten", "50")]
 )

@@ -159,7 +159,8 @@ def _container(spec: WorkerPoolSpec, image: str) -> dict[str, Any]:
             *("--health-address", f"0.0.0.0:{HEALTH_PORT}"),
             *("--grace", str(max(0, _grace(spec) - _LAST_STEPS))),
         ],
-        "terminationMessagePolicy": "FallbackToLogsOnError",
+        # It leaves its last words itself; the end of its log may say what isn't for status and Events.
+        "terminationMessagePolicy": "File",
         "ports": [{"name": "health", "containerPort": HEALTH_PORT, "protocol": "TCP"}],
         "resources": spec.resources,
         "securityContext": dict(RESTRICTED),

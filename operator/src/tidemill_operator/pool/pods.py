@@ -74,13 +74,22 @@ def _of_pod(pod: Object, events: Sequence[Object]) -> Iterator[Standing]:
         words = f"{status['reason']}: {status.get('message', '')}"
         yield waits(said.WORKERS_FAILING, f"a worker's pod has failed: {words}"[:_LONGEST])
     for container in _containers(pod):
-        if not container.get("ready") and (trouble := _of_container(container)) is not None:
+        if not container.get("ready") and (trouble := _of_container(container, _logs(pod))) is not None:
             yield trouble
         elif _waiting(container).get("reason") in _STARTING:
             yield from _of_events(pod, events)
 
 
-def _of_container(container: Mapping[str, Any]) -> Standing | None:
+def _logs(pod: Object) -> frozenset[str]:
+    """Names of containers whose message, when they end, may be the end of their log."""
+    spec = pod.get("spec") or {}
+    containers = (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
+    return frozenset(
+        str(each.get("name")) for each in containers if each.get("terminationMessagePolicy") == "FallbackToLogsOnError"
+    )
+
+
+def _of_container(container: Mapping[str, Any], logs: frozenset[str]) -> Standing | None:
     waiting = _waiting(container)
     reason, message = str(waiting.get("reason", "")), str(waiting.get("message", ""))
     if reason in _IMAGE:
@@ -89,7 +98,7 @@ def _of_container(container: Mapping[str, Any]) -> Standing | None:
         return (stalled if reason == "InvalidImageName" else waits)(said.IMAGE_UNAVAILABLE, text[:_LONGEST])
     ended = _ended(container)
     if ended is not None and reason not in _STARTING:
-        return waits(said.WORKERS_FAILING, _last_words(container, ended)[:_LONGEST])
+        return waits(said.WORKERS_FAILING, _last_words(container, ended, logs)[:_LONGEST])
     if reason and reason not in _STARTING:
         missing = _SECRET.search(message) is not None
         text = f"a worker's container {container.get('name', '')} can't start: {reason}: {message}"
@@ -97,12 +106,15 @@ def _of_container(container: Mapping[str, Any]) -> Standing | None:
     return None
 
 
-def _last_words(container: Mapping[str, Any], ended: Mapping[str, Any]) -> str:
-    """How a container ended the last time. Its own last words, where it left some, say it best."""
+def _last_words(container: Mapping[str, Any], ended: Mapping[str, Any], logs: frozenset[str]) -> str:
+    """How a container ended the last time. Its own last words, where it left some, say it best; its log isn't quoted.
+
+    A log is read by fewer people than status and Events, and may hold what isn't for all of them.
+    """
     how = f"exit code {ended.get('exitCode', '?')}"
     if ended.get("reason") not in (None, "Error", "Completed"):
         how = f"{ended['reason']}, {how}"
-    words = " ".join(str(ended.get("message", "")).split())
+    words = " ".join(str(ended.get("message", "")).split()) if container.get("name") not in logs else ""
     called = "CrashLoopBackOff: " if container.get("restartCount", 0) > 0 else ""
     said_last = f": {words}" if words else "; its log says more"
     return f"{called}a worker's container {container.get('name', '')} ended ({how}){said_last}"
