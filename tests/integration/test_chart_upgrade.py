@@ -224,7 +224,8 @@ def test_what_was_rotated_since_outlives_every_command(program: str, apiserver: 
     it = helm(program, apiserver)
     given = (f"--namespace={home}", *GIVEN, "--set=crds.enabled=false")
     it.run("install", RELEASE, str(CHART), *given)
-    id_of_it = kept(apiserver, home)[f"{RELEASE}-installation"]
+    was = kept(apiserver, home)
+    id_of_it = was[f"{RELEASE}-installation"]
     for number, command in enumerate(
         (
             ("upgrade", RELEASE, str(CHART), *given, "--set=operator.logLevel=debug"),

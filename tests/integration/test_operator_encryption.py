@@ -239,8 +239,8 @@ async def test_two_installations_in_one_namespace_don_t_write_over_each_other_s_
         assert "k2" not in handed_on(world)
     finally:
         operator.stop()
-    options = (*options, "--encryption-secret=another")
-    operator = start_operator(tmp_path / "third", crds.kubeconfig, installation, *options, temporal=address)
+    own = "--encryption-secret=another"
+    operator = start_operator(tmp_path / "third", crds.kubeconfig, installation, *options, own, temporal=address)
     try:
         world.until(lambda: world.get("secret", "another"), "the second one has a Secret of its own")
         world.until(lambda: world.get("deployment", "second-worker"), "its pool has workers")

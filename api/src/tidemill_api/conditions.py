@@ -61,7 +61,7 @@ WAITING_FOR_POOL: Final = "WaitingForPool"
 WAITING_FOR_SECRET: Final = "WaitingForSecret"  # noqa: S105 - a word, no password
 """A Secret, or a key of it, isn't there yet."""
 WAITING_FOR_RIGHTS: Final = "WaitingForRights"
-"""The operator may not read a Secret that a TemporalConnection names; the message says which value of the chart grants it."""
+"""The operator may not read the Secret of a TemporalConnection; the message says which value of the chart grants it."""
 WAITING_FOR_CONFIG_MAP: Final = "WaitingForConfigMap"
 """A ConfigMap that a query stands in, or its key, isn't there yet."""
 WAITING_FOR_CONNECTION: Final = "WaitingForConnection"

@@ -152,8 +152,11 @@ class Egress(Model):
     """Where workers may connect to, besides DNS and the pool's Temporal: nowhere else."""
 
     cidrs: Annotated[tuple[CIDR, ...], Field(max_length=64)] = ()
-    """Addresses as CIDR: `10.20.0.0/16`, `192.0.2.7/32`. Private ones must be listed like any other; link-local ones and
-    clouds' metadata services by themselves, for a wide range doesn't open those that it contains."""
+    """Addresses as CIDR: `10.20.0.0/16`, `192.0.2.7/32`. Private ones must be listed like any other.
+
+    A wide range doesn't open link-local addresses and clouds' metadata services that it contains: they are listed by
+    themselves.
+    """
     pods: Annotated[tuple[PodPeer, ...], Field(max_length=32)] = ()
     """Pods of the cluster, by their labels."""
 
