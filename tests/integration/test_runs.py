@@ -277,7 +277,7 @@ async def test_too_many_bad_rows_leave_the_table_as_it_was(
     [
         ({"steps": [], "sinks": "nope"}, "SpecError", "spec.sinks"),
         (
-            {"steps": [{"name": "valid", "inputs": ["raw"], "sql": {"query": "SELECT count(*) FROM raw"}}]},
+            {"steps": [{"name": "valid", "inputs": ["raw"], "sql": {"query": "SELECT first(name) FROM raw"}}]},
             "SQLError",
             "spec.steps[0]",
         ),

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from tests.support.engine import RUN, World, database_pool, execution
@@ -17,7 +18,8 @@ from tests.support.fixtures import Database
 from tidemill_api.errors import ArtifactGone, ReprocessRefused, StepFailed
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_worker import engine
-from tidemill_worker.engine.artifacts import RunFolder, node_folder
+from tidemill_worker.engine import kept
+from tidemill_worker.engine.artifacts import Artifacts, RunFolder, node_folder
 from tidemill_worker.engine.work import Computation, Work
 
 COLUMNS = [
@@ -157,8 +159,16 @@ async def test_steps_after_an_answer_and_their_dead_letters(world: World) -> Non
     assert json.loads(letter["row_text"])["carrier"] == "B6"
 
 
-async def test_an_answer_of_answers_and_rows_joined_with_one(world: World) -> None:
+async def test_an_answer_of_answers_and_rows_joined_with_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = flights(world)
+    read: list[list[str]] = []
+    whole = kept.read_whole
+
+    def noted(store: Artifacts, names: list[str]) -> pa.Table:
+        read.append(names)
+        return whole(store, names)
+
+    monkeypatch.setattr(kept, "read_whole", noted)
     most = {
         "name": "most",
         "inputs": ["bycarrier"],
@@ -176,6 +186,7 @@ async def test_an_answer_of_answers_and_rows_joined_with_one(world: World) -> No
     largest = max(totals(rows), key=lambda each: each[1])[0]
     expected = sorted((place, carrier == largest) for place, carrier, _ in rows)
     assert await world.fetch("SELECT id, largest FROM shares ORDER BY id") == expected
+    assert len(read) == 2, "each answer is read once, not once a chunk"
 
 
 async def test_a_source_without_rows_gives_an_empty_answer(world: World) -> None:
@@ -237,13 +248,13 @@ async def test_a_chunk_that_lost_what_it_kept_gives_it_again_and_loads_nothing_t
     spec = pipeline([VALID, BY_CARRIER], [sink("flights", "valid", "Append"), sink("daily", "bycarrier")])
     work: tuple[Work, ...] = await world.plan(spec)
     first = await world.load(spec, work[0], work)
-    kept = next((world.root / ".tidemill" / node_folder(RUN, "valid")).glob("*.parquet"))
-    whole = kept.read_bytes()
-    kept.unlink()  # as if the worker had been killed between the commit of the sink and that of the file
+    file = next((world.root / ".tidemill" / node_folder(RUN, "valid")).glob("*.parquet"))
+    whole = file.read_bytes()
+    file.unlink()  # as if the worker had been killed between the commit of the sink and that of the file
 
     again = await world.load(spec, work[0], work)
 
-    assert kept.read_bytes() == whole
+    assert file.read_bytes() == whole
     assert again == first
     assert await world.fetch("SELECT count(*) FROM flights") == [(first.sinks[0].rows,)]
 

@@ -15,7 +15,9 @@ from tidemill_check.stages import Stage, cut, shown, stages
 
 
 def _query(name: str, inputs: Sequence[str]) -> str:
-    return f'SELECT {"count(*)" if name.startswith("whole-") else "*"} FROM "{inputs[0]}"'
+    if not name.startswith("whole-"):
+        return f'SELECT * FROM "{inputs[0]}"'
+    return "SELECT count(*) FROM " + ", ".join(f'"{each}"' for each in inputs)
 
 
 def pipeline(sources: Sequence[str], steps: Mapping[str, Sequence[str]], sinks: Mapping[str, str]) -> DataPipelineSpec:

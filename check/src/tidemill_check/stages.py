@@ -15,7 +15,7 @@ from tidemill_api.errors import SpecError
 from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec
 from tidemill_check.graph import check_graph, inputs_of, topological
 from tidemill_check.problem import listed
-from tidemill_check.sql import needs_all_rows
+from tidemill_check.sql import check_query, needs_all_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +75,17 @@ def stages(spec: DataPipelineSpec) -> tuple[Stage, ...]:
 
 
 def whole_steps(spec: DataPipelineSpec) -> Mapping[str, tuple[str, ...]]:
-    """The steps that need all rows of all their inputs, and why, each reason a sentence about its query."""
+    """The steps that need all rows of all their inputs, and why, each reason a sentence about its query.
+
+    Those whose query is refused anyhow are none of them.
+    """
     parameters = [parameter.name for parameter in spec.parameters]
     found = {}
     for step in spec.steps:
-        why = needs_all_rows(step.sql.query, step.inputs, parameters) if step.sql is not None else ()
-        if why:
-            found[step.name] = why
+        if step.sql is not None and not check_query(step.sql.query, step.inputs, parameters):
+            why = needs_all_rows(step.sql.query, step.inputs, parameters)
+            if why:
+                found[step.name] = why
     return found
 
 
