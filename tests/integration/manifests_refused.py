@@ -185,6 +185,18 @@ RULES: Final = (
         "spec.sources[0].files.path", "path must be relative and stay below the connection's folder",
     ),
     Refused(
+        "source-of-two-sorts", "pipeline", {"spec.sources[0].postgres": {"table": "public.raw"}},
+        "spec.sources[0]", "a source is exactly one of: files, postgres",
+    ),
+    Refused(
+        "table-by-new-files", "pipeline", {"spec.sources[4].incremental": {"by": "ModifiedTime"}},
+        "spec.sources[4].incremental", "incremental goes by files: it has no effect for a table",
+    ),
+    Refused(
+        "source-of-no-sort", "pipeline", {"spec.sources[4].postgres": DELETE},
+        "spec.sources[4]", "a source is exactly one of: files, postgres",
+    ),
+    Refused(
         "format-of-two-sorts", "pipeline", {"spec.sources[0].files.format.parquet": {}},
         "spec.sources[0].files.format", "a format is exactly one of: csv, jsonLines, json, parquet",
     ),
@@ -394,6 +406,10 @@ CLASSICS: Final = (
     Refused(
         "no-sinks", "pipeline", {"spec.sinks": DELETE},
         "spec.sinks", "Required value", "missing",
+    ),
+    Refused(
+        "table-read-without-schema", "pipeline", {"spec.sources[4].postgres.table": "bookings"},
+        "spec.sources[4].postgres.table", "should match", "public.orders",
     ),
     Refused(
         "table-without-schema", "pipeline", {"spec.sinks[0].postgres.table": "flights"},

@@ -229,6 +229,28 @@ async def test_rows_of_objects_and_of_columns(here: Replaying, form: str) -> Non
     ]  # fmt: skip
 
 
+async def test_rows_of_a_table(here: Replaying) -> None:
+    here.query("CREATE TABLE {table}_in (id integer, month integer, name text)")
+    here.query("INSERT INTO {table}_in VALUES (1, 1, 'Ann'), (3, 13, ''), (4, 14, NULL), (5, 15, 'a,\"b\"')")
+
+    def reading(spec: dict[str, Any]) -> dict[str, Any]:
+        postgres = {"table": f"public.{here.name}_in", "splitBy": "id"}
+        spec["sources"] = [{"name": "raw", "connection": "warehouse", "postgres": postgres}]
+        return spec
+
+    first = await here.run(reading(here.spec()))
+    assert (first.error, first.rows_loaded, first.rows_rejected) == (None, 1, 3)
+    assert [row[0] for row in here.letters_now()] == ["3,13,", r"4,14,\N", '5,15,"a,""b"""']
+    here.query("DROP TABLE {table}_in")
+
+    result = await here.replay(reading(here.wider()))
+
+    assert (result.result, result.error, result.rows_loaded) == ("Succeeded", None, 3)
+    assert here.query("SELECT id, coalesce(name, 'none') FROM {table} ORDER BY id") == [
+        ["1", "Ann"], ["3", ""], ["4", "none"], ["5", 'a,"b"'],
+    ]  # fmt: skip
+
+
 async def test_a_replay_that_failed_is_run_again_by_its_key(here: Replaying) -> None:
     here.write(*GOOD, *BAD_RULE)
     await here.run()

@@ -75,6 +75,10 @@ class World:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         return path
 
+    async def reading(self, name: str) -> asyncpg.Pool:
+        """The same database."""
+        return await self.postgres(name)
+
     async def fetch(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of a query."""
         return [tuple(row) for row in await self.pool.fetch(sql)]

@@ -279,6 +279,27 @@ POOL: Final = (
         "a source of files needs a files connection",
     ),
     Wrong(
+        "table-of-a-folder",
+        {"spec.sources[4].connection": "landing"},
+        conditions.UNKNOWN_CONNECTION,
+        "spec.sources[4].connection",
+        "a source of a table needs a postgres connection",
+    ),
+    Wrong(
+        "table-of-nowhere",
+        {"spec.sources[4].connection": "wherehouse"},
+        conditions.UNKNOWN_CONNECTION,
+        "spec.sources[4].connection",
+        "did you mean warehouse?",
+    ),
+    Wrong(
+        "table-in-a-schema-not-given",
+        {"spec.sources[4].postgres.table": "secret.bookings"},
+        conditions.CONNECTION_DENIED,
+        "spec.sources[4].postgres.table",
+        "the pool doesn't allow the schema secret in warehouse",
+    ),
+    Wrong(
         "sink-into-files",
         {"spec.sinks[0].connection": "landing"},
         conditions.UNKNOWN_CONNECTION,

@@ -331,7 +331,7 @@ def test_anchors_merge_keys_and_numbers_are_kubectl_s(tmp_path: Path) -> None:
     assert manifests.errors == ()
     spec = manifests.pipelines[0].object.spec
     assert [source.name for source in spec.sources] == ["one", "two"]
-    assert spec.sources[1].files.path == "a.csv"
+    assert spec.sources[1].in_files.path == "a.csv"
     assert spec.execution.parallelism == 8
     assert spec.execution.chunk.max_rows == 16
     assert spec.execution.retry.backoff_coefficient == 1.5

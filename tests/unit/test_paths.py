@@ -107,8 +107,8 @@ def test_a_value_is_a_name(value: str) -> None:
 def test_the_values_of_a_run_go_into_its_sources() -> None:
     spec = spec_with("{interval_start:%Y%m%d}/{parameters.x}.csv", {"name": "x"})
     values = bind_parameters(spec, {"x": "UA"}, VALUES["run_time"], VALUES["interval_start"])  # type: ignore[arg-type]
-    assert rendered(spec, values).sources[0].files.path == "20260130/UA.csv"
-    assert spec.sources[0].files.path == "{interval_start:%Y%m%d}/{parameters.x}.csv"
+    assert rendered(spec, values).sources[0].in_files.path == "20260130/UA.csv"
+    assert spec.sources[0].in_files.path == "{interval_start:%Y%m%d}/{parameters.x}.csv"
 
 
 @given(st.text(max_size=20), st.text(max_size=20))

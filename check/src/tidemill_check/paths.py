@@ -77,6 +77,9 @@ def rendered(spec: DataPipelineSpec, values: Mapping[str, object]) -> DataPipeli
     """
     sources = []
     for index, source in enumerate(spec.sources):
+        if source.files is None:
+            sources.append(source)
+            continue
         try:
             path = render(source.files.path, values)
         except PathError as error:
@@ -90,7 +93,7 @@ def check_paths(spec: DataPipelineSpec) -> Iterator[Problem]:
     kinds = {parameter.name: parameter.type for parameter in spec.parameters}
     defaults = {parameter.name: parameter.default for parameter in spec.parameters}
     for index, source in enumerate(spec.sources):
-        for message in _faults(source.files.path, kinds, defaults):
+        for message in _faults(source.files.path if source.files else "", kinds, defaults):
             yield Problem(f"spec.sources[{index}].files.path", conditions.INVALID_SPEC, message)
 
 
@@ -98,7 +101,7 @@ def unfit(spec: DataPipelineSpec, given: Mapping[str, object]) -> Iterator[tuple
     """Values given for a run that can't stand in the paths that ask for them: the parameter's name, and why."""
     for source in spec.sources:
         try:
-            asked = places(source.files.path)
+            asked = places(source.files.path if source.files else "")
         except PathError:
             continue
         for place in asked:

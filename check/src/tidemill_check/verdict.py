@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tidemill_api import conditions
 from tidemill_api.v1alpha1 import DataPipelineSpec, WorkerPoolSpec
-from tidemill_api.v1alpha1.datapipeline import Sink, Step
+from tidemill_api.v1alpha1.datapipeline import PostgresSource, Sink, Step
 from tidemill_api.v1alpha1.workerpool import Connection
 from tidemill_check.graph import check_graph
 from tidemill_check.incremental import check_incremental
@@ -186,7 +186,9 @@ def _sources(spec: DataPipelineSpec, pool: WorkerPoolSpec) -> Iterator[Problem]:
     for index, source in enumerate(spec.sources):
         field = f"spec.sources[{index}].connection"
         found = _connection(source.connection, pool)
-        if found is None:
+        if source.postgres is not None:
+            yield from _table_read(index, source.connection, source.postgres, pool)
+        elif found is None:
             yield _unknown(field, source.connection, [one.name for one in pool.connections if one.files is not None])
         elif found.files is None:
             yield _problem(
@@ -194,6 +196,20 @@ def _sources(spec: DataPipelineSpec, pool: WorkerPoolSpec) -> Iterator[Problem]:
                 f"{found.name} is a postgres connection: a source of files needs a files connection",
                 conditions.UNKNOWN_CONNECTION,
             )
+
+
+def _table_read(index: int, name: str, read: PostgresSource, pool: WorkerPoolSpec) -> Iterator[Problem]:
+    field = f"spec.sources[{index}].connection"
+    found = _connection(name, pool)
+    if found is None:
+        yield _unknown(field, name, [one.name for one in pool.connections if one.postgres is not None])
+    elif found.postgres is None:
+        message = f"{found.name} is a files connection: a source of a table needs a postgres connection"
+        yield _problem(field, message, conditions.UNKNOWN_CONNECTION)
+    elif (schema := read.table.partition(".")[0]) not in found.postgres.schemas:
+        allowed = listed(found.postgres.schemas)
+        message = f"the pool doesn't allow the schema {schema} in {found.name}; it allows {allowed}"
+        yield _problem(f"spec.sources[{index}].postgres.table", message, conditions.CONNECTION_DENIED)
 
 
 def _sinks(spec: DataPipelineSpec, pool: WorkerPoolSpec) -> Iterator[Problem]:

@@ -15,7 +15,18 @@ from tidemill_api.v1alpha1.dead_letter import DeadLetter
 from tidemill_api.v1alpha1.execution import Chunking, ErrorTolerance, Execution, Retry
 from tidemill_api.v1alpha1.schedule import Schedule
 from tidemill_api.v1alpha1.sink import SCD2, DedupColumn, PostgresTable, Sink
-from tidemill_api.v1alpha1.source import CSV, JSON, Column, Contract, FileSource, Format, JSONLines, Parquet, Source
+from tidemill_api.v1alpha1.source import (
+    CSV,
+    JSON,
+    Column,
+    Contract,
+    FileSource,
+    Format,
+    JSONLines,
+    Parquet,
+    PostgresSource,
+    Source,
+)
 from tidemill_api.v1alpha1.step import RowRule, SQLStep, Step, ValidateStep
 
 __all__ = [
@@ -39,6 +50,7 @@ __all__ = [
     "Parameter",
     "Parquet",
     "PauseStatus",
+    "PostgresSource",
     "PostgresTable",
     "RecentRuns",
     "Retry",

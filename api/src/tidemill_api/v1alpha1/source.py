@@ -9,6 +9,7 @@ from pydantic import Field
 from tidemill_api.v1alpha1._base import ListKey, Model, Rule
 from tidemill_api.v1alpha1._types import Identifier, PartName
 
+TABLE_PATTERN = r"^[a-zA-Z_][a-zA-Z0-9_$]{0,62}\.[a-zA-Z_][a-zA-Z0-9_$]{0,62}$"
 COLUMN_TYPE_PATTERN = (
     r"^(boolean|int16|int32|int64|float32|float64|string|date|timestamp|timestamptz"
     r"|decimal\(([1-9]|[12][0-9]|3[0-8]),([0-9]|[12][0-9]|3[0-8])\))$"
@@ -111,6 +112,16 @@ class FileSource(Model):
     )
 
 
+class PostgresSource(Model):
+    """Rows of a table or view in a Postgres database, read in one read-only transaction a chunk."""
+
+    table: Annotated[str, Field(pattern=TABLE_PATTERN, max_length=127, examples=["public.orders"])]
+    """Schema and table or view, `public.orders`; the schema must be one that the connection lists. Case is kept."""
+    split_by: Identifier | None = None
+    """Column of whole numbers, dates or timestamps by whose ranges the rows are read in chunks; best one with an index.
+    Without it the table is one chunk. Chunks see the table as it is when each is read."""
+
+
 class Column(Model):
     """What must hold for a column of a source."""
 
@@ -159,14 +170,16 @@ class Incremental(Model):
 
 
 class Source(Model):
-    """Something to read."""
+    """Something to read: files, or a table."""
 
     name: PartName
     """Name; steps and SQL call it so."""
     connection: PartName
     """A connection of the pool."""
-    files: FileSource
+    files: FileSource | None = None
     """Files to read."""
+    postgres: PostgresSource | None = None
+    """A table to read."""
     columns: Annotated[tuple[Column, ...], Field(max_length=512), ListKey("name")] = ()
     """Declared columns; only these are read then. Without any, all columns of the files are read and their types
     inferred."""
@@ -177,13 +190,32 @@ class Source(Model):
 
     rules = (
         Rule(
-            cel="!has(self.files.format.csv) || !has(self.files.format.csv.header) || self.files.format.csv.header "
-            "|| (has(self.columns) && size(self.columns) > 0)",
+            cel="has(self.files) != has(self.postgres)",
+            message="a source is exactly one of: files, postgres",
+            holds=lambda s: (s.files is None) != (s.postgres is None),
+        ),
+        Rule(
+            cel="!has(self.incremental) || has(self.files)",
+            message="incremental goes by files: it has no effect for a table",
+            holds=lambda s: s.incremental is None or s.files is not None,
+            field=".incremental",
+        ),
+        Rule(
+            cel="!has(self.files) || !has(self.files.format.csv) || !has(self.files.format.csv.header) "
+            "|| self.files.format.csv.header || (has(self.columns) && size(self.columns) > 0)",
             message="files without a header need columns, in the files' order",
-            holds=lambda s: s.files.format.csv is None or s.files.format.csv.header or len(s.columns) > 0,
+            holds=lambda s: (
+                s.files is None or s.files.format.csv is None or s.files.format.csv.header or len(s.columns) > 0
+            ),
             field=".columns",
         ),
     )
+
+    @property
+    def in_files(self) -> FileSource:
+        """The files of a source that is one of files."""
+        assert self.files is not None
+        return self.files
 
 
 def _scale_fits(column_type: str) -> bool:

@@ -73,9 +73,9 @@ class PostgresConnection(Model):
     dsn: SecretValue
     """Connection string (`postgresql://user:password@host:5432/database`), in a Secret."""
     schemas: Annotated[tuple[SQLName, ...], Field(min_length=1, max_length=32)] = ("public",)
-    """Schemas in which pipelines may write, only `public` if not given; Tidemill's own (`tidemill`) never."""
+    """Schemas in which pipelines may read and write, only `public` if not given; Tidemill's own (`tidemill`) never."""
     access: Literal["Read", "Write"] = "Write"
-    """Write: sinks may use it."""
+    """Write: sinks may use it. Sources may read either way."""
     pool: PostgresPool = PostgresPool()
     """The connections that one worker keeps."""
 

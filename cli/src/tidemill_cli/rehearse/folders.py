@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from tidemill_api.v1alpha1 import DataPipeline, WorkerPool
-from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec, Source
+from tidemill_api.v1alpha1.datapipeline import CSV, DataPipelineSpec, FileSource, Format, Source
 from tidemill_check.problem import suggestion
 from tidemill_cli.dev.reading import UsageError
 from tidemill_cli.dev.settings import SettingsFile
@@ -37,9 +37,11 @@ def pairs(option: str, texts: Iterable[str]) -> dict[str, Path]:
 
 
 def at_file(source: Source, file: Path) -> Source:
-    """The source as it reads this one file of another folder."""
+    """The source as it reads this one file of another folder: what stands for a table is CSV with a header."""
     path = glob.escape(file.name).replace("{", "{{").replace("}", "}}")  # neither a pattern nor a value of the run
-    return source.model_copy(update={"files": source.files.model_copy(update={"path": path, "compression": "Auto"})})
+    files = source.files or FileSource(path="*", format=Format(csv=CSV()))
+    files = files.model_copy(update={"path": path, "compression": "Auto"})
+    return source.model_copy(update={"files": files, "postgres": None})
 
 
 def locate(

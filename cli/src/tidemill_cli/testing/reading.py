@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from tidemill_api.v1alpha1 import DataPipeline
-from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec
+from tidemill_api.v1alpha1.datapipeline import CSV, DataPipelineSpec, Format
 from tidemill_check.parameters import check_parameters
 from tidemill_check.problem import suggestion
 from tidemill_cli.dev.layout import with_artifacts
@@ -141,7 +141,8 @@ def _faults(suite: Suite) -> Iterator[tuple[str, str]]:
             if name not in sources:
                 yield f"{at}.sources.{name}", f"the pipeline has no source {name}{suggestion(name, sources)}"
         for source in spec.sources:
-            if source.files.format.csv is None and source.name in case.sources and case.sources[source.name].csv:
+            form = source.files.format if source.files is not None else Format(csv=CSV())
+            if form.csv is None and source.name in case.sources and case.sources[source.name].csv:
                 message = f"the files of {source.name} are no CSV: give rows, or a file in their format"
                 yield f"{at}.sources.{source.name}.csv", message
         if missing := [name for name in sources if name not in case.sources]:

@@ -16,6 +16,7 @@ import asyncpg
 
 from tidemill_api.errors import ReplayRefused
 from tidemill_api.v1alpha1 import DataPipelineSpec
+from tidemill_api.v1alpha1.datapipeline import Source
 from tidemill_api.v1alpha1.datapipelinerun import Replay
 from tidemill_check.parameters import bind_parameters
 from tidemill_check.paths import rendered
@@ -25,7 +26,8 @@ from tidemill_worker.activities.heartbeat import Heart
 from tidemill_worker.activities.resources import Resources, Snapshot
 from tidemill_worker.engine import replaying
 from tidemill_worker.engine.artifacts import Artifacts
-from tidemill_worker.engine.model import Chunk, ChunkOutcome, Connections, RunRef
+from tidemill_worker.engine.model import Chunk, ChunkOutcome, Connections, Place, RunRef
+from tidemill_worker.engine.places import places_of
 from tidemill_worker.engine.replaying import Rejected, Target
 from tidemill_worker.engine.text_layout import TextLayout
 from tidemill_worker.metastore import Metastore, RunId, chunks, replays
@@ -59,7 +61,8 @@ async def plan_replay(resources: Resources, run: RunId, snapshot: Snapshot) -> P
     planned = list(_cut(rows, left))
     values = bind_parameters(snapshot.spec, snapshot.parameters, snapshot.ref.run_time, snapshot.ref.interval_start)
     located = rendered(snapshot.spec, values)
-    found = await asyncio.to_thread(_chunks, located, planned, resources.connections)
+    where = await places_of(_joined(located, planned), resources.connections)
+    found = await asyncio.to_thread(_chunks, located, planned, where)
     kept = dict(enumerate(planned))
     return await chunks.keep_plan(
         resources.store, run, found, (), lambda connection: replays.keep_rows(connection, run, kept)
@@ -135,7 +138,15 @@ def _chunk(target: Target, layout: TextLayout, rows: Sequence[Rejected]) -> Repl
     return ReplayChunk(target, layout, tuple(row.id for row in rows), tuple(row.key for row in rows), texts)
 
 
-def _chunks(spec: DataPipelineSpec, planned: Sequence[ReplayChunk], connections: Connections) -> tuple[Chunk, ...]:
+def _joined(spec: DataPipelineSpec, planned: Sequence[ReplayChunk]) -> list[Source]:
+    """The sources that the rows are joined with."""
+    targets = {each.target for each in planned}
+    small = [replaying.pruned(spec, target.source, target.sinks) for target in targets]
+    names = {name for each in small for name in stages(each)[0].broadcast}
+    return [source for source in spec.sources if source.name in names]
+
+
+def _chunks(spec: DataPipelineSpec, planned: Sequence[ReplayChunk], where: Mapping[str, Place]) -> tuple[Chunk, ...]:
     """The plan as the engine knows it. Blocks: inputs that are read whole are looked at."""
     from tidemill_worker.engine.planning import parts_of
 
@@ -145,8 +156,7 @@ def _chunks(spec: DataPipelineSpec, planned: Sequence[ReplayChunk], connections:
         small = replaying.pruned(spec, each.target.source, each.target.sinks)
         if each.target not in broadcast:
             names = stages(small)[0].broadcast
-            folders = {s.name: connections.folder(s.connection) for s in small.sources if s.name in names}
-            broadcast[each.target] = parts_of(small, names, folders)
+            broadcast[each.target] = parts_of(small, names, where)
         data, _ = replaying.rows_of(each.texts, each.layout)
         part = replaying.part_of(small, each.target.source, each.layout, len(data))
         found.append(Chunk(index, 0, each.target.source, part, broadcast[each.target]))
@@ -203,6 +213,10 @@ class WithRows:
     async def postgres(self, name: str) -> asyncpg.Pool:
         """See `Connections`."""
         return await self.connections.postgres(name)
+
+    async def reading(self, name: str) -> asyncpg.Pool:
+        """See `Connections`."""
+        return await self.connections.reading(name)
 
 
 @dataclass

@@ -68,6 +68,13 @@ class PoolConnections:
         """
         return await self._pool_of(name, name)
 
+    async def reading(self, name: str) -> asyncpg.Pool:
+        """As `postgres`, but a pool apart.
+
+        So a chunk that holds connections of its sink can't wait in vain for its rows.
+        """
+        return await self._pool_of(name, f"source {name}")
+
     async def metastore(self, name: str) -> asyncpg.Pool:
         """As `postgres`, but a pool apart.
 

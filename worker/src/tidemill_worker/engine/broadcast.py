@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
@@ -22,7 +21,7 @@ from tidemill_worker.engine.blocks import Piece, Typed
 from tidemill_worker.engine.counts import total
 from tidemill_worker.engine.dialect import BLOCK
 from tidemill_worker.engine.letters import Origin
-from tidemill_worker.engine.model import Chunk, Given, Part, RunRef
+from tidemill_worker.engine.model import Chunk, Given, Part, Place, RunRef
 from tidemill_worker.engine.parse import schema_of
 from tidemill_worker.engine.sandbox import Sandbox, Values
 from tidemill_worker.engine.stage import Reader, Reads, Step, apply, first_input, reader_of, steps_of
@@ -89,14 +88,14 @@ class Broadcasts:
         spec: DataPipelineSpec,
         names: tuple[str, ...],
         chunk: Chunk,
-        folders: Mapping[str, Path],
+        places: Mapping[str, Place],
         sandbox: Callable[[], Sandbox],
         values: Values,
         answers: Answers,
     ) -> dict[str, Node]:
         """The named sources and steps (each after its inputs), read from the files that the chunk names. Blocks.
 
-        `folders` has the folder of each source's connection. Raises what reading, BadRow, StepFailed and SQLError say.
+        `places` has where each source is. Raises what reading, BadRow, StepFailed and SQLError say.
         """
         if not names:
             return {}
@@ -110,7 +109,7 @@ class Broadcasts:
                     return self._kept[key]
             box = sandbox()
             try:
-                nodes = _load(spec, names, chunk, folders, box, answers)
+                nodes = _load(spec, names, chunk, places, box, answers)
             finally:
                 box.close()
             self._keep(key, nodes)
@@ -139,7 +138,7 @@ def _load(
     spec: DataPipelineSpec,
     names: tuple[str, ...],
     chunk: Chunk,
-    folders: Mapping[str, Path],
+    places: Mapping[str, Place],
     sandbox: Sandbox,
     answers: Answers,
 ) -> dict[str, Node]:
@@ -156,7 +155,7 @@ def _load(
             schema = _checked(step, nodes[first_input(step)].table.schema, whole, sandbox)
             pieces_of[name], nodes[name] = _step(step, schema, pieces_of[first_input(step)], whole, sandbox)
         else:
-            pieces_of[name], nodes[name] = _source(reader_of(spec, name), parts[name], folders[name], chunk.index)
+            pieces_of[name], nodes[name] = _source(reader_of(spec, name), parts[name], places[name], chunk.index)
     return nodes
 
 
@@ -169,14 +168,14 @@ def _checked(step: Step, before: pa.Schema, whole: Mapping[str, pa.Table], sandb
             return step.check(sandbox, before, whole)
 
 
-def _source(reader: Reader, parts: tuple[Part, ...], folder: Path, chunk: int) -> tuple[list[_Piece], Node]:
+def _source(reader: Reader, parts: tuple[Part, ...], place: Place, chunk: int) -> tuple[list[_Piece], Node]:
     found: list[_Piece] = []
     counts, letters = [], []
     for ordinal, part in enumerate(parts):
         origin = Origin(reader.source.name, chunk, part.file.label, ordinal)
         line = part.first_line
         with ExitStack() as stack:
-            for piece in reader.open(stack, folder, part, part.start, BLOCK):
+            for piece in reader.open(stack, place, part, part.start, BLOCK):
                 done = reader.read(piece, part.layout, origin)
                 found.append(_Piece(piece, origin, reader, line, done.batch))
                 counts.append(done.count)

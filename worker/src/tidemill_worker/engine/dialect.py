@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tidemill_api.errors import SpecError
-from tidemill_api.v1alpha1.datapipeline import CSV
+from tidemill_api.v1alpha1.datapipeline import CSV, Format, Source
 
 MAX_ROW: Final = 4 << 20
 """Most bytes of a row. A longer one is a dead letter; so is the line of a quote that isn't closed within as much."""
@@ -29,6 +29,19 @@ class Dialect:
     nulls: tuple[str, ...]
     written_in: str = "UTF-8"
     """The encoding of the file, in words."""
+    quoted_nulls: bool = True
+    """A text that means a missing value does so in quotes too."""
+
+
+NULL: Final = "\\N"
+"""What stands for NULL where Postgres writes CSV; a text that is the same stands in quotes."""
+TABLE: Final = Format(csv=CSV(header=False, null_values=(NULL,)))
+"""The format in which rows of a table come."""
+
+
+def format_of(source: Source) -> Format:
+    """The format in which the rows of a source come."""
+    return TABLE if source.files is None else source.files.format
 
 
 def dialect_of(csv: CSV, field: str) -> Dialect:

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, assert_never
+from typing import Final, Protocol, assert_never
 
-from tidemill_api.v1alpha1.datapipeline import CSV, JSON, FileSource, JSONLines, Parquet, Source
+from tidemill_api.v1alpha1.datapipeline import CSV, JSON, JSONLines, Parquet, Source
 from tidemill_worker.engine import files, parquet
+from tidemill_worker.engine import reading_tables as tables
 from tidemill_worker.engine.blocks import Block, Piece, Typed, pieces
-from tidemill_worker.engine.dialect import Dialect, dialect_of
+from tidemill_worker.engine.dialect import TABLE, Dialect, dialect_of
 from tidemill_worker.engine.fit import TypedRows, fitted
 from tidemill_worker.engine.json_lines import LINES, Keys, parse_lines
 from tidemill_worker.engine.letters import RowsOf
-from tidemill_worker.engine.model import Layout, Part
+from tidemill_worker.engine.model import Layout, Part, Place
 from tidemill_worker.engine.parse import Parsed, Rows, parse
 
 
@@ -31,7 +32,7 @@ class Form(Protocol):
         ...
 
     def pieces(
-        self, stack: ExitStack, folder: Path, source: FileSource, part: Part, offset: int, size: int
+        self, stack: ExitStack, place: Place, source: Source, part: Part, offset: int, size: int
     ) -> Iterator[Piece]:
         """The pieces of a part, in order and without gaps, of about `size` bytes each, from `offset` on.
 
@@ -50,6 +51,8 @@ class Form(Protocol):
 
 def form_of(source: Source, field: str) -> Form:
     """The form of a source, whose `format` is at `field`. Raises SpecError for a dialect that can't be read."""
+    if source.files is None:
+        return TableRows()
     match source.files.format.chosen:
         case CSV() as csv:
             return DelimitedText(dialect_of(csv, f"{field}.csv"))
@@ -73,10 +76,10 @@ class DelimitedText:
         return self.dialect.encoding
 
     def pieces(
-        self, stack: ExitStack, folder: Path, source: FileSource, part: Part, offset: int, size: int
+        self, stack: ExitStack, place: Place, source: Source, part: Part, offset: int, size: int
     ) -> Iterator[Piece]:
         """See `Form`."""
-        read = stack.enter_context(files.opened(folder, part.file, source, offset, part.end))
+        read = stack.enter_context(files.opened(folder_of(place), part.file, source.in_files, offset, part.end))
         return pieces(read, self.dialect, offset, size)
 
     def parse(self, piece: Block | Typed, layout: Layout) -> Parsed:
@@ -88,6 +91,32 @@ class DelimitedText:
         """See `Form`."""
         assert isinstance(piece, Block)
         return Rows(piece, self.dialect)
+
+
+def folder_of(place: Place) -> Path:
+    """The folder of a source that is one of files."""
+    assert isinstance(place, Path)
+    return place
+
+
+_OF_TABLES: Final = replace(dialect_of(TABLE.csv or CSV(), ""), quoted_nulls=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TableRows(DelimitedText):
+    """Rows of a table, which Postgres writes as CSV."""
+
+    dialect: Dialect = _OF_TABLES
+
+    def pieces(
+        self, stack: ExitStack, place: Place, source: Source, part: Part, offset: int, size: int
+    ) -> Iterator[Piece]:
+        """See `Form`. A table is read from its beginning: `offset` is 0."""
+        assert not isinstance(place, Path)
+        assert part.keys is not None
+        del source
+        read = stack.enter_context(place.copied(tables.query_of(part.file.path, part.keys, part.layout)))
+        return pieces(read, self.dialect, offset, size)
 
 
 def keys_of(source: Source) -> Keys:
@@ -104,10 +133,10 @@ class JSONText:
     encoding: str = "utf-8"
 
     def pieces(
-        self, stack: ExitStack, folder: Path, source: FileSource, part: Part, offset: int, size: int
+        self, stack: ExitStack, place: Place, source: Source, part: Part, offset: int, size: int
     ) -> Iterator[Piece]:
         """See `Form`."""
-        read = stack.enter_context(files.opened(folder, part.file, source, offset, part.end))
+        read = stack.enter_context(files.opened(folder_of(place), part.file, source.in_files, offset, part.end))
         return pieces(read, LINES, offset, size)
 
     def parse(self, piece: Block | Typed, layout: Layout) -> Parsed:
@@ -128,11 +157,11 @@ class ParquetFiles:
     encoding: str = "utf-8"
 
     def pieces(
-        self, stack: ExitStack, folder: Path, source: FileSource, part: Part, offset: int, size: int
+        self, stack: ExitStack, place: Place, source: Source, part: Part, offset: int, size: int
     ) -> Iterator[Piece]:
         """See `Form`."""
         del source  # its format has no settings, and is compressed inside
-        return parquet.pieces(stack, folder, part, offset, size)
+        return parquet.pieces(stack, folder_of(place), part, offset, size)
 
     def parse(self, piece: Block | Typed, layout: Layout) -> Parsed:
         """See `Form`."""

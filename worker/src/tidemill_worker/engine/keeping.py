@@ -16,6 +16,7 @@ from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_api.v1alpha1.datapipeline import Format, Parquet
 from tidemill_api.v1alpha1.dead_letter import DeadLetter
 from tidemill_worker.engine import letters as dead
+from tidemill_worker.engine.dialect import format_of
 from tidemill_worker.engine.model import Chunk, Layout, PlannedColumn
 from tidemill_worker.engine.text_layout import TextLayout
 
@@ -88,7 +89,7 @@ class Keeping:
 
 def keeping_of(spec: DataPipelineSpec, chunk: Chunk) -> Keeping:
     """The rules for all rows that a chunk may reject: its own, and those of the whole inputs that it reports."""
-    formats = {source.name: source.files.format for source in spec.sources}
+    formats = {source.name: format_of(source) for source in spec.sources}
     keys_of = {source.name: {c.name: c.from_ for c in source.columns if c.from_} for source in spec.sources}
     parts = [(chunk.source, chunk.part), *((name, part) for name, parts in chunk.broadcast for part in parts)]
     typed = Format(parquet=Parquet())  # as rows come that were kept between stages

@@ -23,7 +23,7 @@ from tidemill_worker.engine.columns import type_name
 from tidemill_worker.engine.feed import in_thread
 from tidemill_worker.engine.fit import TypedRows
 from tidemill_worker.engine.letters import Origin, RowsOf
-from tidemill_worker.engine.model import Chunk, Layout, Part, PlannedColumn, RunRef
+from tidemill_worker.engine.model import Chunk, Layout, Part, Place, PlannedColumn, RunRef
 from tidemill_worker.engine.postgres import ledger
 from tidemill_worker.engine.stage import Done
 from tidemill_worker.engine.steps import Batch
@@ -206,9 +206,9 @@ class KeptReader:
         del layout
         return self.columns
 
-    def open(self, stack: ExitStack, folder: Path, part: Part, offset: int, size: int) -> Iterator[Piece]:
+    def open(self, stack: ExitStack, place: Place, part: Part, offset: int, size: int) -> Iterator[Piece]:
         """See `Reads`."""
-        del folder
+        del place
         path = stack.enter_context(self.store.held(f"{self.folder}/{part.file.path}"))
         file = stack.enter_context(pq.ParquetFile(str(path), page_checksum_verification=True))
         return self._pieces(file, part, offset, size)

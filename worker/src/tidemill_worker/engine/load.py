@@ -272,7 +272,7 @@ class _Loading:
             self._report(part)
             if sum(table.num_rows for table in part.letters) > LETTERS_HELD:
                 await self._write_letters(part)
-            whole = self.direct or self.chunk.part.end is not None
+            whole = self.direct or self.chunk.part.at_once
             if not whole and (part.bytes >= most_bytes or part.rows >= most_rows):
                 return
 

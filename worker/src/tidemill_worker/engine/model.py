@@ -7,6 +7,7 @@ what it needs of them comes in as `Connections` and `DeadLetters`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -87,11 +88,24 @@ class Layout:
     fields: int
     """Number of fields that a row must have; of columns that the file has, where rows come as columns."""
     columns: tuple[PlannedColumn, ...]
+    names: tuple[str, ...] = ()
+    """Of a table: its columns, in the order in which they are asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRange:
+    """Rows of a table by a column's values, which are written as literals of SQL; all rows if there are no bounds."""
+
+    column: str = ""
+    low: str | None = None
+    """The least one that belongs to it; None: no bound, and rows without a value belong to it."""
+    high: str | None = None
+    """The least one beyond it; None: no bound."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A file, or a range of it, with its layout."""
+    """A file, or a range of it, with its layout; or a table, or a range of it."""
 
     file: FileRef
     layout: Layout
@@ -103,6 +117,13 @@ class Part:
     """Line (from 1) at `start`."""
     bytes: int | None = None
     """Bytes to read, where the borders don't tell."""
+    keys: KeyRange | None = None
+    """Of a table, whose name is the file's path: which rows."""
+
+    @property
+    def at_once(self) -> bool:
+        """It is committed as a whole: it is small, or nothing can be read again as it was."""
+        return self.end is not None or self.keys is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +198,16 @@ def _part(value: Mapping[str, Any]) -> Part:
     layout = value["layout"]
     return Part(
         file=FileRef(**value["file"]),
-        layout=Layout(layout["fields"], tuple(PlannedColumn(**column) for column in layout["columns"])),
+        layout=Layout(
+            layout["fields"],
+            tuple(PlannedColumn(**column) for column in layout["columns"]),
+            tuple(layout.get("names", ())),
+        ),
         start=value["start"],
         end=value["end"],
         first_line=value["first_line"],
         bytes=value.get("bytes"),
+        keys=KeyRange(**value["keys"]) if value.get("keys") else None,
     )
 
 
@@ -216,6 +242,22 @@ class Published:
     """Why the run must fail: what it holds back for this sink has not been made visible."""
 
 
+class Database(Protocol):
+    """A database to read from, for threads: they wait until the event loop has the answer."""
+
+    def fetch(self, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
+        """Rows of a query. Raises PostgresUnavailable, ConfigError, SourceUnreadable."""
+        ...
+
+    def copied(self, query: str) -> AbstractContextManager[Callable[[int], bytes]]:
+        """A query's rows as CSV, read on like a file. What reading raises is what `fetch` raises."""
+        ...
+
+
+Place = Path | Database
+"""Where a source's rows are: the folder of its files, or its database."""
+
+
 class Connections(Protocol):
     """The pool's connections, by name. Raises UnknownConnection, SecretMissing, PostgresUnavailable."""
 
@@ -225,6 +267,10 @@ class Connections(Protocol):
 
     async def postgres(self, name: str) -> asyncpg.Pool:
         """A pool of connections to a database that may be written."""
+        ...
+
+    async def reading(self, name: str) -> asyncpg.Pool:
+        """A pool of connections to a database that is read, apart from those that hold what is loaded."""
         ...
 
     def artifacts(self) -> Artifacts:

@@ -247,6 +247,7 @@ def _csv(
             column_types=wanted,
             null_values=list(dialect.nulls),
             strings_can_be_null=True,
+            quoted_strings_can_be_null=dialect.quoted_nulls,
             true_values=list(TRUE),
             false_values=list(FALSE),
             check_utf8=not data.isascii(),

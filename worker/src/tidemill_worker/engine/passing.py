@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
@@ -13,7 +12,7 @@ import pyarrow as pa
 from tidemill_worker.engine.blocks import Block, Piece, Typed
 from tidemill_worker.engine.fit import TypedRows
 from tidemill_worker.engine.letters import Origin, RowsOf
-from tidemill_worker.engine.model import Layout, Part
+from tidemill_worker.engine.model import Layout, Part, Place
 from tidemill_worker.engine.stage import Done, Reader, Reads
 from tidemill_worker.engine.steps import Batch
 
@@ -66,9 +65,9 @@ class _AnswerReader:
         del layout
         return self.columns
 
-    def open(self, stack: ExitStack, folder: Path, part: Part, offset: int, size: int) -> Iterator[Piece]:
+    def open(self, stack: ExitStack, place: Place, part: Part, offset: int, size: int) -> Iterator[Piece]:
         """See `Reads`; an answer is in no file."""
-        del stack, folder, part, offset, size
+        del stack, place, part, offset, size
         return iter(())
 
     def rows(self, piece: Block | Typed) -> RowsOf:
@@ -88,12 +87,12 @@ class Reading:
 
     sound: Final = True
 
-    def __init__(self, reader: Reader, parts: Sequence[Part], folder: Path) -> None:
+    def __init__(self, reader: Reader, parts: Sequence[Part], place: Place) -> None:
         self.reader = reader
         self.most: int | None = None
         """Bytes after which no more piece is given."""
         self._parts = parts
-        self._folder = folder
+        self._place = place
         self._pieces = self._all()
         self._ahead: tuple[Piece, Part, Origin] | None = None
         self._line = 0
@@ -124,5 +123,5 @@ class Reading:
         for ordinal, part in enumerate(self._parts):
             origin = Origin(source.name, 0, part.file.label, ordinal)
             with ExitStack() as stack:
-                for piece in self.reader.open(stack, self._folder, part, part.start, BLOCK):
+                for piece in self.reader.open(stack, self._place, part, part.start, BLOCK):
                     yield piece, part, origin

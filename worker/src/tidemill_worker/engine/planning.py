@@ -16,11 +16,14 @@ from tidemill_check.parameters import bind_parameters
 from tidemill_check.paths import rendered
 from tidemill_check.stages import stages
 from tidemill_worker.engine import files
+from tidemill_worker.engine.forms import folder_of
 from tidemill_worker.engine.incremental import KnownFiles
-from tidemill_worker.engine.model import Chunk, Connections, FileRef, Parameters, Part, RunRef
+from tidemill_worker.engine.model import Chunk, Connections, FileRef, Parameters, Part, Place, RunRef
+from tidemill_worker.engine.places import places_of
 from tidemill_worker.engine.planning_csv import CSVPlanner
 from tidemill_worker.engine.planning_json import JSONPlanner
 from tidemill_worker.engine.planning_parquet import ParquetPlanner
+from tidemill_worker.engine.planning_tables import TablePlanner
 from tidemill_worker.engine.postgres.reprocess import refuse_other_rows
 
 _NOTHING: Final[Mapping[str, KnownFiles]] = MappingProxyType({})
@@ -34,18 +37,18 @@ async def plan(
     known: Mapping[str, KnownFiles] | None = None,
 ) -> tuple[Chunk, ...]:
     """See `engine.plan`."""
-    folders = {source.name: connections.folder(source.connection) for source in spec.sources}
+    where = await places_of(spec.sources, connections)
     located = rendered(spec, bind_parameters(spec, parameters, run.run_time, run.interval_start))
-    chunks = await asyncio.to_thread(chunks_of, located, folders, known or {})
+    chunks = await asyncio.to_thread(chunks_of, located, where, known or {})
     if run.execution > 1:
         await refuse_other_rows(spec, parameters, run, chunks, connections)
     return chunks
 
 
 def chunks_of(
-    spec: DataPipelineSpec, folders: Mapping[str, Path], known: Mapping[str, KnownFiles] = _NOTHING
+    spec: DataPipelineSpec, where: Mapping[str, Place], known: Mapping[str, KnownFiles] = _NOTHING
 ) -> tuple[Chunk, ...]:
-    """The chunks of all stages over sources, from what is in the folders now, but for the `known` files of a source.
+    """The chunks of all stages over sources, from what is there now, but for the `known` files of a source.
 
     Blocks; raises what `engine.plan` raises of files.
     """
@@ -55,8 +58,7 @@ def chunks_of(
     places = {source.name: place for place, source in enumerate(spec.sources)}
     for place, source in enumerate(spec.sources):
         if any(source.name in (stage.source, *stage.broadcast) for stage in cut):
-            refs = _refs(source, folders[source.name], known.get(source.name))
-            parts[source.name] = _planner(spec, place, folders).parts(refs) if refs else ()
+            parts[source.name] = _parts(spec, place, where, known.get(source.name))
     chunks: list[Chunk] = []
     reported: set[str] = set(driving)
     for number, stage in enumerate(cut):
@@ -65,7 +67,7 @@ def chunks_of(
         broadcast = tuple((name, parts[name]) for name in stage.broadcast if name in parts)
         reports = tuple(name for name in stage.broadcast if name not in reported)
         reported.update(reports)
-        for part in _cut(spec, _planner(spec, places[stage.source], folders), parts[stage.source]):
+        for part in _cut(spec, _planner(spec, places[stage.source], where), parts[stage.source]):
             chunks.append(Chunk(len(chunks), number, stage.source, part, broadcast, reports))
             reports = ()
     ahead = {name for stage in cut if stage.wave > 0 for name in stage.broadcast if name in parts}
@@ -74,10 +76,20 @@ def chunks_of(
     return tuple(chunks)
 
 
+def _parts(
+    spec: DataPipelineSpec, place: int, where: Mapping[str, Place], known: KnownFiles | None = None
+) -> tuple[Part, ...]:
+    source, planner = spec.sources[place], _planner(spec, place, where)
+    if isinstance(planner, TablePlanner):
+        return planner.parts(())
+    refs = _refs(source, folder_of(where[source.name]), known)
+    return planner.parts(refs) if refs else ()
+
+
 def _refs(source: Source, folder: Path, known: KnownFiles | None) -> tuple[FileRef, ...]:
     """The files to read. Of a source that reads only new ones there may be none."""
     try:
-        found = files.find(folder, source.files)
+        found = files.find(folder, source.in_files)
     except SourceMissing:
         if known is None:
             raise
@@ -86,7 +98,7 @@ def _refs(source: Source, folder: Path, known: KnownFiles | None) -> tuple[FileR
 
 
 class Planner(Protocol):
-    """Plans the files of one source. Blocks; raises what `engine.plan` raises of files."""
+    """Plans the files or the table of one source. Blocks; raises what `engine.plan` raises of files."""
 
     def parts(self, refs: Sequence[FileRef]) -> tuple[Part, ...]:
         """Each file that has rows, or the first one if none has."""
@@ -97,10 +109,14 @@ class Planner(Protocol):
         ...
 
 
-def _planner(spec: DataPipelineSpec, place: int, folders: Mapping[str, Path]) -> Planner:
+def _planner(spec: DataPipelineSpec, place: int, where: Mapping[str, Place]) -> Planner:
     source = spec.sources[place]
-    folder, field = folders[source.name], f"spec.sources[{place}].files.format"
-    match source.files.format.chosen:
+    reached = where[source.name]
+    if source.postgres is not None:
+        assert not isinstance(reached, Path)
+        return TablePlanner(source, source.postgres, f"spec.sources[{place}].postgres", reached)
+    folder, field = folder_of(reached), f"spec.sources[{place}].files.format"
+    match source.in_files.format.chosen:
         case CSV() as csv:
             return CSVPlanner(source, csv, f"{field}.csv", folder)
         case JSONLines() | JSON():
@@ -118,13 +134,8 @@ def _cut(spec: DataPipelineSpec, planner: Planner, parts: Iterable[Part]) -> Ite
 
 
 def parts_of(
-    spec: DataPipelineSpec, names: Iterable[str], folders: Mapping[str, Path]
+    spec: DataPipelineSpec, names: Iterable[str], where: Mapping[str, Place]
 ) -> tuple[tuple[str, tuple[Part, ...]], ...]:
     """The files of sources that are read whole. Blocks; raises what `engine.plan` raises of files."""
     places = {source.name: place for place, source in enumerate(spec.sources)}
-    sources = spec.sources
-    return tuple(
-        (name, _planner(spec, places[name], folders).parts(_refs(sources[places[name]], folders[name], None)))
-        for name in names
-        if name in places
-    )
+    return tuple((name, _parts(spec, places[name], where)) for name in names if name in places)

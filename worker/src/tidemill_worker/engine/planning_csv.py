@@ -82,9 +82,9 @@ class CSVPlanner:
         return tuple(Part(head.ref, layouts[head.ref], head.start, None, head.first_line) for head in filled)
 
     def _head(self, ref: FileRef) -> _Head:
-        with files.opened(self.folder, ref, self.source.files) as read:
+        with files.opened(self.folder, ref, self.source.in_files) as read:
             data = read(SAMPLE_BYTES)
-        if data.startswith(_UTF16) and not is_recoded(self.source.files):
+        if data.startswith(_UTF16) and not is_recoded(self.source.in_files):
             raise SourceUnreadable(f"{ref.label} is UTF-16, not {self.csv.encoding}: set files.format.csv.encoding")
         start = len(_BOM) if data.startswith(_BOM) and self._dialect.encoding == "utf-8" else 0
         start += _blank(data[start:])
@@ -142,14 +142,14 @@ def cut_text(
     source: Source, folder: Path, dialect: Dialect, part: Part, most_bytes: int, most_rows: int
 ) -> Iterator[Part]:
     """Ranges of a part. What is compressed or recoded stays whole: it can't be read from the middle."""
-    if not files.can_be_cut(part.file.path, source.files):
+    if not files.can_be_cut(part.file.path, source.in_files):
         yield part
         return
     whole = replace(part, end=max(part.file.size, part.start))
     if _small(folder, whole, source, most_bytes, most_rows):
         yield whole
         return
-    found = stretches(folder, whole, source.files, dialect, min(BLOCK, most_bytes))
+    found = stretches(folder, whole, source.in_files, dialect, min(BLOCK, most_bytes))
     cuts = list(cuts_of(found, dialect, part, most_bytes, most_rows))
     for (start, line), (end, _) in zip(cuts, [*cuts[1:], (part.file.size, 0)], strict=True):
         yield replace(part, start=start, end=end, first_line=line)
@@ -173,7 +173,7 @@ def _small(folder: Path, part: Part, source: Source, most_bytes: int, most_rows:
         return False
     if size <= most_rows:  # a row takes a byte at least
         return True
-    with files.opened(folder, part.file, source.files, part.start, part.end) as read:
+    with files.opened(folder, part.file, source.in_files, part.start, part.end) as read:
         sample = read(SAMPLE_BYTES)
     rows = sample.count(b"\n") or sample.count(b"\r") or 1
     return size * rows / len(sample) < 0.9 * most_rows

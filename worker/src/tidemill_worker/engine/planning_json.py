@@ -51,7 +51,7 @@ class JSONPlanner:
         return cut_text(self.source, self.folder, LINES, part, most_bytes, most_rows)
 
     def _sample(self, ref: FileRef, size: int = SAMPLE_BYTES) -> bytes:
-        with files.opened(self.folder, ref, self.source.files) as read:
+        with files.opened(self.folder, ref, self.source.in_files) as read:
             return read(size)
 
     def _start(self, ref: FileRef, sample: list[bytes]) -> int:

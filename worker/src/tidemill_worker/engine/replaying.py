@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from tidemill_api.v1alpha1 import DataPipelineSpec
-from tidemill_api.v1alpha1.datapipeline import CSV, Format, JSONLines, Source
+from tidemill_api.v1alpha1.datapipeline import CSV, FileSource, Format, JSONLines, Source
 from tidemill_api.v1alpha1.execution import Chunking, ErrorTolerance
 from tidemill_check.graph import inputs_of, topological
 from tidemill_check.sql_single import may_multiply
 from tidemill_check.stages import stages, whole_steps
+from tidemill_worker.engine.dialect import format_of
 from tidemill_worker.engine.model import FileRef, Layout, Part, PlannedColumn
 from tidemill_worker.engine.text_layout import TextLayout
 
@@ -199,7 +200,7 @@ def _reading_rows(source: Source, layout: TextLayout) -> Source:
     if layout.json:
         return _reading_objects(source, layout)
     dialect = {"delimiter": layout.delimiter, "quote": layout.quote, "quoted_newlines": True, "encoding": "utf-8"}
-    return _reading(source, Format(csv=(source.files.format.csv or CSV()).model_copy(update=dialect)))
+    return _reading(source, Format(csv=(format_of(source).csv or CSV()).model_copy(update=dialect)))
 
 
 def _reading_objects(source: Source, layout: TextLayout) -> Source:
@@ -209,9 +210,9 @@ def _reading_objects(source: Source, layout: TextLayout) -> Source:
 
 
 def _reading(source: Source, form: Format) -> Source:
-    files = source.files.model_copy(update={"path": FILE, "compression": "None", "format": form})
+    files = FileSource(path=FILE, compression="None", format=form)
     contract = source.contract.model_copy(update={"bad_values": "DeadLetter", "new_columns": "Ignore"})
-    return source.model_copy(update={"connection": CONNECTION, "files": files, "contract": contract})
+    return source.model_copy(update={"connection": CONNECTION, "files": files, "postgres": None, "contract": contract})
 
 
 def part_of(spec: DataPipelineSpec, source: str, layout: TextLayout, size: int) -> Part:

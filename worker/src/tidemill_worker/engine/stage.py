@@ -7,7 +7,6 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 import duckdb
@@ -21,7 +20,7 @@ from tidemill_worker.engine import letters as dead
 from tidemill_worker.engine.blocks import Block, BrokenRow, Piece, Typed
 from tidemill_worker.engine.forms import Form, form_of
 from tidemill_worker.engine.letters import Letter, Origin, RowsOf
-from tidemill_worker.engine.model import Layout, Part
+from tidemill_worker.engine.model import Layout, Part, Place
 from tidemill_worker.engine.parse import schema_of
 from tidemill_worker.engine.sandbox import Sandbox, quoted
 from tidemill_worker.engine.steps import Batch, Query, Validate
@@ -68,7 +67,7 @@ class Reads(Protocol):
         """The columns that it gives."""
         ...
 
-    def open(self, stack: ExitStack, folder: Path, part: Part, offset: int, size: int) -> Iterator[Piece]:
+    def open(self, stack: ExitStack, place: Place, part: Part, offset: int, size: int) -> Iterator[Piece]:
         """The pieces of a part, of about `size` bytes each, from `offset` on; open until `stack` is left. Blocks."""
         ...
 
@@ -97,12 +96,12 @@ class Reader:
         """See `Reads`."""
         return schema_of(layout)
 
-    def open(self, stack: ExitStack, folder: Path, part: Part, offset: int, size: int) -> Iterator[Piece]:
+    def open(self, stack: ExitStack, place: Place, part: Part, offset: int, size: int) -> Iterator[Piece]:
         """The pieces of a part, of about `size` bytes each, from `offset` on; open until `stack` is left. Blocks.
 
         Raises SourceChanged, SourceUnreadable.
         """
-        return self.form.pieces(stack, folder, self.source.files, part, offset, size)
+        return self.form.pieces(stack, place, self.source, part, offset, size)
 
     def rows(self, piece: Block | Typed) -> RowsOf:
         """Where the rows of a piece stand."""

@@ -22,7 +22,8 @@ from tidemill_worker.engine.dialect import BLOCK
 from tidemill_worker.engine.feed import in_thread
 from tidemill_worker.engine.kept import kept_reader
 from tidemill_worker.engine.letters import Origin
-from tidemill_worker.engine.model import Chunk, Connections, Parameters, RunRef
+from tidemill_worker.engine.model import Chunk, Connections, Parameters, Place, RunRef
+from tidemill_worker.engine.places import places_of
 from tidemill_worker.engine.postgres.encode import Encoded, Encoder
 from tidemill_worker.engine.sandbox import Sandbox, Sandboxes
 from tidemill_worker.engine.stage import Reads, Stage, Worked, reader_of, rejected, steps_of
@@ -64,8 +65,8 @@ class Workbench:
     stage: Stage
     inputs: Mapping[str, str]
     """Sink -> the source or step that it loads."""
-    folder: Path | None
-    """Of the source's files; None for rows that were kept."""
+    place: Place | None
+    """Of the source; None for rows that were kept."""
     block: int
     sandboxes: Sandboxes
     schemas: Mapping[str, pa.Schema]
@@ -80,12 +81,12 @@ class Workbench:
 
     def open(self, stack: ExitStack, offset: int) -> Iterator[Piece]:
         """The pieces from `offset` on. Blocks."""
-        return self.stage.reader.open(stack, self.folder or Path(), self.chunk.part, offset, self.block)
+        return self.stage.reader.open(stack, self.place or Path(), self.chunk.part, offset, self.block)
 
     def unchanged(self) -> None:
-        """Raises SourceChanged if the file isn't what was planned. Rows that were kept never change."""
-        if self.folder is not None:
-            files.unchanged(self.folder, self.chunk.part.file)
+        """Raises SourceChanged if the file isn't what was planned. Rows that were kept, or of a table, aren't one."""
+        if isinstance(self.place, Path):
+            files.unchanged(self.place, self.chunk.part.file)
 
     def work(self, piece: Piece) -> Finished:
         """A piece through the stage and the encoders. Raises BadRow, StepFailed."""
@@ -132,11 +133,11 @@ async def workbench(
     """
     values = bind_parameters(spec, parameters, run.run_time, run.interval_start)
     cut = stages(spec)[chunk.stage]
-    folders = {source.name: connections.folder(source.connection) for source in spec.sources}
+    places = await places_of(spec.sources, connections)
 
     def make() -> Workbench:
         answers = Answers(connections.artifacts, run, chunk.answers)
-        nodes = _broadcasts().nodes(spec, cut.broadcast, chunk, folders, lambda: Sandbox(values), values, answers)
+        nodes = _broadcasts().nodes(spec, cut.broadcast, chunk, places, lambda: Sandbox(values), values, answers)
         kept = cut.wave > 0
         reader: Reads = kept_reader(connections.artifacts(), run, chunk) if kept else reader_of(spec, chunk.source)
         stage = Stage(reader, steps_of(spec, cut.steps), {name: node.table for name, node in nodes.items()})
@@ -149,7 +150,7 @@ async def workbench(
             chunk=chunk,
             stage=stage,
             inputs={sink.name: sink.input for sink in spec.sinks if sink.name in cut.sinks},
-            folder=None if kept else folders[chunk.source],
+            place=None if kept else places[chunk.source],
             block=min(BLOCK, parse_bytes(spec.execution.chunk.max_bytes)),
             sandboxes=sandboxes,
             schemas=schemas,
