@@ -31,7 +31,7 @@ def _object(schema: Schema, value: Any) -> bool:
         inner = schema["additionalProperties"]
         keys_fit = all(_key(schema, name) for name in present)
         return keys_fit and len(present) <= schema["maxProperties"] and all(accepts(inner, v) for v in present.values())
-    fields = schema["properties"]
+    fields = schema.get("properties", {})
     if not set(schema.get("required", ())) <= set(present):
         return False
     return all(name in fields for name in value) and all(accepts(fields[n], v) for n, v in present.items())

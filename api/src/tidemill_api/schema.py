@@ -228,7 +228,8 @@ def _object(rest: Schema, definitions: Mapping[str, Schema], place: _Place) -> S
         return lowered | _map(rest, keys, _lower(values, definitions, place.value()), place)
     if values is not False or keys:
         raise UnknownConstructError(place.path, "an object with fields and with other keys too")
-    lowered["properties"] = {n: _lower(node, definitions, place.field(n)) for n, node in properties.items()}
+    if properties:  # the server drops an empty map, and what is installed would look changed
+        lowered["properties"] = {n: _lower(node, definitions, place.field(n)) for n, node in properties.items()}
     return lowered | ({"required": required} if required else {})
 
 

@@ -56,7 +56,8 @@ def _plain(node: Any) -> Any:
     if not isinstance(node, Mapping):
         return node
     plain = {name: _plain(value) for name, value in node.items() if not name.startswith("x-")}
-    if "properties" in plain and plain.get("type") == "object":
+    without_fields = set(node) == {"type", "description"}  # of ours; what Kubernetes describes has no description here
+    if plain.get("type") == "object" and ("properties" in plain or without_fields):
         plain.setdefault("additionalProperties", False)
     return plain
 
