@@ -80,10 +80,10 @@ WAYS = {
     "replace_swap": Way(
         {"writeDisposition": "Replace", "replaceStrategy": "Swap"},
         (
-            "CREATE TABLE fresh (LIKE {t} INCLUDING ALL)",
-            f"INSERT INTO fresh SELECT {_NAMES} FROM staged",
+            "CREATE TABLE public.fresh (LIKE {t} INCLUDING ALL)",
+            f"INSERT INTO public.fresh SELECT {_NAMES} FROM staged",
             "DROP TABLE {t}",
-            "ALTER TABLE fresh RENAME TO {name}",
+            "ALTER TABLE public.fresh RENAME TO {name}",
         ),
     ),
     "replace_truncate": Way(

@@ -287,8 +287,9 @@ async def test_publishing_is_killed_and_tried_again(
 
 
 @pytest.mark.parametrize("disposition", HELD_BACK)
-async def test_a_key_that_was_published_and_is_processed_again(world: World, disposition: str) -> None:
-    spec = pipeline(disposition)
+@pytest.mark.parametrize("size", ["64", "1Mi"])
+async def test_a_key_that_was_published_and_is_processed_again(world: World, disposition: str, size: str) -> None:
+    spec = pipeline(disposition, size)
     await world.run(spec)
     before = await world.fetch("SELECT * FROM public.out ORDER BY id")
     again = await world.run(spec, execution(2))

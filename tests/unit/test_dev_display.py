@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tidemill_api.contract import RunError, RunProgress, RunResult, SinkCount
+from tidemill_api.contract import CheckResult, RunError, RunProgress, RunResult, SinkCount
 from tidemill_api.v1alpha1.workerpool import Concurrency, Metastore
 from tidemill_cli.dev.display import Lines, LiveTable, display, said, share
 from tidemill_cli.dev.layout import Embedded, External, Layout, Pool
@@ -143,6 +143,16 @@ def test_the_summary_has_a_line_for_each_run_and_errors_in_full() -> None:
     assert lines[0].split() == ["PIPELINE", "RESULT", "READ", "LOADED", "REJECTED", "TIME"]
     assert lines[1].split() == ["travel/flights", "Succeeded", "336,776", "335,596", "1,180", "2.2", "s"]
     assert "travel/flights: SourceMissing in raw: no file matches [a-z].csv" in lines
+
+
+def test_checks_that_warn_are_in_the_summary() -> None:
+    written = io.StringIO()
+    warned = CheckResult(check="volume", sink="out", metric="rowCount", severity="Warn", passed=False, message="few")
+    failed = warned.model_copy(update={"check": "told by the error", "severity": "Error"})
+
+    print_runs(Console(file=written, width=60), [DONE.model_copy(update={"failed_checks": (warned, failed)})])
+
+    assert written.getvalue().splitlines()[2:] == ["travel/flights: check volume: few"]
 
 
 def layout(keeps: Embedded | External) -> Layout:

@@ -42,7 +42,7 @@ def as_json(result: RunResult) -> str:
 
 
 def print_runs(console: Console, results: Sequence[RunResult]) -> None:
-    """A table of runs, and the errors in full below it. Nothing is cut off, however narrow the terminal is."""
+    """A table of runs, and below it the checks that warn, and the errors. Nothing is cut off, however narrow it is."""
     table = [("PIPELINE", "RESULT", "READ", "LOADED", "REJECTED", "TIME"), *(_row(result) for result in results)]
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     for row, result in zip(table, (None, *results), strict=True):
@@ -54,6 +54,9 @@ def print_runs(console: Console, results: Sequence[RunResult]) -> None:
             cells[1].stylize(STYLE[result.result])
         console.print(Text("  ").join(cells), soft_wrap=True)
     for result in results:
+        for check in result.failed_checks:
+            if check.severity == "Warn":
+                console.print(Text(f"{result.pipeline}: check {check.check}: {check.message}"), soft_wrap=True)
         if result.error is not None:
             where = f" in {result.error.step}" if result.error.step else ""
             console.print(
