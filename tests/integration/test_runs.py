@@ -14,8 +14,14 @@ from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, Wor
 from tests.support.fixtures import Database, unique
 from tests.support.worker import Pool, Runs, eventually, runs_on
 from tidemill_api.contract import PROGRESS_QUERY, RESULT_MEMO_KEY, RunProgress, RunResult, StepCount
+from tidemill_api.v1alpha1._types import SecretKeyRef, SecretValue
+from tidemill_api.v1alpha1.workerpool import Connection, PostgresConnection
 from tidemill_cli.dev.components.postgres import DATABASE, PostgresServer
 from tidemill_cli.dev.components.temporal import TemporalServer
+from tidemill_worker.activities.housekeeping import forget_staging
+from tidemill_worker.connections import PoolConnections
+from tidemill_worker.metastore import Metastore
+from tidemill_worker.migrations import ensure
 from tidemill_worker.workflows.messages import SLOT_FREE
 
 GOOD = "".join(f"{n},{n % 12 + 1},c{n}\n" for n in range(100))
@@ -444,8 +450,55 @@ async def test_a_holder_that_was_terminated_is_evicted(here: Bench) -> None:
 
     assert (await here.run(key="second")).result == "Succeeded"
     assert here.query(
-        "SELECT result, error_type FROM tidemill.runs WHERE pipeline = '{name}' AND run_key = 'first'"
-    ) == [["Failed", "Terminated"]]
+        "SELECT result, error_type, summary ->> 'result', summary #>> '{error,type}', chunks > 0 FROM tidemill.runs "
+        "WHERE pipeline = '{name}' AND run_key = 'first'"
+    ) == [["Failed", "Terminated", "Failed", "Terminated", "t"]]
+    assert here.query(
+        "SELECT reason, cause, error FROM tidemill.dead_letters WHERE pipeline = '{name}' AND run_key = 'first'"
+    ) == [["RunFailed", "Terminated", "Terminated: the workflow was closed from outside"]]
+
+
+async def test_what_terminated_runs_have_staged_goes_when_they_are_known_to_have_ended(here: Bench) -> None:
+    for file in "ab":
+        here.write(HEADER + GOOD, f"{file}.csv")
+    spec = here.spec(disposition="Merge")
+    await here.run(spec, key="zero")
+    blocked = await asyncpg.connect(here.pool.database.dsn)
+    transaction = blocked.transaction()
+    await transaction.start()
+    await blocked.execute(f"LOCK TABLE public.{here.name} IN ACCESS EXCLUSIVE MODE")
+    first = await here.start(spec, key="first")
+    staged = "SELECT count(*) FROM pg_tables WHERE schemaname = 'tidemill' AND tablename LIKE 's\\_%'"
+    await eventually(lambda: here.query(staged) == [["1"]])
+    waits = "FROM pg_locks WHERE NOT granted AND relation = '{table}'::regclass"
+    await eventually(lambda: here.query(f"SELECT count(*) {waits}") == [["1"]])
+    await first.terminate("by hand")
+    here.query(f"SELECT pg_terminate_backend(pid) {waits}")
+    await transaction.rollback()
+    await blocked.close()
+    sinks = await asyncpg.create_pool(here.pool.database.dsn, min_size=0)
+    store = Metastore("warehouse", lambda: asyncio.sleep(0, sinks))
+    dsn = SecretKeyRef(name="warehouse", key="dsn")
+    connections = PoolConnections(
+        (Connection(name="warehouse", postgres=PostgresConnection(dsn=SecretValue(secret_key_ref=dsn))),),
+        here.pool.secrets,
+        ensure,
+    )
+    await connections.postgres("warehouse")
+
+    await forget_staging(store, connections)
+    assert here.query(staged) == [["1"]], "nobody knows yet that the run has ended"
+    here.query(
+        "UPDATE tidemill.runs SET result = 'Failed', finished_at = now() "
+        "WHERE pipeline = '{name}' AND result = 'Running'"
+    )
+    here.query(f"CREATE TABLE tidemill.s_{'0' * 48} (of_another_pool int)")
+    await forget_staging(store, connections)
+
+    assert here.query(staged) == [["1"]]
+    here.query(f"DROP TABLE tidemill.s_{'0' * 48}; DELETE FROM tidemill.slots WHERE run_key = 'first'")
+    sinks.terminate()
+    await connections.close()
 
 
 FAR = "00000000-0000-0000-0000-000000000001"

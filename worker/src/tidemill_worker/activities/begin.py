@@ -22,8 +22,8 @@ from tidemill_worker.activities.resources import Resources, Snapshot, parsed
 from tidemill_worker.activities.translation import translated
 from tidemill_worker.activities.workflows_elsewhere import Elsewhere
 from tidemill_worker.engine.model import RunRef
-from tidemill_worker.metastore import RunId, slots
-from tidemill_worker.metastore.slots import AlreadyDone, Began, Evicted, Request
+from tidemill_worker.metastore import RunId, evictions, slots
+from tidemill_worker.metastore.slots import AlreadyDone, Began, Request
 from tidemill_worker.overlap import Cancel, Decision, GiveUp, Owner, Place, Take, Terminate, Wait
 from tidemill_worker.workflows.messages import BEGIN, Begun, Claimant, Limits, Planned
 
@@ -120,14 +120,15 @@ class Begin:
             closed |= await self._overdue(claimant, far)
         if not closed:
             return False
-        for evicted in await slots.evict(self._resources.store, claimant.order.uid, closed):
+        for evicted in await evictions.evict(self._resources.store, claimant.order.uid, closed):
             _log.warning("run %s ended without releasing its slot; it is released now", evicted.run.run_key)
+            self._resources.measures.run(evicted.result)
             await self._clean(claimant, evicted)
         return True
 
     async def _overdue(self, claimant: Claimant, owners: Sequence[Owner]) -> frozenset[Owner]:
         """Those of another Temporal, which can't be asked, that must have ended: their run's timeout is long over."""
-        opened = await slots.opened_by(self._resources.store, claimant.order.uid, owners)
+        opened = await evictions.opened_by(self._resources.store, claimant.order.uid, owners)
         over = set()
         for owner in owners:
             if owner not in opened:
@@ -139,7 +140,7 @@ class Begin:
                 _log.warning("the slot is held by a run in another Temporal, %s, until its timeout", owner.temporal)
         return frozenset(over)
 
-    async def _clean(self, claimant: Claimant, evicted: Evicted) -> None:
+    async def _clean(self, claimant: Claimant, evicted: evictions.Evicted) -> None:
         """Drop what a terminated run has staged; if that fails, staging stays behind and does no harm."""
         order = claimant.order
         ref = RunRef(*evicted.run.columns, order.namespace, order.pipeline, datetime.now(UTC))

@@ -1,7 +1,7 @@
 """What a worker sees to now and then, when a run has ended: that nothing outlives its time.
 
-Dead letters go by their pipeline's retention; what a run had kept for its later stages goes with the run, or here if
-the run was terminated and nobody has cleaned up.
+Dead letters go by their pipeline's retention; what a run had staged, or kept for its later stages, goes with the run,
+or here if the run was terminated and nobody has cleaned up.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -17,8 +18,9 @@ from pydantic import ValidationError
 from tidemill_api.errors import TidemillError
 from tidemill_api.v1alpha1 import parse_duration
 from tidemill_api.v1alpha1.dead_letter import DeadLetter
-from tidemill_worker.connections import PoolConnections
+from tidemill_worker.connections import PoolConnections, outages
 from tidemill_worker.engine.artifacts import RunFolder
+from tidemill_worker.engine.postgres import publish
 from tidemill_worker.metastore import Metastore, RunId, retention
 
 _log = logging.getLogger(__name__)
@@ -54,9 +56,31 @@ class Housekeeping:
                 gone = await retention.expire(self._store)
                 if gone:
                     _log.info("removed %d dead letters whose retention is over", gone)
+                await forget_staging(self._store, self._connections)
                 await forget_artifacts(self._store, self._connections, time.time())
         except (TidemillError, ValidationError) as error:
             _log.warning("what is old stays for now: %s", type(error).__name__)
+
+
+async def forget_staging(store: Metastore, connections: PoolConnections) -> None:
+    """Drop staging tables of runs that have ended: of such as were terminated, or whose last step could not.
+
+    Tables of runs that this metastore doesn't know stay: a database may be the sink of several pools.
+    """
+    for name, pool in (await connections.in_use()).items():
+        with outages(name):
+            there = await publish.staged_there(pool)
+            if not there:
+                continue
+            runs = await retention.sinks_of_ended(store)
+            left = there & await asyncio.to_thread(_staging, runs)
+            await publish.drop_staging(pool, sorted(left))
+        if left:
+            _log.info("connection %s: dropped %d staging tables that runs have left", name, len(left))
+
+
+def _staging(runs: Sequence[tuple[RunId, Sequence[str]]]) -> frozenset[str]:
+    return frozenset(publish.staging_name(*run.columns, sink) for run, sinks in runs for sink in sinks)
 
 
 async def forget_artifacts(store: Metastore, connections: PoolConnections, now: float) -> None:

@@ -75,6 +75,11 @@ class PoolConnections:
         """
         return await self._pool_of(name, f"source {name}")
 
+    async def in_use(self) -> dict[str, asyncpg.Pool]:
+        """The databases that may be written to and that somebody has asked for. Raises as `postgres`."""
+        names = [name for name, each in self._connections.items() if each.postgres and each.postgres.access == "Write"]
+        return {name: await self.postgres(name) for name in names if name in self._held}
+
     async def metastore(self, name: str) -> asyncpg.Pool:
         """As `postgres`, but a pool apart.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -11,6 +12,8 @@ from tidemill_worker.metastore.store import Metastore, RunId
 
 BATCH: Final = 5_000
 """Letters that are removed in one transaction."""
+LOOKED_AT: Final = 20_000
+"""Runs among which those are looked for that have left something."""
 AT_MOST: Final = 2.0
 """Seconds that one pass may take; what is left is for the next."""
 
@@ -43,6 +46,18 @@ async def expire(store: Metastore) -> int:
                 if removed < BATCH:
                     break
     return gone
+
+
+async def sinks_of_ended(store: Metastore) -> list[tuple[RunId, tuple[str, ...]]]:
+    """Runs that have ended, the last ones first, with the names of their sinks."""
+    async with store.connection() as connection:
+        rows = await connection.fetch(
+            "SELECT uid, run_key, execution, jsonb_path_query_array(spec, '$.sinks[*].name') AS sinks "
+            "FROM tidemill.runs WHERE execution > 0 AND result <> 'Running' AND spec IS NOT NULL "
+            "ORDER BY finished_at DESC LIMIT $1",
+            LOOKED_AT,
+        )
+    return [(RunId(row["uid"], row["run_key"], row["execution"]), tuple(json.loads(row["sinks"]))) for row in rows]
 
 
 async def ended(store: Metastore, runs: Sequence[RunId]) -> dict[RunId, bool]:

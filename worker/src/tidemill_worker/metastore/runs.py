@@ -119,6 +119,16 @@ async def close(connection: Connection, run: RunId, ending: Ending, error: RunEr
     return result
 
 
+async def end(connection: Connection, run: RunId, ending: Ending, error: RunError | None) -> RunResult:
+    """Record the run's end, and keep nothing that was for the open run alone. For use within a transaction."""
+    result = await close(connection, run, ending, error)
+    if result.result == "Failed" and result.error is not None:
+        await leave_letter(connection, run, result.error)
+    await forget_rows(connection, run)
+    await forget_old_chunks(connection, run.uid)
+    return result
+
+
 async def forget_old_chunks(connection: Connection, uid: str) -> None:
     """Drop plan and counts of single chunks of this pipeline's runs that ended long ago."""
     await connection.execute(_FORGET, uid)
@@ -223,7 +233,7 @@ async def finish(
     """Record the end of the owner's run and leave the slot or the queue, at once."""
     async with store.transaction() as connection:
         row = await connection.fetchrow(
-            "SELECT execution, staged, replay IS NOT NULL AS replay FROM tidemill.runs "
+            "SELECT execution, staged FROM tidemill.runs "
             "WHERE uid = $1 AND run_key = $2 AND workflow_run_id = $3 AND execution > 0 "
             "ORDER BY execution DESC LIMIT 1",
             *(uid, run_key, owner.run_id),
@@ -231,10 +241,5 @@ async def finish(
         result = None
         if row is not None:
             run = RunId(uid, run_key, row["execution"])
-            result = await close(connection, run, ending, error)
-            if result.result == "Failed" and result.error is not None:
-                await leave_letter(connection, run, result.error)
-            if row["replay"]:
-                await forget_rows(connection, run)
-            await forget_old_chunks(connection, uid)
+            result = await end(connection, run, ending, error)
         return Finished(result, bool(row and row["staged"]), await release(connection, uid, owner))

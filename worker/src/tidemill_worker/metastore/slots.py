@@ -6,14 +6,13 @@ Whoever begins or ends a run of a pipeline takes the pipeline's advisory lock fi
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from tidemill_api.contract import RunInput, RunResult
-from tidemill_api.errors import Terminated
-from tidemill_worker.metastore.store import Connection, Metastore, RunId, moment_of
+from tidemill_worker.metastore.store import Connection, Metastore, moment_of
 from tidemill_worker.overlap import Decision, GiveUp, Owner, Place, Policy, Take, decide, in_the_way
 
 if TYPE_CHECKING:
@@ -59,49 +58,11 @@ class Blocked:
     others: tuple[Place, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Evicted:
-    """A run that ended without saying so (it was terminated): what it staged should be dropped."""
-
-    run: RunId
-    spec: dict[str, object]
-
-
-async def evict(store: Metastore, uid: str, owners: Collection[Owner]) -> tuple[Evicted, ...]:
-    """Take owners whose workflows have closed off the slot, and record their open runs as failed."""
-    async with store.transaction() as connection:
-        await _lock(connection, uid)
-        ids = [owner.run_id for owner in owners]
-        await connection.execute("DELETE FROM tidemill.slots WHERE uid = $1 AND workflow_run_id = ANY($2)", uid, ids)
-        rows = await connection.fetch(
-            "UPDATE tidemill.runs SET result = 'Failed', finished_at = now(), error_type = $3, "
-            "error_message = 'the workflow was closed from outside' "
-            "WHERE uid = $1 AND workflow_run_id = ANY($2) AND result = 'Running' RETURNING run_key, execution, spec",
-            uid,
-            ids,
-            Terminated.__name__,
-        )
-    return tuple(Evicted(RunId(uid, row["run_key"], row["execution"]), json.loads(row["spec"])) for row in rows)
-
-
-async def opened_by(store: Metastore, uid: str, owners: Collection[Owner]) -> dict[Owner, tuple[datetime, str]]:
-    """When the open runs of these owners began, and the spec they began with, as JSON."""
-    async with store.connection() as connection:
-        rows = await connection.fetch(
-            "SELECT workflow_run_id, started_at, spec FROM tidemill.runs "
-            "WHERE uid = $1 AND workflow_run_id = ANY($2) AND result = 'Running'",
-            uid,
-            [owner.run_id for owner in owners],
-        )
-    found = {row["workflow_run_id"]: (row["started_at"], row["spec"]) for row in rows}
-    return {owner: found[owner.run_id] for owner in owners if owner.run_id in found}
-
-
 async def try_to_begin(store: Metastore, request: Request, policy: Policy) -> Began | AlreadyDone | Blocked:
     """Begin if the policy lets us, else queue where it says so. A repetition by the same owner finds what it has."""
     uid, owner = request.order.uid, request.owner
     async with store.transaction() as connection:
-        await _lock(connection, uid)
+        await lock(connection, uid)
         known = await connection.fetch(_KNOWN, uid, request.run_key)
         if known:
             request = _same_again(request, known[0])
@@ -205,7 +166,8 @@ async def release(connection: Connection, uid: str, owner: Owner) -> tuple[Owner
     return tuple(Owner(row["workflow_id"], row["workflow_run_id"], row["temporal"]) for row in rows)
 
 
-async def _lock(connection: Connection, uid: str) -> None:
+async def lock(connection: Connection, uid: str) -> None:
+    """Come one after another: whoever begins or ends runs of a pipeline. For use within a transaction."""
     # A class of its own, so that our locks can't meet those of migrations or of other programs.
     await connection.execute("SELECT pg_advisory_xact_lock(1953721961, hashtext($1))", uid)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import asyncpg
@@ -38,7 +38,28 @@ from tidemill_worker.engine.work import Work
 
 def staging_table(run: RunRef, sink: str) -> str:
     """The staging table of a run and sink: `tidemill.s_...`."""
-    return f"tidemill.s_{content_hash([run.uid, run.run_key, run.execution, sink])[:48]}"
+    return staging_name(run.uid, run.run_key, run.execution, sink)
+
+
+def staging_name(uid: str, run_key: str, execution: int, sink: str) -> str:
+    """As `staging_table`, of what a run is told by."""
+    return f"tidemill.s_{content_hash([uid, run_key, execution, sink])[:48]}"
+
+
+async def staged_there(pool: asyncpg.Pool) -> frozenset[str]:
+    """All staging tables of a database, by their names."""
+    rows = await pool.fetch(
+        "SELECT 'tidemill.' || relname AS name FROM pg_class WHERE relnamespace = to_regnamespace('tidemill') "
+        "AND relkind = 'r' AND relname ~ '^s_[0-9a-f]{48}$'"
+    )
+    return frozenset(row["name"] for row in rows)
+
+
+async def drop_staging(pool: asyncpg.Pool, tables: Iterable[str]) -> None:
+    """Drop staging tables of runs that have ended; sessions that hold them still are ended."""
+    async with pool.acquire() as connection:
+        for table in tables:
+            await _drop(connection, table)
 
 
 async def make_staging(connection: Connection, run: RunRef, target: Target) -> None:
