@@ -77,8 +77,7 @@ def _upkeep(desired: Desired, observed: Observed, now: datetime) -> Iterator[Act
     if any(there.trouble for there in (observed.here, *observed.elsewhere) if there is not None):
         yield LookAgain(AFTER_TROUBLE)
     if observed.queries.refs:  # ConfigMaps aren't watched
-        missing = len(observed.queries.texts) < len(observed.queries.refs)
-        yield LookAgain(WHILE_WAITING if missing else QUERIES_ANEW)
+        yield LookAgain(WHILE_WAITING if observed.queries.missing else QUERIES_ANEW)
     here = observed.here
     if here is None or here.trouble is not None:
         return

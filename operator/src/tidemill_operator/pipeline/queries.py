@@ -30,6 +30,11 @@ class Queries:
         known = self.known
         return {(name, key): known[name][key] for name, key in self.refs if key in known.get(name, {})}
 
+    @property
+    def missing(self) -> bool:
+        """Whether a reference leads nowhere yet."""
+        return len(self.texts) < len(self.refs)
+
     def into(self, manifest: Object) -> Object:
         """The pipeline's manifest with the texts in place."""
         return {**manifest, "spec": with_queries(manifest["spec"], self.texts)} if self.refs else manifest

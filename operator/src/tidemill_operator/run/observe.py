@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -10,7 +10,7 @@ from tidemill_api.conditions import TEMPORAL_UNREACHABLE, WAITING_FOR_POOL
 from tidemill_api.errors import TemporalUnavailable
 from tidemill_api.names import ANNOTATION_CANCEL, FINALIZER, PipelineId
 from tidemill_operator.clients import Clients, Key, Object
-from tidemill_operator.pipeline.queries import NONE, Queries
+from tidemill_operator.pipeline.queries import NONE, Queries, queries_of
 from tidemill_operator.pool.place import connection_of_pool
 from tidemill_operator.reading import annotation, is_going, status_of
 from tidemill_operator.release import patience
@@ -87,6 +87,8 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
     ask = started or ((plain.going or plain.cancelled) and plain.held)
     if plain.ended or (pool is None and not ask):
         return plain
+    if pipeline is not None and not started and not plain.going:
+        plain = replace(plain, queries=await queries_of(pipeline, clients))
     workflow_id = PipelineId(clients.settings.installation, key.namespace, pipeline_name).workflow(key.name)
     places = (*_started_at(manifest), *((connection,) if pool is not None else ()))
     found = await _found(tuple(dict.fromkeys(places)), workflow_id, clients, ask=ask)
@@ -95,10 +97,10 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
         waited = await patience(manifest, [], clients, open_runs=opened) if plain.going else None
         where = connection if found.run is None else found.connection
         lost = started and found.run is None
-        return Observed(manifest, pipeline, pool, where, run=found.run, lost=lost, patience=waited)
+        return replace(plain, connection=where, run=found.run, lost=lost, patience=waited)
     trouble = found.trouble or waits(WAITING_FOR_POOL, _NOWHERE)
     waited = await patience(manifest, [trouble], clients, open_runs=False) if plain.going else None
-    return Observed(manifest, pipeline, pool, connection, trouble=trouble, patience=waited)
+    return replace(plain, trouble=trouble, patience=waited)
 
 
 def _started_at(manifest: Object) -> tuple[ConnectionKey, ...]:

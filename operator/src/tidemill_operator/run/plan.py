@@ -48,6 +48,8 @@ def _upkeep(desired: Desired, observed: Observed) -> Iterator[Action]:
         )
     elif (observed.run is not None and observed.run.state != "Running") or observed.lost or _is_called_off(observed):
         yield LookAgain(AT_ONCE)  # once the end is written down
+    elif observed.queries.missing:
+        yield LookAgain(WHILE_WAITING)  # ConfigMaps aren't watched
 
 
 def _farewell(desired: Desired, observed: Observed, now: datetime) -> Iterator[Action]:
