@@ -248,13 +248,14 @@ def test_what_was_rotated_since_outlives_every_command(program: str, apiserver: 
 
 @pytest.mark.parametrize("earlier", EARLIER, ids=lambda file: file.name)
 @pytest.mark.parametrize("program", HELMS)
+@pytest.mark.parametrize("began_earlier", [True, False])
 def test_the_way_back_to_an_earlier_chart_is_an_upgrade(
-    program: str, earlier: Path, apiserver: ApiServer, home: str
+    program: str, earlier: Path, began_earlier: bool, apiserver: ApiServer, home: str
 ) -> None:
     """Its own revisions list the keys as they were then, so no rollback to one of them; docs/how-to/install.md."""
     it = helm(program, apiserver)
     given = (f"--namespace={home}", *GIVEN, "--set=crds.enabled=false")
-    it.run("install", RELEASE, str(earlier), *given)
+    it.run("install", RELEASE, str(earlier if began_earlier else CHART), *given)
     rotate(apiserver, home, "k2")
     was = kept(apiserver, home)
     it.run("upgrade", RELEASE, str(CHART), *given)

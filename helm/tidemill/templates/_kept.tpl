@@ -14,6 +14,9 @@ helm.sh/hook: pre-install,pre-upgrade
 # Without a policy Helm deletes what is there before it makes a hook's object. This one only undoes a making that failed.
 helm.sh/hook-delete-policy: hook-failed
 helm.sh/resource-policy: keep
+# An earlier chart has it in its manifest: the way back to that takes it over, with what it holds.
+meta.helm.sh/release-name: {{ .Release.Name }}
+meta.helm.sh/release-namespace: {{ .Release.Namespace }}
 {{- end -}}
 
 {{- define "tidemill.needsCluster" -}}
