@@ -73,6 +73,7 @@ def test_a_secret_is_made_and_rotated_as_kubectl_has_it() -> None:
         "namespace": "tidemill-system",
         "labels": {"app": "tidemill"},
         "annotations": {"helm.sh/resource-policy": "keep"},
+        "resourceVersion": "7",
     }
 
 

@@ -13,6 +13,8 @@ from tidemill_cli.cluster.runs import OPEN, Run, failed, parameters_of, run_of, 
 PAUSED: Final = f"{GROUP}/paused"
 CANCEL: Final = f"{GROUP}/cancel"
 _LONGEST_NAME: Final = 253
+_TRIES: Final = 10
+"""So often a change is tried anew that others came before: an operator writes to a busy pipeline every few seconds."""
 
 
 def parameters(pipeline: Object, given: Sequence[str]) -> dict[str, str]:
@@ -128,8 +130,23 @@ def cancel(cluster: Kubectl, target: Object, reason: str, keys: Sequence[str]) -
         if run.manifest is not None:
             cluster.annotate("DataPipelineRun", run.name, CANCEL, reason)
     if scheduled := [run.key for run in runs if run.manifest is None]:
-        cluster.annotate("DataPipeline", name, CANCEL, ",".join(_with_open(target, scheduled)))
+        _call_off(cluster, target, scheduled)
     return runs
+
+
+def _call_off(cluster: Kubectl, pipeline: Object, keys: Sequence[str]) -> None:
+    """Add the keys to those that the pipeline's annotation names; another one may be about to add some, too."""
+    name = pipeline["metadata"]["name"]
+    for left in range(_TRIES, 0, -1):
+        wished, version = ",".join(_with_open(pipeline, keys)), pipeline["metadata"]["resourceVersion"]
+        try:
+            cluster.annotate("DataPipeline", name, CANCEL, wished, version)
+        except ClusterError as error:
+            if error.reason != "Conflict" or left == 1:
+                raise
+            pipeline = cluster.get("DataPipeline", name)
+        else:
+            return
 
 
 def _with_open(pipeline: Object, keys: Sequence[str]) -> list[str]:

@@ -34,6 +34,7 @@ MANAGER: Final = "kubectl-tidemill"
 _STATUS: Final = re.compile(r'Error from server \((\w+)\): (?:error when \w+ing "[^"]*": )?(.*)')
 _UNKNOWN_KIND: Final = re.compile(r"the server doesn't have a resource type|no matches for kind|could not find the req")
 
+_CHANGED: Final = "the object has been modified"
 _UNREACHABLE: Final = ("connection refused", "was refused", "no such host", "i/o timeout", "Unable to connect")
 
 
@@ -98,10 +99,14 @@ class Kubectl:
         created: Object = json.loads(self.text(*arguments, stdin=json.dumps(manifest)))
         return created
 
-    def annotate(self, kind: str, name: str, annotation: str, value: str | None) -> None:
-        """Set an annotation, or take it away (None)."""
+    def annotate(self, kind: str, name: str, annotation: str, value: str | None, version: str = "") -> None:
+        """Set an annotation, or take it away (None); with `version` only of the object as it was then.
+
+        Raises ClusterError, with the reason Conflict if it has changed since.
+        """
         word = f"{annotation}-" if value is None else f"{annotation}={value}"
-        self.text("annotate", KINDS[kind], name, word, "--overwrite", f"--field-manager={MANAGER}")
+        only = (f"--resource-version={version}",) if version else ()
+        self.text("annotate", KINDS[kind], name, word, "--overwrite", f"--field-manager={MANAGER}", *only)
 
     def json(self, *arguments: str) -> Object:
         """A command's output as JSON."""
@@ -228,6 +233,8 @@ def _error_of(stderr: str) -> ClusterError:
                 return ClusterError(f"{sentence}: ask whoever grants rights in this namespace", reason)
             case _:
                 return ClusterError(sentence, reason)
+    if _CHANGED in last:
+        return ClusterError(last.removeprefix("error: "), "Conflict")
     if any(words in last for words in _UNREACHABLE):
         return ClusterError(f"{last.removeprefix('error: ')} (--context chooses another cluster)", "Unreachable")
     if lines and lines[0].startswith("The "):  # the API server refuses an object, with a list of reasons

@@ -16,7 +16,8 @@ from typing import Any, Final
 from tidemill_api.errors import ConfigError
 from tidemill_codec.ring import ACTIVE, KEY_BYTES, KeyRing, read_ring, ring_of
 
-_KEPT: Final = ("name", "namespace", "labels", "annotations")
+_KEPT: Final = ("name", "namespace", "labels", "annotations", "resourceVersion")
+"""What a changed Secret has of the one it was made of. With its version, of two changes at once one is refused."""
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 """Of a Secret that was applied by kubectl: it holds the keys in the clear."""
 
