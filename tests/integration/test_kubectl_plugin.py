@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+from typer.testing import CliRunner
 
 from tests.support.fixtures import Database, unique
 from tests.support.kubernetes import ROOT, ApiServer
@@ -18,6 +19,9 @@ from tests.support.log_server import node_with_logs, pod_on
 from tests.support.operator_world import Manifest, World, pipeline, pool, rolled_out
 from tests.support.plugin import Terminal
 from tests.support.pods import running_pod
+from tidemill_cli.app import app
+from tidemill_cli.cluster import asking
+from tidemill_cli.cluster.kubectl import Kubectl
 from tidemill_cli.cluster.overview import WRONG
 
 GOOD = "carrier,flight\nUA,1545\nAA,1141\n"
@@ -120,6 +124,7 @@ def test_a_failed_run_is_processed_again_under_its_key(
     moments = database.query("SELECT DISTINCT run_time FROM tidemill.runs WHERE run_key = 'monday'")
     assert len(moments) == 1, "a key's moment never changes"
     assert terminal.tidemill("rerun", "flights", "--failed") == "no run of flights that is known has failed\n"
+    assert "only what the cluster shows" in terminal.types("tidemill", "rerun", "flights", "--failed").stderr
     assert "has succeeded" in terminal.fails("rerun", "flights", "--key", "monday")
     assert "--failed" in terminal.fails("rerun", "flights")
 
@@ -196,6 +201,51 @@ def test_cancel_what_is_open_and_what_never_began(
         world.until(lambda: {"ended": True} if open_run().get("key") != key else {}, "it has ended")
     cancelled = database.query("SELECT pipeline, run_key FROM tidemill.runs WHERE result = 'Cancelled' ORDER BY 1")
     assert cancelled == [["flights", "open"], ["often", key]]
+
+
+def test_two_cancellations_at_once_lose_no_key(crds: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of scheduled runs, which have no object of their own: their keys share an annotation."""
+    name = unique("two-")
+    crds.kubectl("create", "namespace", name)
+    often = pipeline("often")
+    often["metadata"]["annotations"] = {"tidemill.dev/installation": "nobody"}  # no operator writes its status
+    crds.kubectl("create", "-n", name, "-f", "-", stdin=json.dumps(often))
+    runs = [{"key": key, "result": "Running", "workflowId": f"often/{key}"} for key in ("first", "second")]
+    shown = json.dumps({"status": {"activeRuns": runs}})
+    crds.kubectl("patch", "-n", name, "dpl", "often", "--subresource=status", "--type=merge", "-p", shown)
+    flags = (f"--kubeconfig={crds.kubeconfig}", f"--namespace={name}")
+    monkeypatch.setenv("PATH", f"{crds.assets}{os.pathsep}{os.environ['PATH']}")
+    cluster = Kubectl(flags)
+    before = cluster.get("DataPipeline", "often")
+
+    for key in ("first", "second"):
+        assert [run.key for run in asking.cancel(cluster, before, "", [key])] == [key]
+
+    annotations = cluster.get("DataPipeline", "often")["metadata"]["annotations"]
+    assert annotations[asking.CANCEL] == "first,second"
+
+
+def test_two_rotations_at_once_lose_no_key(crds: ApiServer, tmp_path: Path) -> None:
+    name = unique("two-")
+    crds.kubectl("create", "namespace", name)
+    made = run_keys("new", "--secret", "ring", "--id", "k1")
+    crds.kubectl("create", "-n", name, "-f", "-", stdin=made)
+    read = tmp_path / "ring.yaml"
+    read.write_text(crds.kubectl("get", "-n", name, "secret", "ring", "-o", "yaml").stdout)
+
+    changed = [run_keys("rotate", "--from", str(read), "--id", key) for key in ("k2", "k3")]
+    done = [crds.kubectl("replace", "-n", name, "-f", "-", stdin=each, check=False) for each in changed]
+
+    assert [each.returncode for each in done] == [0, 1]
+    assert "the object has been modified" in done[1].stderr
+    held = json.loads(crds.kubectl("get", "-n", name, "secret", "ring", "-o", "json").stdout)["data"]
+    assert set(held) == {"active", "k1", "k2"}
+
+
+def run_keys(*arguments: str) -> str:
+    done = CliRunner().invoke(app, ["keys", *arguments])
+    assert done.exit_code == 0, done.output
+    return done.stdout
 
 
 def test_what_is_wrong_comes_first(world: World, terminal: Terminal, landing: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -218,7 +219,9 @@ def cancel(
 def rerun(
     cluster: Kubectl,
     target: Target,
-    failed: Annotated[bool, typer.Option("--failed", help="Of a pipeline: every run that failed.")] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Of a pipeline: every run that failed, of those the cluster shows.")
+    ] = False,
     key: Keys = None,
     wait: Wait = False,
     timeout: Timeout = 3600,
@@ -231,6 +234,12 @@ def rerun(
     made = asking.rerun(cluster, found, tell.utcnow(), only_failed=failed, keys=key or ())
     if not made and output is Output.table:
         print(f"no run of {target} that is known has failed")
+    if failed and found["kind"] == "DataPipeline":
+        print(
+            "only what the cluster shows was looked at: runs by hand, and the schedule's last one that ended; "
+            "for others: `kubectl tidemill backfill --reprocess Failed`, or a DataPipelineRun with spec.runKey",
+            file=sys.stderr,
+        )
     return after(cluster, [each for _, each in made], output, timeout if wait else None) if made else OK
 
 
