@@ -302,7 +302,7 @@ RULES: Final = (
         "spec.connections[1]", "a connection is exactly one of: files, postgres",
     ),
     Refused(
-        "connection-of-no-sort", "pool", {"spec.connections[0].files": DELETE},
+        "connection-of-no-sort", "pool", {"spec.connections[0].files": DELETE, "spec.artifacts": DELETE},
         "spec.connections[0]", "a connection is exactly one of: files, postgres",
     ),
     Refused(
@@ -354,8 +354,8 @@ CLASSICS: Final = (
         "spec.shedule", 'unknown field "spec.shedule"', "there is no field shedule",
     ),
     Refused(
-        "field-of-a-later-part", "pipeline", {"spec.sources[0].incremental": {"cursor": "month"}},
-        "spec.sources[0].incremental", 'unknown field "spec.sources[0].incremental"', "there is no field incremental",
+        "field-of-a-later-part", "pipeline", {"spec.notifications": []},
+        "spec.notifications", 'unknown field "spec.notifications"', "there is no field notifications",
     ),
     Refused(
         "quoted-boolean", "pipeline", {"spec.suspend": "true"},
