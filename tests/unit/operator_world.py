@@ -20,7 +20,6 @@ from tidemill_operator.actions import (
     ApplyObject,
     CancelRun,
     CreateSchedule,
-    DeleteObject,
     DeleteSchedule,
     LookAgain,
     Outcome,
@@ -187,8 +186,6 @@ class World:
                 return Outcome(action, "Done", object=self.children[child["kind"]])
             case ApplyKeyRing(namespace=namespace, object=secret):
                 self.key_rings[namespace] = copy.deepcopy(dict(secret))
-            case DeleteObject(object=ref):
-                self.children.pop(ref.kind, None)
             case CreateSchedule() | UpdateSchedule() | SetPause():
                 return self._write_schedule(action)
             case DeleteSchedule(connection=connection, schedule=name):

@@ -16,7 +16,6 @@ from tidemill_operator.actions import (
     Action,
     AddFinalizer,
     ApplyObject,
-    DeleteObject,
     LookAgain,
     ObjectRef,
     Outcome,
@@ -246,14 +245,14 @@ async def test_letting_go_forgets_the_object_and_tells_its_pool() -> None:
 
 
 async def test_what_is_known_to_be_gone_is_cleaned_up_after() -> None:
-    made = bench(remains=(DeleteObject(ObjectRef("v1", "ConfigMap", "travel", "left", "x")),))
+    made = bench(remains=(ApplyObject(CHILD, "u"),))
     made.store.remove(*_place())
     assert await made.reconcile.handle(KEY)
     assert made.table.writes == [], "the server still has it, so it isn't gone"
     made.store.remove(*_place())
     del made.table.objects[("DataPipeline", "flights")]
     assert await made.reconcile.handle(KEY)
-    assert made.table.writes == ["delete ConfigMap left x"]
+    assert made.table.writes == ["apply ConfigMap etl-worker"]
 
 
 async def test_the_unexpected_is_counted_shown_once_and_tried_again() -> None:

@@ -6,7 +6,7 @@ TidemillError
 ├── DataError            the data must be mended, or the manifest
 │   ├── SourceMissing    no file matches
 │   ├── SourceUnreadable truncated, corrupt, wrong compression or encoding as a whole
-│   ├── SourceChanged    a file changed while it was read (a retry plans it anew)
+│   ├── SourceChanged    a file isn't what the run planned any more: only the next run plans it anew
 │   ├── ColumnMissing    a declared column isn't in the file
 │   ├── NewColumn        a file has a column that the contract refuses
 │   ├── BadRow           a row is bad and the manifest says Fail
@@ -90,7 +90,7 @@ class SourceUnreadable(DataError):
 
 
 class SourceChanged(DataError):
-    """A file changed or shrank while it was read."""
+    """A file isn't what the run planned any more: it changed, shrank or went. A run after this one plans it anew."""
 
 
 class ColumnMissing(DataError):

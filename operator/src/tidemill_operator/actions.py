@@ -88,13 +88,6 @@ class ApplyKeyRing:
     object: JSON = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteObject:
-    """Delete a child, if it still has that uid."""
-
-    object: ObjectRef
-
-
 # Temporal
 
 
@@ -220,7 +213,7 @@ class LookAgain:
     after: timedelta
 
 
-KubernetesAction = AddFinalizer | RemoveFinalizer | ApplyObject | ApplyKeyRing | DeleteObject
+KubernetesAction = AddFinalizer | RemoveFinalizer | ApplyObject | ApplyKeyRing
 TemporalAction = CreateSchedule | UpdateSchedule | SetPause | DeleteSchedule | StartRun | CancelRun | TerminateRun
 Action = KubernetesAction | TemporalAction | LookAgain
 

@@ -17,7 +17,6 @@ from tidemill_operator.actions import (
     ApplyObject,
     CancelRun,
     CreateSchedule,
-    DeleteObject,
     DeleteSchedule,
     LookAgain,
     ObjectRef,
@@ -103,9 +102,6 @@ class Appliance:
                 return await self._apply_object(action)
             case ApplyKeyRing():
                 return await self._apply_key_ring(action)
-            case DeleteObject(object=ref):
-                await self._kubernetes.delete(ref.kind, ref.namespace, ref.name, uid=ref.uid)
-                self._forget(ref)
             case CreateSchedule() | UpdateSchedule() | SetPause():
                 return await self._write_schedule(action)
             case DeleteSchedule(connection=connection, schedule=schedule):

@@ -51,7 +51,6 @@ class Settings:
     """The operator's own Temporal, as the pool's workers reach it; None: every pool must name a TemporalConnection."""
     image: str
     """Image of workers whose pool names none."""
-    image_pull_policy: str | None = None
     key_ring: KeyRingOfPools | None = None
     """How the pools get the key ring; None: nothing is encrypted."""
     release_after: float = 300.0

@@ -10,7 +10,6 @@ from tidemill_operator.actions import (
     ApplyObject,
     CancelRun,
     CreateSchedule,
-    DeleteObject,
     DeleteSchedule,
     Outcome,
     RemoveFinalizer,
@@ -55,7 +54,7 @@ def _what(outcome: Outcome) -> str:
     match outcome.action:
         case ApplyObject(object=manifest):
             return f"{manifest['kind']} {manifest['metadata']['name']}"
-        case DeleteObject(object=ref) | AddFinalizer(object=ref) | RemoveFinalizer(object=ref):
+        case AddFinalizer(object=ref) | RemoveFinalizer(object=ref):
             return f"{ref.kind} {ref.name}"
         case CreateSchedule() | UpdateSchedule() | SetPause() | DeleteSchedule():
             return "Temporal refuses the Schedule" if outcome.result == "Refused" else "the Schedule"

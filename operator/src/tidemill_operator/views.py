@@ -75,7 +75,7 @@ class RunSeen:
     workflow_id: str
     run_id: str
     state: RunState
-    """Temporal's own verdict: terminated and timed out count as Failed, continued as new as Running."""
+    """Temporal's own verdict: terminated and timed out count as Failed. Links that continued as new are left out."""
     started: datetime
     closed: datetime | None
     result: RunResult | None

@@ -1,8 +1,4 @@
-"""Temporal, as the operator uses it: every call has a timeout, every error one of three meanings.
-
-    TemporalUnavailable  an outage, wrong credentials or a missing namespace: may pass, try again later
-    TemporalConflictError     somebody wrote in between, or it is there already: observe anew
-    TemporalRefusedError      Temporal says no to this request, and will again
+"""Temporal, as the operator uses it: Schedules and runs. What may go wrong with a call, `temporal_calls` says.
 
 Requests are built from the raw messages: the SDK's schedule update sends no conflict token, and its description
 hides what the server holds.
@@ -10,13 +6,11 @@ hides what the server holds.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from temporalio.api.common.v1 import WorkflowExecution, WorkflowType
 from temporalio.api.enums.v1 import HistoryEventFilterType, WorkflowIdConflictPolicy, WorkflowIdReusePolicy
@@ -40,39 +34,24 @@ from temporalio.api.workflowservice.v1 import (
     TerminateWorkflowExecutionRequest,
     UpdateScheduleRequest,
 )
-from temporalio.client import Client
-from temporalio.service import RPCError, RPCStatusCode, WorkflowService
 
 from tidemill_api.contract import ScheduleMemo
-from tidemill_api.errors import TemporalUnavailable
 from tidemill_api.names import BACKFILL_WORKFLOW, WORKFLOW, PipelineId, content_hash
 from tidemill_codec.folder import Keys
 from tidemill_operator.actions import ScheduleWish
 from tidemill_operator.adapters import temporal_messages as messages
 from tidemill_operator.adapters.sealing import Sealing
-from tidemill_operator.adapters.temporal_reaching import tls, why
+from tidemill_operator.adapters.temporal_calls import IDENTITY, Calls, Count, Send
 from tidemill_operator.views import (
     RunSeen,
     ScheduleEntry,
     ScheduleSeen,
     TemporalConflictError,
-    TemporalRefusedError,
     TemporalTarget,
 )
 
 TIMEOUT: Final = timedelta(seconds=10)
 _PAGE: Final = 500
-_LONG: Final = 0.9
-"""Seconds of waiting for an outage to show, after which the next calls don't wait for the same."""
-_REST: Final = 5.0
-"""Seconds for which they don't."""
-_IDENTITY: Final = "tidemill-operator"
-_CONFLICTS: Final = (RPCStatusCode.ALREADY_EXISTS, RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.ABORTED)
-
-Answer = TypeVar("Answer")
-Send = Callable[[WorkflowService], Awaitable[Answer]]
-Count = Callable[[str, str], None]
-"""Told of each request: the call's name, and "ok" or the name of the status it failed with."""
 
 
 class TemporalClient:
@@ -89,13 +68,9 @@ class TemporalClient:
         """Doesn't connect yet. With `keys` what it writes is encrypted."""
         self._target = target
         self._installation = installation
-        self._count = count
+        self._calls = Calls(target, count, timeout)
         self._timeout = timeout
         self._sealing = Sealing(keys, target.namespace)
-        self._client: Client | None = None
-        self._connecting = asyncio.Lock()
-        self._rests_until = 0.0
-        self._rests_because = ""
         self._listed: dict[str, tuple[int, ScheduleEntry]] = {}
 
     @property
@@ -116,7 +91,7 @@ class TemporalClient:
             request = ListSchedulesRequest(
                 namespace=self._target.namespace, maximum_page_size=_PAGE, next_page_token=token
             )
-            answer = await self._call("list_schedules", self._send_list(request))
+            answer = await self._calls.call("list_schedules", self._send_list(request))
             for item in answer.schedules:
                 if item.schedule_id.startswith(f"{self._installation}/"):
                     mark = hash(item.SerializeToString(deterministic=True))
@@ -131,7 +106,7 @@ class TemporalClient:
     async def describe_schedule(self, schedule: str) -> ScheduleSeen | None:
         """A Schedule as the server holds it now; None if there is none."""
         request = DescribeScheduleRequest(namespace=self._target.namespace, schedule_id=schedule)
-        answer = await self._call_or_none(
+        answer = await self._calls.call_or_none(
             "describe_schedule", lambda to: to.describe_schedule(request, timeout=self._timeout)
         )
         return messages.description(schedule, answer) if answer is not None else None
@@ -143,12 +118,12 @@ class TemporalClient:
             schedule_id=wish.id,
             schedule=messages.schedule(wish, paused, note, self._sealing),
             memo=messages.schedule_memo(wish),
-            identity=_IDENTITY,
+            identity=IDENTITY,
             # A new one each time: the server answers one that it knows with success, even if the Schedule that it made
             # then was deleted since.
             request_id=str(uuid.uuid4()),
         )
-        await self._call("create_schedule", lambda to: to.create_schedule(request, timeout=self._timeout))
+        await self._calls.call("create_schedule", lambda to: to.create_schedule(request, timeout=self._timeout))
         return await self._made(wish.id, lambda _: True)
 
     async def update_schedule(self, wish: ScheduleWish, *, paused: bool, note: str, token: bytes) -> ScheduleSeen:
@@ -159,17 +134,19 @@ class TemporalClient:
             schedule_id=wish.id,
             schedule=messages.schedule(wish, paused, note, self._sealing),
             conflict_token=token,
-            identity=_IDENTITY,
+            identity=IDENTITY,
             request_id=content_hash([wish.hash(), paused, note, token.hex()]),
         )
-        await self._write("update_schedule", lambda to: to.update_schedule(request, timeout=self._timeout))
+        await self._calls.write("update_schedule", lambda to: to.update_schedule(request, timeout=self._timeout))
         # The server drops a write with an old token without a word, so whether ours came through shows only here.
         return await self._made(wish.id, lambda seen: seen == (witness, paused, note))
 
     async def set_pause(self, schedule: str, *, paused: bool, note: str, token: bytes) -> ScheduleSeen:
         """Change a Schedule's pause and note alone. Raises TemporalConflictError as `update_schedule`."""
         request = DescribeScheduleRequest(namespace=self._target.namespace, schedule_id=schedule)
-        found = await self._write("describe_schedule", lambda to: to.describe_schedule(request, timeout=self._timeout))
+        found = await self._calls.write(
+            "describe_schedule", lambda to: to.describe_schedule(request, timeout=self._timeout)
+        )
         if found.conflict_token != token:
             raise TemporalConflictError(f"the Schedule {schedule} was changed in between")
         found.schedule.state.paused, found.schedule.state.notes = paused, note
@@ -178,17 +155,17 @@ class TemporalClient:
             schedule_id=schedule,
             schedule=found.schedule,
             conflict_token=token,
-            identity=_IDENTITY,
+            identity=IDENTITY,
             request_id=content_hash([schedule, paused, note, token.hex()]),
         )
-        await self._write("update_schedule", lambda to: to.update_schedule(update, timeout=self._timeout))
+        await self._calls.write("update_schedule", lambda to: to.update_schedule(update, timeout=self._timeout))
         witness = messages.witness_of(found.schedule, self._sealing)
         return await self._made(schedule, lambda seen: seen == (witness, paused, note))
 
     async def delete_schedule(self, schedule: str) -> bool:
         """Delete a Schedule; False if there was none."""
-        request = DeleteScheduleRequest(namespace=self._target.namespace, schedule_id=schedule, identity=_IDENTITY)
-        answer = await self._call_or_none(
+        request = DeleteScheduleRequest(namespace=self._target.namespace, schedule_id=schedule, identity=IDENTITY)
+        answer = await self._calls.call_or_none(
             "delete_schedule", lambda to: to.delete_schedule(request, timeout=self._timeout)
         )
         return answer is not None
@@ -230,13 +207,13 @@ class TemporalClient:
             task_queue=TaskQueue(name=task_queue),
             input=messages.payloads(run_input, self._sealing),
             memo=messages.run_memo(pipeline, asked_by),
-            identity=_IDENTITY,
+            identity=IDENTITY,
             request_id=content_hash([workflow_id, asked_by]),
             workflow_id_reuse_policy=WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
             workflow_id_conflict_policy=WorkflowIdConflictPolicy.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
         )
         with contextlib.suppress(TemporalConflictError):  # it was started before
-            await self._call("start_run", lambda to: to.start_workflow_execution(request, timeout=self._timeout))
+            await self._calls.call("start_run", lambda to: to.start_workflow_execution(request, timeout=self._timeout))
         found = await self.describe_run(workflow_id)
         if found is None:
             raise TemporalConflictError(f"the run {workflow_id} was deleted in Temporal in between")
@@ -247,7 +224,7 @@ class TemporalClient:
         request = DescribeWorkflowExecutionRequest(
             namespace=self._target.namespace, execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id or "")
         )
-        answer = await self._call_or_none(
+        answer = await self._calls.call_or_none(
             "describe_run", lambda to: to.describe_workflow_execution(request, timeout=self._timeout)
         )
         if answer is None:
@@ -263,10 +240,10 @@ class TemporalClient:
         request = RequestCancelWorkflowExecutionRequest(
             namespace=self._target.namespace,
             workflow_execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id or ""),
-            identity=_IDENTITY,
+            identity=IDENTITY,
             request_id=content_hash(["cancel", workflow_id, run_id]),
         )
-        await self._call_or_none(
+        await self._calls.call_or_none(
             "cancel_run", lambda to: to.request_cancel_workflow_execution(request, timeout=self._timeout)
         )
 
@@ -276,18 +253,20 @@ class TemporalClient:
             namespace=self._target.namespace,
             workflow_execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
             reason=why,
-            identity=_IDENTITY,
+            identity=IDENTITY,
         )
-        await self._call_or_none(
+        await self._calls.call_or_none(
             "terminate_run", lambda to: to.terminate_workflow_execution(request, timeout=self._timeout)
         )
 
     async def server_version(self) -> str:
         """The server's version, once it is known that the namespace can be used."""
         namespace = DescribeNamespaceRequest(namespace=self._target.namespace)
-        await self._call("describe_namespace", lambda to: to.describe_namespace(namespace, timeout=self._timeout))
+        await self._calls.call("describe_namespace", lambda to: to.describe_namespace(namespace, timeout=self._timeout))
         request = GetSystemInfoRequest()
-        answer = await self._call("get_system_info", lambda to: to.get_system_info(request, timeout=self._timeout))
+        answer = await self._calls.call(
+            "get_system_info", lambda to: to.get_system_info(request, timeout=self._timeout)
+        )
         return str(answer.server_version)
 
     # Underneath
@@ -295,7 +274,9 @@ class TemporalClient:
     async def _made(self, schedule: str, ours: Callable[[tuple[str, bool, str]], bool]) -> ScheduleSeen:
         """What the server made of a write; TemporalConflictError if what it holds isn't ours."""
         request = DescribeScheduleRequest(namespace=self._target.namespace, schedule_id=schedule)
-        answer = await self._write("describe_schedule", lambda to: to.describe_schedule(request, timeout=self._timeout))
+        answer = await self._calls.write(
+            "describe_schedule", lambda to: to.describe_schedule(request, timeout=self._timeout)
+        )
         seen = messages.description(schedule, answer)
         if not ours((messages.witness_of(answer.schedule, self._sealing), seen.paused, seen.note)):
             raise TemporalConflictError(f"the Schedule {schedule} was changed in between")
@@ -310,7 +291,7 @@ class TemporalClient:
                 page_size=_PAGE,
                 next_page_token=token,
             )
-            answer = await self._call("list_runs", self._send_list_runs(request))
+            answer = await self._calls.call("list_runs", self._send_list_runs(request))
             for info in answer.executions:
                 if (run := messages.run(info, self._sealing)) is not None:
                     yield run
@@ -330,70 +311,7 @@ class TemporalClient:
             execution=execution,
             history_event_filter_type=HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT,
         )
-        answer = await self._call_or_none(
+        answer = await self._calls.call_or_none(
             "close_event", lambda to: to.get_workflow_execution_history(request, timeout=self._timeout)
         )
         return answer.history.events[-1] if answer is not None and answer.history.events else None
-
-    async def _write(self, rpc: str, send: Send[Answer]) -> Answer:
-        """As `_call`, for something that was there a moment ago: that it's gone now is a conflict."""
-        answer = await self._call_or_none(rpc, send)
-        if answer is None:
-            raise TemporalConflictError("it was deleted in between")
-        return answer
-
-    async def _call(self, rpc: str, send: Send[Answer]) -> Answer:
-        answer = await self._call_or_none(rpc, send)
-        if answer is None:
-            raise TemporalRefusedError(f"{rpc}: not found")
-        return answer
-
-    async def _call_or_none(self, rpc: str, send: Send[Answer]) -> Answer | None:
-        """One request. None if what it speaks of isn't there."""
-        began = time.monotonic()
-        if began < self._rests_until:
-            # In the same words: a status that says now this, now that of one outage would be written again and again.
-            raise TemporalUnavailable(self._rests_because)
-        try:
-            return await self._request(rpc, send)
-        except TemporalUnavailable as error:
-            # A server that keeps callers waiting would keep all of them, and what needs no Temporal with them.
-            if time.monotonic() - began > _LONG:
-                self._rests_until, self._rests_because = time.monotonic() + _REST, str(error)
-            raise
-
-    async def _request(self, rpc: str, send: Send[Answer]) -> Answer | None:
-        try:
-            # The rpc's own timeout doesn't cover connecting.
-            async with asyncio.timeout(self._timeout.total_seconds() + 1):
-                answer = await send((await self._connected()).workflow_service)
-        except RPCError as error:
-            self._count(rpc, error.status.name)
-            if error.status == RPCStatusCode.NOT_FOUND and not messages.speaks_of_namespace(error.grpc_status.details):
-                return None
-            raise self._meaning(error) from error
-        except (TimeoutError, RuntimeError, OSError) as error:  # connecting fails with a bare RuntimeError
-            self._count(rpc, "UNREACHABLE")
-            raise TemporalUnavailable(f"Temporal at {self._target.address} can't be reached: {why(error)}") from error
-        self._count(rpc, "ok")
-        return answer
-
-    async def _connected(self) -> Client:
-        async with self._connecting:
-            if self._client is None:
-                self._client = await Client.connect(
-                    self._target.address,
-                    namespace=self._target.namespace,
-                    tls=tls(self._target),
-                    api_key=self._target.api_key,
-                    identity=_IDENTITY,
-                )
-            return self._client
-
-    def _meaning(self, error: RPCError) -> Exception:
-        if error.status in _CONFLICTS:
-            return TemporalConflictError(error.message)
-        if error.status == RPCStatusCode.INVALID_ARGUMENT:
-            return TemporalRefusedError(error.message)
-        where = f"Temporal at {self._target.address}, namespace {self._target.namespace}"
-        return TemporalUnavailable(f"{where}: {error.message} ({error.status.name})")

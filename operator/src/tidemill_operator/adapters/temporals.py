@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 
 from tidemill_api.conditions import WAITING_FOR_CONNECTION
 from tidemill_codec.folder import Keys
-from tidemill_operator.adapters.temporal import Count, TemporalClient
+from tidemill_operator.adapters.temporal import TemporalClient
+from tidemill_operator.adapters.temporal_calls import Count
 from tidemill_operator.views import ConnectionKey, ConnectionPendingError, TemporalTarget
 
 Resolve = Callable[[tuple[str, str]], Awaitable[TemporalTarget]]

@@ -69,9 +69,3 @@ def _all_there(found: Sequence[Any], wished: Sequence[Any]) -> bool:
         return len(found) == len(wished) and all(map(holds, found, wished))
     there = {item.get(key): item for item in found if isinstance(item, Mapping)}
     return all(item[key] in there and holds(there[item[key]], item) for item in wished)
-
-
-def _told_apart_by(key: str, items: Sequence[Any]) -> bool:
-    """Whether each item has this key, with a value of its own."""
-    values = [item.get(key) for item in items if isinstance(item, Mapping)]
-    return bool(items) and None not in values and len(values) == len(items) == len(set(map(str, values)))

@@ -1,7 +1,7 @@
 """Errors of ours as Temporal's: by type, with a sentence, and whether a retry can help. Nothing else leaves the worker.
 
-A failure's message and stack are kept by Temporal in the clear; an unexpected error's own words may quote a row,
-so only its type and place are told.
+A failure's message and stack are kept by Temporal, in the clear where nothing encrypts them; an unexpected error's own
+words may quote a row, so only its type and place are told.
 """
 
 from __future__ import annotations
