@@ -64,15 +64,15 @@ def next_step(record: Record | None, identity: str, now: float) -> Step:
 class Leases(Protocol):
     """The part of the API server that an election needs."""
 
-    async def get(self, kind: str, namespace: str, name: str) -> Object | None:
+    async def get(self, kind: str, namespace: str, name: str, /) -> Object | None:
         """The Lease."""
         ...
 
-    async def create(self, kind: str, namespace: str, manifest: Object) -> Object:
+    async def create(self, kind: str, namespace: str, manifest: Object, /) -> Object:
         """A new Lease."""
         ...
 
-    async def merge(self, kind: str, namespace: str, name: str, patch: Object) -> Object:
+    async def merge(self, kind: str, namespace: str, name: str, patch: Object, /) -> Object:
         """A changed Lease."""
         ...
 
