@@ -12,6 +12,18 @@ otherwise holds this page against one; edit the revisions in `worker/src/tidemil
 All of it is in the schema `tidemill` of the database that a pool's `spec.metastore.connection` names; the tables of the
 section *Sinks* are in each sink's database. Workers bring it to their version when they start. What is described here
 only gains; what Tidemill needs for itself may change.
+
+## How long it is kept
+
+Workers see to it every ten minutes, a bit at a time, when a run has ended.
+
+- Dead letters: as `spec.deadLetter.retention` says; `replayed`: 90 days, once the pipeline has no letters any more.
+- Plan and counts of single chunks: 7 days after the run's end.
+- The spec that a run began with, and its rows in `ledger` and `published` of sinks that don't append: 90 days after
+  its end, and as long as it has dead letters. Of a key that was processed several times only the newest execution
+  stays in `runs` then; of a sink's runs in `published` the newest, than which no older one may replace the table.
+- What a key needs that runs again isn't removed: its newest execution with the summary, `fence`, all that sinks with
+  `writeDisposition: Append` note, `partitions`, `watermarks` and `loaded_files`.
 """
 
 GROUPS = (

@@ -1,8 +1,8 @@
 """Calls of a Temporal: every one has a timeout, every error one of three meanings.
 
-    TemporalUnavailable        an outage, wrong credentials or a missing namespace: may pass, try again later
-    TemporalConflictError      somebody wrote in between, or it is there already: observe anew
-    TemporalRefusedError       Temporal says no to this request, and will again
+TemporalUnavailable        an outage, wrong credentials or a missing namespace: may pass, try again later
+TemporalConflictError      somebody wrote in between, or it is there already: observe anew
+TemporalRefusedError       Temporal says no to this request, and will again
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 from pydantic import ValidationError
 
 from tidemill_api.errors import TidemillError
@@ -20,8 +21,9 @@ from tidemill_api.v1alpha1 import parse_duration
 from tidemill_api.v1alpha1.dead_letter import DeadLetter
 from tidemill_worker.connections import PoolConnections, outages
 from tidemill_worker.engine.artifacts import RunFolder
+from tidemill_worker.engine.postgres import forgetting as forgetting_in_sinks
 from tidemill_worker.engine.postgres import publish
-from tidemill_worker.metastore import Metastore, RunId, retention
+from tidemill_worker.metastore import Metastore, RunId, forgetting, retention
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +31,8 @@ EVERY = 600.0
 """Seconds between two passes of one worker."""
 YOUNG = 3600.0
 """Seconds: what was changed since then isn't looked at."""
+KEPT = timedelta(days=90)
+"""So long after a run's end all of its bookkeeping is kept."""
 FORGOTTEN = 30 * 86400.0
 """Seconds after which artifacts go whose run the metastore doesn't know."""
 
@@ -57,8 +61,9 @@ class Housekeeping:
                 if gone:
                     _log.info("removed %d dead letters whose retention is over", gone)
                 await forget_staging(self._store, self._connections)
+                await forget_runs(self._store, self._connections)
                 await forget_artifacts(self._store, self._connections, time.time())
-        except (TidemillError, ValidationError) as error:
+        except (TidemillError, ValidationError, asyncpg.PostgresError) as error:
             _log.warning("what is old stays for now: %s", type(error).__name__)
 
 
@@ -77,6 +82,24 @@ async def forget_staging(store: Metastore, connections: PoolConnections) -> None
             await publish.drop_staging(pool, sorted(left))
         if left:
             _log.info("connection %s: dropped %d staging tables that runs have left", name, len(left))
+
+
+async def forget_runs(store: Metastore, connections: PoolConnections) -> None:
+    """Forget the bookkeeping of some runs whose time is over: first in their sinks' databases, then in the metastore.
+
+    A sink whose connection this worker doesn't use keeps its own: another worker's pass, or nobody, sees to it.
+    """
+    old, uids = await forgetting.old_runs(store, KEPT), await forgetting.without_letters(store)
+    for name, pool in (await connections.in_use()).items():
+        theirs = [(*each.run.columns, sink) for each in old for sink, connection in each.sinks if connection == name]
+        with outages(name):
+            await forgetting_in_sinks.forget_replayed(pool, uids, KEPT)
+            if theirs:
+                await forgetting_in_sinks.forget(pool, theirs)
+    if not old:
+        return
+    await forgetting.forget(store, old)
+    _log.info("forgot the bookkeeping of %d runs that ended %d days ago", len(old), KEPT.days)
 
 
 def _staging(runs: Sequence[tuple[RunId, Sequence[str]]]) -> frozenset[str]:
