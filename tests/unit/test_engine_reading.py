@@ -278,6 +278,12 @@ def test_nothing_to_infer_from_is_text() -> None:
     assert infer([pa.array([None], pa.string()), pa.array([], pa.string())]) == "string"
 
 
+@pytest.mark.parametrize("text", ["\ufeff", "\ufeffx", "\ufeff\ufeffx"])
+def test_a_mark_of_byte_order_that_is_a_value_stays(text: str) -> None:
+    """The file's own is left out by planning; a block may begin with one all the same."""
+    assert read(f"{text}\n1\n".encode(), "string") == ([(text,), ("1",)], [])
+
+
 def test_latin_1_and_other_characters() -> None:
     latin = Dialect(b";", b"'", True, "latin-1", ("NA",))
     assert read("caf\u00e9;'a;b'\nNA;x\n".encode("latin-1"), "string", "string", dialect=latin)[0] == [

@@ -6,6 +6,7 @@ an open quote), is read again as text, and each column is cast value by value: o
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -229,6 +230,8 @@ def _csv(
 ) -> pa.Table:
     if not data.lstrip(b"\r\n"):
         return pa.table({name: pa.array([], kind) for name, kind in wanted.items()})
+    if data.startswith(codecs.BOM_UTF8):  # a value's: the file's own was left out. Arrow takes one away wherever it reads
+        data = codecs.BOM_UTF8 + data
     return csv.read_csv(
         pa.BufferReader(data),
         read_options=csv.ReadOptions(
