@@ -230,7 +230,8 @@ def _csv(
 ) -> pa.Table:
     if not data.lstrip(b"\r\n"):
         return pa.table({name: pa.array([], kind) for name, kind in wanted.items()})
-    if data.startswith(codecs.BOM_UTF8):  # a value's: the file's own was left out. Arrow takes one away wherever it reads
+    # A value's: the file's own was left out before. Arrow takes one away wherever it begins to read.
+    if data.startswith(codecs.BOM_UTF8):
         data = codecs.BOM_UTF8 + data
     return csv.read_csv(
         pa.BufferReader(data),
