@@ -248,7 +248,7 @@ def test_what_was_rotated_since_outlives_every_command(program: str, apiserver: 
 
 @pytest.mark.parametrize("earlier", EARLIER, ids=lambda file: file.name)
 @pytest.mark.parametrize("program", HELMS)
-@pytest.mark.parametrize("began_earlier", [True, False])
+@pytest.mark.parametrize("began_earlier", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_the_way_back_to_an_earlier_chart_is_an_upgrade(
     program: str, earlier: Path, began_earlier: bool, apiserver: ApiServer, home: str
 ) -> None:
