@@ -53,7 +53,7 @@ class TablePlanner:
         oid, rows, size = self._found()
         columns = self.database.fetch(_COLUMNS, oid)
         wanted = declared(self.source) or tuple(Wanted(name, name, type_of(kind), False) for name, kind in columns)
-        layout = by_name(self.source, self.settings.table, [name for name, _ in columns], wanted)
+        layout = by_name(self.source, self.settings.table, [name for name, _ in columns], wanted, surely=True)
         read = replace(
             layout,
             fields=len(wanted),
