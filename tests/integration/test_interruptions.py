@@ -72,7 +72,7 @@ async def until_half_way(pool: Pool) -> None:
 async def rows_are_exact(pool: Pool, runs: Runs, handle: WorkflowHandle[Any, RunResult], within: float = 120) -> None:
     async with asyncio.timeout(within):
         result = await runs.result(handle)
-    assert (result.result, result.error) == ("Succeeded", None)
+    assert result.result == "Succeeded", result.error
     assert (result.rows_read, result.rows_loaded, result.rows_rejected) == (ROWS, ROWS - BAD, BAD)
     assert pool.database.query("SELECT count(*), count(DISTINCT id), sum(id) FROM public.out") == [
         [str(ROWS - BAD), str(ROWS - BAD), str(sum(n for n in range(ROWS) if n % 1000 != 7))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import pytest
 from temporalio import activity, workflow
 from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -65,6 +66,7 @@ async def histories(client: Client, handle: WorkflowHandle[Any, Any]) -> list[in
     return [each.history_length async for each in client.list_workflows(f"WorkflowId = '{handle.id}'")]
 
 
+@pytest.mark.slow
 async def test_seven_hundred_times(temporal_server: TemporalServer) -> None:
     _BEGUN.clear()
     client = await Client.connect(temporal_server.address, data_converter=pydantic_data_converter)
