@@ -30,7 +30,7 @@ class Publish:
         snapshot = await resources.permitted(run)
         planned = await chunks.chunks_of(resources.store, run)
         mine = tuple(check for check in snapshot.spec.checks if check.sink == task.sink)
-        former = await checks.former(resources.store, run.uid, mine, snapshot.ref.run_time)
+        former = await checks.former(resources.store, run, mine, snapshot.ref.run_time)
         also = await resources.moves(run, snapshot, planned)
         done = await engine.publish(
             snapshot.spec, snapshot.ref, task.sink, planned, resources.connections, former, also

@@ -12,9 +12,12 @@ from tidemill_worker.metastore.store import Connection, Metastore, RunId
 
 
 async def former(
-    store: Metastore, uid: str, checks: Sequence[Check], run_time: datetime
+    store: Metastore, run: RunId, checks: Sequence[Check], run_time: datetime
 ) -> dict[str, tuple[float, ...]]:
-    """Values of the last runs before `run_time` that succeeded, newest first, of the checks that ask for them."""
+    """Values of the last other runs up to `run_time` that succeeded, newest first, of the checks that ask for them.
+
+    Run times are whole seconds, so that runs by hand may share one.
+    """
     found: dict[str, tuple[float, ...]] = {}
     asking = [check for check in checks if check.within_percent_of_last is not None]
     if not asking:
@@ -24,9 +27,10 @@ async def former(
             assert check.within_percent_of_last is not None
             rows = await connection.fetch(
                 "SELECT c.value FROM tidemill.check_results c JOIN tidemill.runs r USING (uid, run_key, execution) "
-                "WHERE c.uid = $1 AND c.name = $2 AND c.meaning = $3 AND c.value IS NOT NULL "
-                "AND r.result = 'Succeeded' AND r.run_time < $4 ORDER BY r.run_time DESC LIMIT $5",
-                *(uid, check.name, meaning(check), run_time, check.within_percent_of_last.runs),
+                "WHERE c.uid = $1 AND c.run_key <> $2 AND c.name = $3 AND c.meaning = $4 AND c.value IS NOT NULL "
+                "AND r.result = 'Succeeded' AND r.run_time <= $5 "
+                "ORDER BY r.run_time DESC, r.started_at DESC LIMIT $6",
+                *(run.uid, run.run_key, check.name, meaning(check), run_time, check.within_percent_of_last.runs),
             )
             found[check.name] = tuple(row["value"] for row in rows)
     return found
