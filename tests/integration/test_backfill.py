@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
 
-from tests.support.fixtures import Database, unique
+from tests.support.fixtures import unique
 from tests.support.worker import Pool, Runs, eventually, runs_on
 from tidemill_api.contract import (
     BACKFILL_MEMO_KEY,
@@ -25,8 +25,6 @@ from tidemill_api.contract import (
     RunResult,
 )
 from tidemill_api.names import BACKFILL_WORKFLOW, PipelineId
-from tidemill_cli.dev.components.postgres import DATABASE, PostgresServer
-from tidemill_cli.dev.components.temporal import TemporalServer
 
 DAILY = {"crons": ["0 0 * * *"]}
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -38,22 +36,6 @@ def day(number: int) -> str:
 
 def key(number: int) -> str:
     return f"{day(number)}T00:00:00Z"
-
-
-@pytest.fixture(scope="module")
-def shared_pool(
-    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer, temporal_server: TemporalServer
-) -> Iterator[Pool]:
-    """One worker for most tests of this file: each has its own pipeline, folder and table."""
-    database = Database(postgres_server, unique("backfill_"))
-    everyone = Database(postgres_server, "postgres")
-    everyone.query(f"CREATE DATABASE {database.name} TEMPLATE {DATABASE}")
-    pool = Pool(tmp_path_factory.mktemp("pool"), database, unique("i"), temporal_server)
-    pool.landing.mkdir(exist_ok=True)
-    worker = pool.start()
-    yield pool
-    assert worker.stop() == 0, worker.log.read_text()
-    everyone.query(f"DROP DATABASE {database.name} WITH (FORCE)")
 
 
 @dataclass
@@ -161,9 +143,8 @@ async def told(handle: Handle) -> BackfillProgress:
 
 
 @pytest.fixture
-async def here(shared_pool: Pool) -> AsyncIterator[Bench]:
-    async with runs_on(shared_pool) as runs:
-        yield Bench(shared_pool, runs, unique("p"))
+def here(worker_runs: Runs) -> Bench:
+    return Bench(worker_runs.pool, worker_runs, unique("p"))
 
 
 async def test_each_time_is_run_under_its_own_key(here: Bench) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,14 +11,12 @@ from typing import Any
 import pytest
 
 from tests.integration.test_engine_once import DISPOSITIONS, HELD_BACK
-from tests.integration.test_runs import Bench
 from tests.support.engine import RUN, World, database_pool, execution, spec_of
-from tests.support.fixtures import Database, unique
-from tests.support.worker import Pool, runs_on
+from tests.support.fixtures import Database
+from tests.support.pipeline import Bench
+from tests.support.worker import Runs
 from tidemill_api.errors import CheckFailed, TableMismatch
 from tidemill_api.v1alpha1 import DataPipelineSpec
-from tidemill_cli.dev.components.postgres import DATABASE, PostgresServer
-from tidemill_cli.dev.components.temporal import TemporalServer
 from tidemill_worker import engine
 from tidemill_worker.engine import Former, Published, RunRef
 
@@ -170,26 +168,10 @@ async def test_a_column_that_isn_t_there(world: World, check: dict[str, Any]) ->
     assert await count(world) == 0
 
 
-@pytest.fixture(scope="module")
-def worker_pool(
-    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer, temporal_server: TemporalServer
-) -> Iterator[Pool]:
-    """One worker for the runs of this file."""
-    database = Database(postgres_server, unique("checks_"))
-    everyone = Database(postgres_server, "postgres")
-    everyone.query(f"CREATE DATABASE {database.name} TEMPLATE {DATABASE}")
-    pool = Pool(tmp_path_factory.mktemp("pool"), database, unique("i"), temporal_server)
-    worker = pool.start()
-    yield pool
-    assert worker.stop() == 0, worker.log.read_text()
-    everyone.query(f"DROP DATABASE {database.name} WITH (FORCE)")
-
-
 @pytest.fixture
-async def here(worker_pool: Pool) -> AsyncIterator[Bench]:
+def here(worker_runs: Runs) -> Bench:
     """A pipeline of this test's own."""
-    async with runs_on(worker_pool) as runs:
-        yield Bench(worker_pool, runs, unique("p"))
+    return Bench(worker_runs)
 
 
 async def test_runs_are_compared_with_those_before_them(here: Bench) -> None:

@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-
 import pytest
 
-from tests.support.fixtures import Database, unique
+from tests.support.fixtures import unique
 from tests.support.letters import Rejecting
-from tests.support.worker import Pool, runs_on
-from tidemill_cli.dev.components.postgres import DATABASE, PostgresServer
-from tidemill_cli.dev.components.temporal import TemporalServer
+from tests.support.worker import Runs
 
 BAD = ("x,1,Ann,ann@x", "1,13,Bob,bob@x", "2,0,Cid")
 GOOD = "3,3,Dot,dot@x"
 
 
-@pytest.fixture(scope="module")
-def worker_pool(
-    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer, temporal_server: TemporalServer
-) -> Iterator[Pool]:
-    """One worker for all tests of this file."""
-    database = Database(postgres_server, unique("letters_"))
-    everyone = Database(postgres_server, "postgres")
-    everyone.query(f"CREATE DATABASE {database.name} TEMPLATE {DATABASE}")
-    pool = Pool(tmp_path_factory.mktemp("pool"), database, unique("i"), temporal_server)
-    worker = pool.start()
-    yield pool
-    assert worker.stop() == 0, worker.log.read_text()
-    everyone.query(f"DROP DATABASE {database.name} WITH (FORCE)")
-
-
 @pytest.fixture
-async def here(worker_pool: Pool) -> AsyncIterator[Rejecting]:
+def here(worker_runs: Runs) -> Rejecting:
     """A pipeline of this test's own."""
-    async with runs_on(worker_pool) as runs:
-        yield Rejecting(worker_pool, runs, unique("p"))
+    return Rejecting(worker_runs.pool, worker_runs, unique("p"))
 
 
 LETTERS = "FROM tidemill.dead_letters WHERE pipeline = '{name}'"

@@ -5,41 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
 import pytest
 
-from tests.support.fixtures import Database, unique
-from tests.support.worker import Pool, Runs, eventually, runs_on
+from tests.support.fixtures import unique
+from tests.support.worker import Runs, eventually
 from tidemill_api.contract import RunResult
-from tidemill_cli.dev.components.postgres import DATABASE, PostgresServer
-from tidemill_cli.dev.components.temporal import TemporalServer
-
-
-@pytest.fixture(scope="module")
-def worker_pool(
-    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer, temporal_server: TemporalServer
-) -> Iterator[Pool]:
-    """One worker for all tests of this file: each has its own pipeline, folder and tables."""
-    database = Database(postgres_server, unique("incremental_"))
-    everyone = Database(postgres_server, "postgres")
-    everyone.query(f"CREATE DATABASE {database.name} TEMPLATE {DATABASE}")
-    pool = Pool(tmp_path_factory.mktemp("pool"), database, unique("i"), temporal_server)
-    pool.landing.mkdir(exist_ok=True)
-    worker = pool.start()
-    yield pool
-    assert worker.stop() == 0, worker.log.read_text()
-    everyone.query(f"DROP DATABASE {database.name} WITH (FORCE)")
 
 
 class Bench:
     """One pipeline with an incremental source."""
 
-    def __init__(self, pool: Pool, runs: Runs) -> None:
-        self.pool, self.runs, self.name = pool, runs, unique("p")
-        (pool.landing / self.name).mkdir()
+    def __init__(self, runs: Runs) -> None:
+        self.pool, self.runs, self.name = runs.pool, runs, unique("p")
+        (runs.pool.landing / self.name).mkdir()
 
     def write(self, file: str, *ids: int, changed: int = 0) -> None:
         path = self.pool.landing / self.name / f"{file}.csv"
@@ -106,9 +88,8 @@ class Bench:
 
 
 @pytest.fixture
-async def here(worker_pool: Pool) -> AsyncIterator[Bench]:
-    async with runs_on(worker_pool) as runs:
-        yield Bench(worker_pool, runs)
+def here(worker_runs: Runs) -> Bench:
+    return Bench(worker_runs)
 
 
 @pytest.mark.parametrize("files", [1, 3], ids=["published by its only chunk", "published in the end"])

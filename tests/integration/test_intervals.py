@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.support.fixtures import Database, unique
-from tests.support.worker import Pool, runs_on
+from tests.support.fixtures import unique
+from tests.support.worker import Runs
 from tidemill_api.contract import RunResult
-from tidemill_cli.dev.components.postgres import DATABASE, PostgresServer
-from tidemill_cli.dev.components.temporal import TemporalServer
 
 HOURLY = {"crons": ["0 * * * *"], "timeZone": "America/New_York"}
 KEY = "2026-03-08T07:00:00Z"
@@ -20,28 +17,12 @@ SEEN = (
 )
 
 
-@pytest.fixture(scope="module")
-def worker_pool(
-    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer, temporal_server: TemporalServer
-) -> Iterator[Pool]:
-    """One worker for all tests of this file: each has its own pipeline, folder and table."""
-    database = Database(postgres_server, unique("intervals_"))
-    everyone = Database(postgres_server, "postgres")
-    everyone.query(f"CREATE DATABASE {database.name} TEMPLATE {DATABASE}")
-    pool = Pool(tmp_path_factory.mktemp("pool"), database, unique("i"), temporal_server)
-    pool.landing.mkdir(exist_ok=True)
-    worker = pool.start()
-    yield pool
-    assert worker.stop() == 0, worker.log.read_text()
-    everyone.query(f"DROP DATABASE {database.name} WITH (FORCE)")
-
-
 class Bench:
     """One pipeline."""
 
-    def __init__(self, pool: Pool) -> None:
-        self.pool, self.name = pool, unique("p")
-        (pool.landing / self.name).mkdir()
+    def __init__(self, runs: Runs) -> None:
+        self.runs, self.pool, self.name = runs, runs.pool, unique("p")
+        (runs.pool.landing / self.name).mkdir()
 
     def write(self, file: str, text: str = "id\n1\n") -> None:
         path = self.pool.landing / self.name / file
@@ -67,16 +48,15 @@ class Bench:
         }
 
     async def run(self, spec: dict[str, Any], **options: Any) -> RunResult:
-        async with runs_on(self.pool) as runs:
-            return await runs.run(spec, pipeline=self.name, **options)
+        return await self.runs.run(spec, pipeline=self.name, **options)
 
     def query(self, sql: str) -> list[list[str]]:
         return self.pool.database.query(sql.replace("{table}", f"public.{self.name}").replace("{name}", self.name))
 
 
 @pytest.fixture
-def here(worker_pool: Pool) -> Bench:
-    return Bench(worker_pool)
+def here(worker_runs: Runs) -> Bench:
+    return Bench(worker_runs)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +16,7 @@ import pytest
 
 from tests.support.fixtures import Database, unique
 from tests.support.letters import Rejecting
-from tests.support.worker import Pool, runs_on
-from tidemill_cli.dev.components.postgres import DATABASE, PostgresServer
-from tidemill_cli.dev.components.temporal import TemporalServer
+from tests.support.worker import Runs
 
 TIDEMILL = Path(sys.executable).parent / "tidemill"
 BAD = ("x,1,Ann,ann@x", '1,13,"Bob, Jr",bob@x', "2,14,Cid,cid@x", "3,0,Dot")
@@ -70,30 +67,14 @@ class People:
         return number
 
 
-@pytest.fixture(scope="module")
-def filled(
-    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer, temporal_server: TemporalServer
-) -> Iterator[Pool]:
-    """A pool with a worker; its database is what each test's is made from."""
-    database = Database(postgres_server, unique("rejects_"))
-    everyone = Database(postgres_server, "postgres")
-    everyone.query(f"CREATE DATABASE {database.name} TEMPLATE {DATABASE}")
-    pool = Pool(tmp_path_factory.mktemp("pool"), database, unique("i"), temporal_server)
-    worker = pool.start()
-    yield pool
-    assert worker.stop() == 0, worker.log.read_text()
-    everyone.query(f"DROP DATABASE {database.name} WITH (FORCE)")
-
-
 @pytest.fixture
-async def people(filled: Pool) -> AsyncIterator[People]:
+async def people(worker_runs: Runs) -> People:
     """After one run that rejected four rows of five."""
-    async with runs_on(filled) as runs:
-        here = Rejecting(filled, runs, unique("p"))
-        here.write(*BAD, GOOD)
-        assert (await here.run(key="first")).rows_rejected == 4
-        here.query("TRUNCATE tidemill.dead_letter_audit")
-        yield People(here, filled.database.dsn)
+    here = Rejecting(worker_runs.pool, worker_runs, unique("p"))
+    here.write(*BAD, GOOD)
+    assert (await here.run(key="first")).rows_rejected == 4
+    here.query("TRUNCATE tidemill.dead_letter_audit")
+    return People(here, here.pool.database.dsn)
 
 
 def test_list_shows_no_data_of_rows(people: People) -> None:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from pyarrow import parquet as pq
 
-from tests.support.fixtures import Database, unique
+from tests.support.fixtures import unique
 from tests.support.letters import COLUMNS, Rejecting
-from tests.support.worker import Pool, runs_on
+from tests.support.worker import Runs
 from tidemill_api.contract import RunResult
-from tidemill_cli.dev.components.postgres import DATABASE, PostgresServer
-from tidemill_cli.dev.components.temporal import TemporalServer
 
 GOOD = ("1,1,Ann,a@x", "2,2,Bob,b@x")
 BAD_RULE = ('3,13,"Cid, Jr",c@x', "4,14,Dot,d@x")
@@ -24,26 +21,10 @@ BAD_VALUE = "five,5,Eve,e@x"
 BAD_ROW = '6,6,"Fay,f@x'
 
 
-@pytest.fixture(scope="module")
-def worker_pool(
-    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer, temporal_server: TemporalServer
-) -> Iterator[Pool]:
-    """One worker for all tests of this file."""
-    database = Database(postgres_server, unique("replay_"))
-    everyone = Database(postgres_server, "postgres")
-    everyone.query(f"CREATE DATABASE {database.name} TEMPLATE {DATABASE}")
-    pool = Pool(tmp_path_factory.mktemp("pool"), database, unique("i"), temporal_server)
-    worker = pool.start()
-    yield pool
-    assert worker.stop() == 0, worker.log.read_text()
-    everyone.query(f"DROP DATABASE {database.name} WITH (FORCE)")
-
-
 @pytest.fixture
-async def here(worker_pool: Pool) -> AsyncIterator[Replaying]:
+def here(worker_runs: Runs) -> Replaying:
     """A pipeline of this test's own."""
-    async with runs_on(worker_pool) as runs:
-        yield Replaying(worker_pool, runs, unique("p"))
+    return Replaying(worker_runs.pool, worker_runs, unique("p"))
 
 
 class Replaying(Rejecting):

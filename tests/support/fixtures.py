@@ -7,6 +7,7 @@ A component that can't start fails the test with what to install; nothing is ski
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import secrets
@@ -51,6 +52,16 @@ class Database:
             raise AssertionError(f"psql: {done.stderr.strip()} in: {sql}")
 
         return list(csv.reader(done.stdout.splitlines()))
+
+
+@contextlib.contextmanager
+def new_database(server: postgres.PostgresServer) -> Iterator[Database]:
+    """An empty database; it goes in the end, whoever is still connected."""
+    mine = Database(server, unique("test_"))
+    everyone = Database(server, "postgres")
+    everyone.query(f"CREATE DATABASE {mine.name} TEMPLATE {postgres.DATABASE}")
+    yield mine
+    everyone.query(f"DROP DATABASE {mine.name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
@@ -112,11 +123,8 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgr
 @pytest.fixture
 def database(postgres_server: postgres.PostgresServer) -> Iterator[Database]:
     """An empty database of this test's own."""
-    mine = Database(postgres_server, unique("test_"))
-    everyone = Database(postgres_server, "postgres")
-    everyone.query(f"CREATE DATABASE {mine.name} TEMPLATE {postgres.DATABASE}")
-    yield mine
-    everyone.query(f"DROP DATABASE {mine.name} WITH (FORCE)")
+    with new_database(postgres_server) as mine:
+        yield mine
 
 
 @pytest.fixture(scope="session")

@@ -21,10 +21,11 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
 
-from tests.support.fixtures import Database, unique
+from tests.support.fixtures import Database, new_database, unique
 from tidemill_api.contract import RunInput, RunResult
 from tidemill_api.names import WORKFLOW, PipelineId, task_queue
 from tidemill_cli.dev.components import ports
+from tidemill_cli.dev.components.postgres import PostgresServer
 from tidemill_cli.dev.components.temporal import TemporalServer
 from tidemill_codec.converter import encrypting
 from tidemill_codec.folder import Keys
@@ -219,6 +220,25 @@ def pool(tmp_path: Path, database: Database, installation_id: str, temporal_serv
 async def runs(pool: Pool) -> AsyncIterator[Runs]:
     """Runs on the test's pool."""
     async with runs_on(pool) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def worker_pool(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer, temporal_server: TemporalServer
+) -> Iterator[Pool]:
+    """A pool with one worker for all tests of a file: each has its own pipeline, folder and tables."""
+    with new_database(postgres_server) as database:
+        pool = Pool(tmp_path_factory.mktemp("pool"), database, unique("i"), temporal_server)
+        worker = pool.start()
+        yield pool
+        assert worker.stop() == 0, worker.log.read_text()
+
+
+@pytest.fixture
+async def worker_runs(worker_pool: Pool) -> AsyncIterator[Runs]:
+    """Runs on the pool of the test's file."""
+    async with runs_on(worker_pool) as made:
         yield made
 
 
