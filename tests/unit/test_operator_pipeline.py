@@ -1,19 +1,17 @@
-"""A pipeline's decisions: what is wished, planned and told, as tables."""
+"""A pipeline's decisions and how it stands, as tables."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from tests.unit.operator_world import NOW, PIPELINE, SETTINGS, entry_of, pipeline, pool, schedule, seen_run
+from tests.unit.operator_world import NOW, PIPELINE, SETTINGS, pipeline, pool, schedule, seen_run
+from tests.unit.pipeline_world import kinds, observed, planned, ready_of, settled, told
 from tidemill_api import conditions as said
-from tidemill_api.contract import CheckResult, ScheduleMemo
-from tidemill_api.v1alpha1 import DataPipelineStatus
+from tidemill_api.contract import ScheduleMemo
 from tidemill_operator.actions import (
-    Action,
     AddFinalizer,
     CancelRun,
     CreateSchedule,
@@ -24,13 +22,10 @@ from tidemill_operator.actions import (
     SetPause,
     UpdateSchedule,
 )
-from tidemill_operator.clients import Object
 from tidemill_operator.pipeline.desire import desire
 from tidemill_operator.pipeline.observe import Observed, There
-from tidemill_operator.pipeline.plan import plan
 from tidemill_operator.pipeline.report import report
 from tidemill_operator.standing import condition, waits
-from tidemill_operator.views import ScheduleSeen
 
 GOING = {"deletionTimestamp": "2026-05-01T11:59:00Z"}
 RELEASE = {"tidemill.dev/release": "true"}
@@ -39,41 +34,6 @@ PAUSED = {"tidemill.dev/paused": "holiday"}
 UNREACHABLE = waits(said.TEMPORAL_UNREACHABLE, "Temporal at t:7233 can't be reached: refused")
 OTHERS = ScheduleMemo(installation="inst", namespace="travel", name="flights", uid="uid-former")
 ELSEWHERE = ("travel", "old")
-
-
-def observed(
-    manifest: Object | None = None, found: ScheduleSeen | None = None, /, *, with_pool: bool = True, **more: Any
-) -> Observed:
-    here = There(None, schedule=found, **{name: more.pop(name) for name in ("trouble", "open_runs") if name in more})
-    return Observed(manifest or pipeline(), more.pop("pool", pool()) if with_pool else None, here, **more)
-
-
-def settled(**changes: Any) -> Object:
-    """A pipeline whose Schedule was made as it is wished now."""
-    plain = pipeline(**changes)
-    wished = desire(observed(plain), SETTINGS).reading.wish_hash
-    return plain | {"status": {"schedule": {"id": PIPELINE.schedule, "wished": wished, "made": "made-1"}}}
-
-
-def planned(seen: Observed) -> tuple[Action, ...]:
-    return plan(desire(seen, SETTINGS), seen, NOW)
-
-
-def kinds(actions: tuple[Action, ...]) -> list[str]:
-    return [type(action).__name__ for action in actions]
-
-
-def told(seen: Observed, *outcomes: Outcome) -> Object:
-    status = report(desire(seen, SETTINGS), seen, outcomes, NOW)
-    assert status is not None
-    DataPipelineStatus.model_validate(status)
-    return status
-
-
-def ready_of(seen: Observed, *outcomes: Outcome) -> tuple[str, str]:
-    found = condition(told(seen, *outcomes), said.READY)
-    assert found is not None
-    return found["status"], found["reason"]
 
 
 PLANS: dict[str, tuple[Observed, list[str]]] = {
@@ -346,202 +306,6 @@ def test_what_didnt_go_through_shows(action: Observed, result: Any, expected: tu
     assert found is not None
     assert "the server's own sentence" in found["message"]
     assert "schedule" not in told(PLANS["new"][0], failed)
-
-
-# Pauses
-
-PAUSES = {
-    "suspend": (pipeline(spec={"suspend": True}), schedule(), (True, "tidemill: suspended")),
-    "annotation": (pipeline(annotations=PAUSED), schedule(), (True, "tidemill: paused by annotation: holiday")),
-    "both": (pipeline(annotations=PAUSED, spec={"suspend": True}), schedule(), (True, "tidemill: suspended")),
-    "resumed": (pipeline(), schedule(paused=True, note="tidemill: suspended"), (False, "tidemill: resumed")),
-    "lifted by hand though suspended": (
-        pipeline(spec={"suspend": True}),
-        schedule(note="resumed by ann"),
-        (True, "tidemill: suspended"),
-    ),
-    "another annotation": (
-        pipeline(annotations=PAUSED),
-        schedule(paused=True, note="tidemill: paused by annotation: old"),
-        (True, "tidemill: paused by annotation: holiday"),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", PAUSES)
-def test_a_pause_of_ours_comes_and_goes(name: str) -> None:
-    manifest, found, (paused, note) = PAUSES[name]
-    wished = desire(observed(manifest), SETTINGS).reading.wish_hash
-    manifest = manifest | {"status": {"schedule": {"id": PIPELINE.schedule, "wished": wished, "made": "made-1"}}}
-
-    [action] = planned(observed(manifest, found))
-
-    assert isinstance(action, SetPause)
-    assert (action.paused, action.note.startswith(note)) == (paused, True)
-
-
-@pytest.mark.parametrize(
-    ("manifest", "found", "expected"),
-    [
-        (settled(), schedule(), None),
-        (settled(spec={"suspend": True}), schedule(paused=True, note="tidemill: suspended"), None),
-        (settled(), schedule(paused=True, note="by hand"), {"by": "Temporal", "note": "by hand"}),
-        (settled(), schedule(paused=True), {"by": "Temporal", "note": ""}),
-        (
-            settled(annotations=PAUSED),
-            schedule(paused=True, note="tidemill: x"),
-            {"by": "Annotation", "note": "holiday"},
-        ),
-        (settled(annotations=PAUSED), schedule(paused=True, note="by hand"), {"by": "Temporal", "note": "by hand"}),
-    ],
-)
-def test_a_pause_that_git_doesnt_know_of_shows(
-    manifest: Object, found: ScheduleSeen, expected: dict[str, str] | None
-) -> None:
-    status = told(observed(manifest, found))
-    claim = condition(status, said.PAUSED)
-
-    assert status.get("paused") == expected
-    assert (claim["reason"] if claim else None) == (expected["by"] if expected else None)
-
-
-# Runs
-
-
-def test_next_runs_are_those_to_come_of_whoever_is_newer() -> None:
-    found = schedule()
-    assert told(observed(settled(), found))["nextRuns"] == ["2026-05-01T13:00:00Z", "2026-05-01T14:00:00Z"]
-
-    later = entry_of(schedule(next_runs=(NOW + timedelta(hours=3),)))
-    assert told(observed(settled(), found, entry=later))["nextRuns"] == ["2026-05-01T15:00:00Z"]
-    stale = entry_of(schedule(next_runs=(NOW + timedelta(hours=3),), fingerprint="of before the edit"))
-    assert told(observed(settled(), found, entry=stale))["nextRuns"][0] == "2026-05-01T13:00:00Z"
-    assert "nextRuns" not in told(observed(settled(), schedule(paused=True)))
-
-
-@pytest.mark.parametrize(
-    ("result", "status", "reason"),
-    [
-        ("Succeeded", "True", said.SUCCEEDED),
-        ("Failed", "False", said.FAILED),
-        ("Skipped", "Unknown", said.NO_RUN_YET),
-        ("Cancelled", "Unknown", said.NO_RUN_YET),
-    ],
-)
-def test_the_last_run_shows(result: str, status: str, reason: str) -> None:
-    found = told(observed(settled(), schedule(), last_closed=seen_run("k", result=result)))
-    claim = condition(found, said.SUCCEEDING)
-
-    assert claim is not None
-    assert (claim["status"], claim["reason"]) == (status, reason)
-    assert found["lastRun"]["result"] == result
-    assert found["lastRun"]["rowsLoaded"] == 8
-
-
-def test_checks_that_warn_show() -> None:
-    run = seen_run("k", result="Succeeded")
-    assert run.result is not None
-    warned = CheckResult(
-        check="volume", sink="out", metric="rowCount", severity="Warn", passed=False, message="too few"
-    )
-    run = replace(run, result=run.result.model_copy(update={"failed_checks": (warned,)}))
-
-    found = told(observed(settled(), schedule(), last_closed=run))
-
-    claim = condition(found, said.SUCCEEDING)
-    assert claim is not None
-    assert claim["status"] == "True"
-    assert claim["message"].endswith("Check volume (Warn): too few.")
-    assert found["lastRun"]["failedChecks"] == ["volume (Warn): too few"]
-
-
-def test_a_skipped_run_doesnt_hide_a_failure() -> None:
-    manifest = settled()
-    failed = told(observed(manifest, schedule(), last_closed=seen_run("k", result="Failed")))
-    manifest = manifest | {"status": failed | {"schedule": manifest["status"]["schedule"]}}
-
-    status = told(observed(manifest, schedule(), last_closed=seen_run("l", result="Skipped", closed=NOW)))
-
-    claim = condition(status, said.SUCCEEDING)
-    assert claim is not None
-    assert claim["status"] == "False"
-    assert status["lastRun"]["key"] == "l"
-
-
-def test_a_run_that_temporal_has_forgotten_stays_told() -> None:
-    manifest = settled()
-    manifest["status"]["lastRun"] = told(observed(manifest, last_closed=seen_run("k", result="Succeeded")))["lastRun"]
-
-    assert told(observed(manifest, schedule()))["lastRun"] == manifest["status"]["lastRun"]
-    older = seen_run("j", result="Failed", closed=NOW - timedelta(days=1))
-    assert told(observed(manifest, schedule(), last_closed=older))["lastRun"] == manifest["status"]["lastRun"]
-
-
-def test_a_run_of_a_former_pipeline_of_this_name_isnt_ours() -> None:
-    former = seen_run("k", result="Failed", pipeline=OTHERS)
-
-    assert "lastRun" not in told(observed(settled(), schedule(), last_closed=former))
-    adopting = settled(annotations={"tidemill.dev/adopt-uid": "uid-former"})
-    assert told(observed(adopting, schedule(), last_closed=former))["lastRun"]["key"] == "k"
-
-
-def test_why_a_run_failed_stays_told_though_listings_dont_say_it() -> None:
-    manifest = settled()
-    explained = seen_run("k", state="Failed", closed=NOW, error="SinkRefused: disk full")
-    manifest["status"]["lastRun"] = told(observed(manifest, schedule(), last_closed=explained))["lastRun"]
-
-    status = told(observed(manifest, schedule(), last_closed=replace(explained, error="Failed: no result")))
-
-    assert status["lastRun"]["error"] == "SinkRefused: disk full"
-
-
-def test_open_runs_show_with_their_keys() -> None:
-    scheduled = seen_run("x", workflow_id=f"{PIPELINE.scheduled_workflow}-2026-05-01T11:15:00Z", started=NOW)
-    status = told(observed(settled(), schedule(), open_runs=(scheduled, seen_run("by-hand"))))
-
-    assert [run["key"] for run in status["activeRuns"]] == ["by-hand", "2026-05-01T11:15:00Z"]
-    assert {run["result"] for run in status["activeRuns"]} == {"Running"}
-
-
-def test_another_name_for_the_same_temporal_is_written_down() -> None:
-    manifest = settled()
-    manifest["status"]["schedule"]["connection"] = "former"
-
-    assert "connection" not in told(observed(manifest, schedule()))["schedule"]
-    unsure = There(("travel", "former"), trouble=UNREACHABLE)
-    assert told(observed(manifest, schedule(), elsewhere=(unsure,)))["schedule"]["connection"] == "former"
-
-
-def test_a_move_that_an_earlier_pass_began_is_written_down() -> None:
-    """The operator died between making the new Schedule and deleting the former one."""
-    manifest = settled()
-    manifest["status"]["schedule"]["connection"] = ELSEWHERE[1]
-    seen = observed(manifest, schedule(), elsewhere=(There(ELSEWHERE, schedule=schedule(created="before")),))
-    [delete] = planned(seen)
-
-    assert told(seen, Outcome(delete, "Done"))["schedule"] == {
-        name: value for name, value in manifest["status"]["schedule"].items() if name != "connection"
-    }
-    without = observed(manifest, elsewhere=seen.elsewhere)
-    assert "schedule" not in told(without, Outcome(delete, "Done"))
-
-
-# Conditions
-
-
-def test_a_condition_keeps_its_time_while_its_status_lasts() -> None:
-    manifest = settled()
-    manifest["status"] |= told(observed(manifest, schedule()))
-    later = NOW + timedelta(hours=1)
-    suspended = settled(spec={"suspend": True}) | {"status": manifest["status"]}
-    seen = observed(suspended, schedule(paused=True, note="tidemill: s"))
-
-    status = report(desire(seen, SETTINGS), seen, (), later)
-
-    assert status is not None
-    claim = condition(status, said.READY)
-    assert claim is not None
-    assert (claim["reason"], claim["lastTransitionTime"]) == (said.SUSPENDED, "2026-05-01T12:00:00Z")
 
 
 def test_telling_it_again_changes_nothing() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.unit.operator_world import NOW, SETTINGS, pipeline, pool
-from tests.unit.test_operator_pool import deployed, made, planned
-from tests.unit.test_operator_pool import told as told_of_pool
+from tests.unit.pool_world import deployed, made, planned
+from tests.unit.pool_world import told as told_of_pool
 from tidemill_api import conditions as said
 from tidemill_operator.actions import LookAgain
 from tidemill_operator.clients import Object

@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from tests.unit.operator_world import NOW, SETTINGS, pipeline, pool, schedule, seen_run
-from tests.unit.test_operator_pool import observed as observed_pool
-from tests.unit.test_operator_pool import planned as planned_pool
+from tests.unit.pool_world import observed as observed_pool
+from tests.unit.pool_world import planned as planned_pool
 from tidemill_api import conditions as said
 from tidemill_api.errors import TidemillError
 from tidemill_operator.actions import (
