@@ -17,7 +17,9 @@ from tidemill_api.v1alpha1.workerpool import Artifacts, Concurrency, Connection,
 class Message(BaseModel):
     """A frozen message. Unknown fields are ignored, so that parts of neighbouring versions understand each other."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, defer_build=True, extra="ignore", alias_generator=to_camel, populate_by_name=True
+    )
 
 
 class TemporalAddress(Message):

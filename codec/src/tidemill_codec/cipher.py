@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from google.protobuf.message import DecodeError
 from temporalio.api.common.v1 import Payload
 
 from tidemill_api.errors import Undecipherable, UnknownKey
 from tidemill_codec.folder import Keys
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 ENCODING: Final = b"binary/encrypted"
 ALGORITHM: Final = b"aes-256-gcm.1"
@@ -70,6 +71,8 @@ class Cipher:
                 f"a payload is encrypted with the key {key_id!r}, which isn't in the key ring: "
                 "put it back, it needn't be the active one"
             )
+        from cryptography.exceptions import InvalidTag
+
         nonce, sealed = payload.data[:_NONCE], payload.data[_NONCE:]
         try:
             return Payload.FromString(_aead(key).decrypt(nonce, sealed, self._bound(key_id)))
@@ -99,4 +102,6 @@ def key_of(payload: Payload) -> str | None:
 @lru_cache(maxsize=64)
 def _aead(key: bytes) -> AESGCM:
     """Kept: setting up a key costs more than encrypting a small payload."""
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # most processes have no key
+
     return AESGCM(key)

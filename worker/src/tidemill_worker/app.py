@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http import HTTPStatus
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,13 +18,15 @@ from tidemill_api.contract import WorkerConfig
 from tidemill_api.errors import TidemillError
 from tidemill_worker import health
 from tidemill_worker.measures import Measures
+from tidemill_worker.start import settle
 
 if TYPE_CHECKING:
     from temporalio.client import Client
     from temporalio.worker import Worker
 
     from tidemill_codec.folder import KeyFolder
-    from tidemill_worker.activities import Resources
+    from tidemill_worker.connections import PoolConnections
+    from tidemill_worker.metastore import Metastore
 
 _log = logging.getLogger("tidemill.worker")
 T = TypeVar("T")
@@ -32,6 +35,17 @@ LONGEST_WAIT = 10.0
 """Seconds between two attempts to reach what isn't there yet."""
 
 WARM_AFTER = 1.0
+
+FOR_STORES = ("tidemill_worker.connections", "tidemill_worker.metastore", "tidemill_worker.migrations")
+FOR_CLIENT = ("temporalio.client", "temporalio.contrib.pydantic", "tidemill_codec.converter")
+FOR_WORK = (
+    "temporalio.worker",
+    "tidemill_worker.activities",
+    "tidemill_worker.workflows.run",
+    "tidemill_worker.workflows.backfill",
+    "tidemill_check.times",
+)
+"""What a start imports, in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +91,28 @@ class App:
                 server.close()
 
     async def _work(self) -> None:
+        """Connect and work. Answers are waited for while the next libraries are imported."""
         from tidemill_worker.temporal import connect, credentials_of, follow_credentials, runtime_of
 
         config, secrets = self.options.config, self.options.secrets
         keys = await self._until_there(_keys_now)
+        await _imported(*FOR_STORES)
+        connections, store = self._stores()
+        looking = asyncio.create_task(self._until_there(store.check))
+        await _imported(*FOR_CLIENT)
         runtime = runtime_of()
-        resources = self._resources()
 
         async def client_now() -> Client:
             return await connect(config.temporal, credentials_of(config.temporal, secrets), runtime, keys)
 
-        client, _ = await asyncio.gather(self._until_there(client_now), self._until_there(resources.store.check))
-        worker = _worker(client, self.options, resources)
+        connecting = asyncio.create_task(self._until_there(client_now))
+        await _imported(*FOR_WORK)
+        client, _ = await asyncio.gather(connecting, looking)
+        worker = self._worker(client, connections, store)
         polling = asyncio.create_task(worker.run())
         following = asyncio.gather(
             follow_credentials(worker, config.temporal, secrets, runtime, self.measures.secret, keys),
-            resources.connections.follow(),
+            connections.follow(),
         )
         warming = asyncio.create_task(_warm_when_idle())
         try:
@@ -106,10 +126,9 @@ class App:
             if not polling.done():
                 _log.info("stopping: open chunks have %g s to end", self.options.grace)
                 await worker.shutdown()
-            await resources.connections.close()
+            await connections.close()
 
-    def _resources(self) -> Resources:
-        from tidemill_worker.activities import Resources
+    def _stores(self) -> tuple[PoolConnections, Metastore]:
         from tidemill_worker.connections import PoolConnections
         from tidemill_worker.metastore import Metastore
         from tidemill_worker.migrations import ensure
@@ -119,8 +138,32 @@ class App:
             config.connections, self.options.secrets, ensure, self.measures.secret, config.artifacts
         )
         name = config.metastore.connection
-        store = Metastore(name, lambda: connections.metastore(name))
-        return Resources(config=config, connections=connections, store=store, measures=self.measures)
+        return connections, Metastore(name, lambda: connections.metastore(name))
+
+    def _worker(self, client: Client, connections: PoolConnections, store: Metastore) -> Worker:
+        from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+        from tidemill_worker.activities import Resources, all_activities
+        from tidemill_worker.workflows.backfill import DataPipelineBackfill
+        from tidemill_worker.workflows.run import DataPipelineRun
+
+        config = self.options.config
+        resources = Resources(config=config, connections=connections, store=store, measures=self.measures)
+        return Worker(
+            client,
+            task_queue=config.task_queue,
+            workflows=[DataPipelineRun, DataPipelineBackfill],
+            activities=all_activities(resources),
+            max_concurrent_activities=config.concurrency.activities,
+            graceful_shutdown_timeout=timedelta(seconds=self.options.grace),
+            # A run that is cancelled, or whose worker must stop, hears of it by a heartbeat's answer.
+            max_heartbeat_throttle_interval=timedelta(seconds=2),
+            default_heartbeat_throttle_interval=timedelta(seconds=2),
+            # The SDK's sandbox watches over what it imports itself. Our workflows' modules would be passed through
+            # it, since models made twice aren't the same types: it would guard nothing, at a cost for each task. What
+            # they may import is held by tests, and recorded histories are replayed.
+            workflow_runner=UnsandboxedWorkflowRunner(),
+        )
 
     async def _until_there(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try until it succeeds or a retry can't help; `/readyz` and the log say what is missing."""
@@ -158,33 +201,18 @@ async def _keys_now() -> KeyFolder | None:
     return keys_of()
 
 
-def _worker(client: Client, options: Options, resources: Resources) -> Worker:
-    from temporalio.worker import Worker
-    from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
-
-    from tidemill_worker.activities import all_activities
-    from tidemill_worker.workflows.backfill import DataPipelineBackfill
-    from tidemill_worker.workflows.run import DataPipelineRun
-
-    passed = SandboxRestrictions.default.with_passthrough_modules("tidemill_api", "tidemill_worker", "pydantic")
-    return Worker(
-        client,
-        task_queue=options.config.task_queue,
-        workflows=[DataPipelineRun, DataPipelineBackfill],
-        activities=all_activities(resources),
-        max_concurrent_activities=options.config.concurrency.activities,
-        graceful_shutdown_timeout=timedelta(seconds=options.grace),
-        # A run that is cancelled, or whose worker must stop, hears of it by a heartbeat's answer.
-        max_heartbeat_throttle_interval=timedelta(seconds=2),
-        default_heartbeat_throttle_interval=timedelta(seconds=2),
-        workflow_runner=SandboxedWorkflowRunner(restrictions=passed),
-    )
+async def _imported(*modules: str) -> None:
+    """Import them in a thread, one after the other: the loop goes on with what it waits for."""
+    await asyncio.to_thread(lambda: [import_module(module) for module in modules])
 
 
 async def _warm_when_idle() -> None:
     """Make ready what the first chunk needs, but not while the first tasks begin: they import what they need."""
-    await asyncio.sleep(WARM_AFTER)
-    await asyncio.to_thread(_warm)
+    try:
+        await asyncio.sleep(WARM_AFTER)
+        await asyncio.to_thread(_warm)
+    finally:
+        settle()
 
 
 def _warm() -> None:

@@ -31,7 +31,9 @@ class Condition(Model):
 class ObjectMeta(BaseModel):
     """The part of a Kubernetes object's metadata that Tidemill reads. It ignores what it doesn't know."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, defer_build=True, extra="ignore", alias_generator=to_camel, populate_by_name=True
+    )
 
     name: str
     namespace: str = "default"

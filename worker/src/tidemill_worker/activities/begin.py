@@ -6,9 +6,8 @@ import asyncio
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, assert_never
+from typing import assert_never
 
 from temporalio import activity
 
@@ -17,7 +16,7 @@ from tidemill_api.errors import Overlap, ReprocessRefused
 from tidemill_api.v1alpha1 import DataPipelineSpec, parse_duration
 from tidemill_api.v1alpha1.schedule import Schedule
 from tidemill_worker import engine
-from tidemill_worker.activities.plan import plan_of
+from tidemill_worker.activities.plan import new_plan, plan_of
 from tidemill_worker.activities.resources import Resources, Snapshot, parsed
 from tidemill_worker.activities.translation import translated
 from tidemill_worker.activities.workflows_elsewhere import Elsewhere
@@ -51,9 +50,8 @@ class Begin:
             while True:
                 found = await slots.try_to_begin(self._resources.store, request, claimant.order.overlap_policy)
                 match found:
-                    case Began(execution, run_time, start, replay):
-                        same = replace(request, run_time=run_time, interval_start=start)
-                        planned = await self._planned(same, spec, execution, replay)
+                    case Began(execution, replay=replay):
+                        planned = await self._planned(request, spec, found)
                         limits = limits_of(spec) if replay is None else limits_of_replay(spec)
                         return Begun(state="Began", execution=execution, limits=limits, planned=planned)
                     case AlreadyDone(execution):
@@ -94,20 +92,18 @@ class Begin:
         await slots.queue(self._resources.store, request)
         return Begun(state="Waiting")
 
-    async def _planned(
-        self, request: Request, spec: DataPipelineSpec, execution: int, replay: dict[str, Any] | None
-    ) -> Planned | None:
+    async def _planned(self, request: Request, spec: DataPipelineSpec, began: Began) -> Planned | None:
         """The plan, if it can be made at once: that spares the run a step. Else that step has the time, and the say."""
         if not activity.info().is_local:
             return None
         order = request.order
-        run = RunId(order.uid, request.run_key, execution)
-        run_time, start = request.run_time.astimezone(UTC), request.interval_start.astimezone(UTC)
+        run = RunId(order.uid, request.run_key, began.execution)
+        run_time, start = began.run_time.astimezone(UTC), began.interval_start.astimezone(UTC)
         ref = RunRef(*run.columns, order.namespace, order.pipeline, run_time, start)
-        self._resources.remember(run, Snapshot(spec, order.parameters, ref, replay, order.backfill))
+        self._resources.remember(run, Snapshot(spec, order.parameters, ref, began.replay, order.backfill))
         try:
             async with asyncio.timeout(AT_ONCE_SECONDS):
-                return await plan_of(self._resources, run)
+                return await (plan_of(self._resources, run) if began.again else new_plan(self._resources, run))
         except Exception as error:  # noqa: BLE001 - whatever it is, the step `plan` meets it too and tells it
             _log.debug("run %s isn't planned at once: %s", request.run_key, type(error).__name__)
             return None

@@ -22,7 +22,7 @@ from tidemill_api.v1alpha1.dead_letter import DeadLetter
 from tidemill_worker.connections import PoolConnections, outages
 from tidemill_worker.engine.artifacts import RunFolder
 from tidemill_worker.engine.postgres import forgetting as forgetting_in_sinks
-from tidemill_worker.engine.postgres import publish
+from tidemill_worker.engine.postgres import staging
 from tidemill_worker.metastore import Metastore, RunId, forgetting, retention
 
 _log = logging.getLogger(__name__)
@@ -74,12 +74,12 @@ async def forget_staging(store: Metastore, connections: PoolConnections) -> None
     """
     for name, pool in (await connections.in_use()).items():
         with outages(name):
-            there = await publish.staged_there(pool)
+            there = await staging.staged_there(pool)
             if not there:
                 continue
             runs = await retention.sinks_of_ended(store)
             left = there & await asyncio.to_thread(_staging, runs)
-            await publish.drop_staging(pool, sorted(left))
+            await staging.drop_staging(pool, sorted(left))
         if left:
             _log.info("connection %s: dropped %d staging tables that runs have left", name, len(left))
 
@@ -103,7 +103,7 @@ async def forget_runs(store: Metastore, connections: PoolConnections) -> None:
 
 
 def _staging(runs: Sequence[tuple[RunId, Sequence[str]]]) -> frozenset[str]:
-    return frozenset(publish.staging_name(*run.columns, sink) for run, sinks in runs for sink in sinks)
+    return frozenset(staging.staging_name(*run.columns, sink) for run, sinks in runs for sink in sinks)
 
 
 async def forget_artifacts(store: Metastore, connections: PoolConnections, now: float) -> None:

@@ -34,7 +34,13 @@ class Plan:
 
 async def plan_of(resources: Resources, run: RunId) -> Planned:
     """The size of the plan that is kept for the run; if there is none, make one and keep it."""
-    size = await chunks.planned(resources.store, run) or await _made(resources, run)
+    size = await chunks.planned(resources.store, run)
+    return await new_plan(resources, run) if size is None else _told(await resources.snapshot(run), size)
+
+
+async def new_plan(resources: Resources, run: RunId) -> Planned:
+    """Make a plan for a run that has none, and keep it. Should there be one all the same, that one counts."""
+    size = await _made(resources, run)
     return _told(await resources.snapshot(run), size)
 
 

@@ -252,9 +252,9 @@ async def clean(spec: DataPipelineSpec, run: RunRef, connections: Connections) -
 
     Raises PostgresUnavailable, ArtifactsUnavailable.
     """
-    from tidemill_worker.engine.postgres import publish as publishing
+    from tidemill_worker.engine.postgres import staging
 
-    await publishing.clean(spec, run, connections)
+    await staging.clean(spec, run, connections)
     if waves(spec) > 1:
         for execution in range(1, run.execution + 1):
             folder = RunFolder(run.uid, run.run_key, execution).path

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from tidemill_api.errors import Internal
 from tidemill_check.columns import lossy
+from tidemill_worker.engine.quoting import quoted
 
 MEMORY: Final = "512MB"
 _CONFIG: Final[dict[str, str | bool | int]] = {
@@ -36,16 +37,6 @@ Values = Mapping[str, object]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-def quoted(name: str) -> str:
-    """An identifier for DuckDB or Postgres."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """A text for DuckDB or Postgres."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _sound(ask: Callable[Concatenate[Sandbox, P], T]) -> Callable[Concatenate[Sandbox, P], T]:

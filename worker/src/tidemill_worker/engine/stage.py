@@ -22,7 +22,8 @@ from tidemill_worker.engine.forms import Form, form_of
 from tidemill_worker.engine.letters import Letter, Origin, RowsOf
 from tidemill_worker.engine.model import Layout, Part, Place
 from tidemill_worker.engine.parse import schema_of
-from tidemill_worker.engine.sandbox import Sandbox, quoted
+from tidemill_worker.engine.quoting import quoted
+from tidemill_worker.engine.sandbox import Sandbox
 from tidemill_worker.engine.steps import Batch, Query, Validate
 
 Step = Validate | Query

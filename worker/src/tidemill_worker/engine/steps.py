@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from tidemill_api.errors import SpecError, SQLError, StepFailed
 from tidemill_api.v1alpha1.datapipeline import RowRule
 from tidemill_worker.engine.carry import ROW, carrying
-from tidemill_worker.engine.sandbox import Sandbox, literal, quoted
+from tidemill_worker.engine.quoting import literal, quoted
+from tidemill_worker.engine.sandbox import Sandbox
 
 _OF_THE_QUERY: Final = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
 """Errors whose words quote the query, and no values."""

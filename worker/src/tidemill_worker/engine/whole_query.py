@@ -17,7 +17,8 @@ from tidemill_check.columns import lossy
 from tidemill_check.problem import listed
 from tidemill_check.sql import whole_query
 from tidemill_check.sql_whole import SAME_NAME, SAME_NAME_SAID
-from tidemill_worker.engine.sandbox import Sandbox, Values, literal, quoted
+from tidemill_worker.engine.quoting import literal, quoted
+from tidemill_worker.engine.sandbox import Sandbox, Values
 
 BATCH_ROWS: Final = 1 << 16
 _CONFIG: Final[dict[str, str | bool | int]] = {

@@ -122,26 +122,17 @@ async def chunks_of(store: Metastore, run: RunId) -> tuple[Work, ...]:
 
 
 async def keep_outcome(store: Metastore, run: RunId, chunk: Work, outcome: ChunkOutcome) -> None:
-    """Keep what a chunk came to, in place of what an earlier attempt may have left."""
-    steps = outcome.steps
-    async with store.transaction() as connection:
+    """Keep what a chunk came to, in place of what an earlier attempt may have left; all of it, or nothing."""
+    steps, sinks = outcome.steps, outcome.sinks
+    async with store.connection() as connection:
         await connection.execute(
-            "UPDATE tidemill.chunks SET rows_read = $5, bytes_read = $6, finished_at = now() "
-            "WHERE uid = $1 AND run_key = $2 AND execution = $3 AND chunk = $4",
-            *(*run.columns, chunk.index, outcome.rows_read, outcome.bytes_read),
-        )
-        await connection.execute(
-            "INSERT INTO tidemill.chunk_steps "
-            "(uid, run_key, execution, source, chunk, step, rows_in, rows_out, rejected, skipped) "
-            "SELECT $1, $2, $3, $4, $5, * "
-            "FROM unnest($6::text[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[]) "
-            "ON CONFLICT (uid, run_key, execution, step, source, chunk) DO UPDATE SET rows_in = excluded.rows_in, "
-            "rows_out = excluded.rows_out, rejected = excluded.rejected, skipped = excluded.skipped",
-            *(*run.columns, chunk.source, chunk.index),
+            _KEEP_OUTCOME,
+            *(*run.columns, chunk.index, outcome.rows_read, outcome.bytes_read, chunk.source),
             *([s.step for s in steps], [s.rows_in for s in steps], [s.rows_out for s in steps]),
             *([s.rejected for s in steps], [s.skipped for s in steps]),
+            *([s.sink for s in sinks], [s.rows for s in sinks], [s.inserted for s in sinks]),
+            [s.updated for s in sinks],
         )
-        await connection.executemany(_KEEP_SINK, [_sink(run, chunk.index, sink) for sink in outcome.sinks])
 
 
 async def keep_published(store: Metastore, run: RunId, sink: SinkCount) -> None:
@@ -150,11 +141,26 @@ async def keep_published(store: Metastore, run: RunId, sink: SinkCount) -> None:
         await connection.execute(_KEEP_SINK, *_sink(run, PUBLISHING, sink))
 
 
-_KEEP_SINK = (
-    "INSERT INTO tidemill.chunk_sinks (uid, run_key, execution, chunk, sink, rows, inserted, updated) "
-    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (uid, run_key, execution, sink, chunk) "
+_SINKS = "INSERT INTO tidemill.chunk_sinks (uid, run_key, execution, chunk, sink, rows, inserted, updated)"
+_AGAIN = (
+    "ON CONFLICT (uid, run_key, execution, sink, chunk) "
     "DO UPDATE SET rows = excluded.rows, inserted = excluded.inserted, updated = excluded.updated"
 )
+_KEEP_SINK = f"{_SINKS} VALUES ($1, $2, $3, $4, $5, $6, $7, $8) {_AGAIN}"
+_KEEP_OUTCOME = f"""
+WITH counted AS (
+    UPDATE tidemill.chunks SET rows_read = $5, bytes_read = $6, finished_at = now()
+    WHERE uid = $1 AND run_key = $2 AND execution = $3 AND chunk = $4
+), stepped AS (
+    INSERT INTO tidemill.chunk_steps
+        (uid, run_key, execution, source, chunk, step, rows_in, rows_out, rejected, skipped)
+    SELECT $1, $2, $3, $7, $4, *
+    FROM unnest($8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
+    ON CONFLICT (uid, run_key, execution, step, source, chunk) DO UPDATE SET rows_in = excluded.rows_in,
+        rows_out = excluded.rows_out, rejected = excluded.rejected, skipped = excluded.skipped
+)
+{_SINKS} SELECT $1, $2, $3, $4, * FROM unnest($13::text[], $14::bigint[], $15::bigint[], $16::bigint[]) {_AGAIN}
+"""
 
 
 def _sink(run: RunId, chunk: int, sink: SinkCount) -> tuple[object, ...]:

@@ -41,6 +41,8 @@ class Began:
     """Where the key's interval begins."""
     replay: dict[str, Any] | None = None
     """What the key replays, as its first execution was asked to."""
+    again: bool = False
+    """It had begun already: this is a repetition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,8 @@ async def try_to_begin(store: Metastore, request: Request, policy: Policy) -> Be
             request = _same_again(request, known[0])
         for row in known:
             if row["workflow_run_id"] == owner.run_id and row["result"] == "Running":
-                return Began(row["execution"], request.run_time, request.interval_start, request.order.replay)
+                times = request.run_time, request.interval_start
+                return Began(row["execution"], *times, request.order.replay, again=True)
             if row["execution"] and _is_settled(row["result"], request.order.reprocess):
                 return AlreadyDone(row["execution"])
         places = await _places(connection, uid)

@@ -11,10 +11,9 @@ from tidemill_api.v1alpha1.datapipeline import Sink
 from tidemill_check.sql_postgres import to_postgres
 from tidemill_worker.engine.checking import judged
 from tidemill_worker.engine.model import Former
-from tidemill_worker.engine.postgres.ddl import quoted_table
 from tidemill_worker.engine.postgres.fence import Connection
 from tidemill_worker.engine.postgres.tables import columns_of
-from tidemill_worker.engine.sandbox import quoted
+from tidemill_worker.engine.quoting import quoted, quoted_table
 
 
 async def results(

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from tidemill_api.v1alpha1.datapipeline import Sink
 from tidemill_worker.engine.postgres.types import column_type
-from tidemill_worker.engine.sandbox import literal, quoted
+from tidemill_worker.engine.quoting import literal, quoted, quoted_table
 
 
 def create_table(sink: Sink, columns: Mapping[str, pa.DataType]) -> tuple[str, ...]:
@@ -75,9 +75,3 @@ def _way(sink: Sink) -> str:
         case "Merge":
             retires = sink.history is not None and sink.history.absent_keys == "Retire"
             return "SCD2 that retires" if retires else sink.merge_strategy or "Upsert"
-
-
-def quoted_table(table: str) -> str:
-    """`schema.table`, each quoted."""
-    schema, _, name = table.partition(".")
-    return f"{quoted(schema)}.{quoted(name)}"

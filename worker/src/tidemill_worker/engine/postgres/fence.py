@@ -36,8 +36,13 @@ async def hold(connection: Connection, run: RunRef) -> None:
 
 
 async def look(connection: Connection, run: RunRef) -> None:
-    """A cheap look before work is begun. Raises Fenced."""
-    _must_be(run, await connection.fetchval(_NEWEST, run.uid, run.run_key))
+    """A cheap look before work is begun, within its transaction, whose time zone becomes UTC. Raises Fenced."""
+    newest = await connection.fetchval(
+        "SELECT (SELECT execution FROM tidemill.fence WHERE uid = $1 AND run_key = $2) "
+        "FROM set_config('TimeZone', 'UTC', true)",
+        *(run.uid, run.run_key),
+    )
+    _must_be(run, newest)
 
 
 _NEWEST = "SELECT execution FROM tidemill.fence WHERE uid = $1 AND run_key = $2"

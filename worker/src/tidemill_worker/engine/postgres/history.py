@@ -10,12 +10,11 @@ from typing import Final
 
 from tidemill_api.v1alpha1.datapipeline import Sink
 from tidemill_worker.engine.model import RunRef
-from tidemill_worker.engine.postgres.ddl import quoted_table
 from tidemill_worker.engine.postgres.fence import Connection
 from tidemill_worker.engine.postgres.replacing import refuse_older
 from tidemill_worker.engine.postgres.staged import WINNER, Columns, changed
 from tidemill_worker.engine.postgres.tables import TableColumn
-from tidemill_worker.engine.sandbox import literal, quoted
+from tidemill_worker.engine.quoting import literal, quoted, quoted_table
 
 _WITHOUT_EQUALITY: Final = ("json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle")
 """Types that Postgres can't compare, or not by all of their value: their text is."""

@@ -7,11 +7,10 @@ from typing import assert_never
 from tidemill_api.v1alpha1.datapipeline import Sink
 from tidemill_worker.engine.model import RunRef
 from tidemill_worker.engine.postgres import history
-from tidemill_worker.engine.postgres.ddl import quoted_table
 from tidemill_worker.engine.postgres.fence import Connection
 from tidemill_worker.engine.postgres.staged import WINNER, Columns, changed, columns_there, held, reading_order
 from tidemill_worker.engine.postgres.tables import TableColumn
-from tidemill_worker.engine.sandbox import quoted
+from tidemill_worker.engine.quoting import quoted, quoted_table
 
 
 async def merge(connection: Connection, run: RunRef, sink: Sink, staging: str, columns: Columns) -> tuple[int, int]:

@@ -11,13 +11,12 @@ from tidemill_api.contract import SinkCount
 from tidemill_api.errors import SinkRefused
 from tidemill_api.v1alpha1.datapipeline import Sink
 from tidemill_worker.engine.model import RunRef
-from tidemill_worker.engine.postgres.ddl import quoted_table
 from tidemill_worker.engine.postgres.fence import Connection
 from tidemill_worker.engine.postgres.merging import merge
 from tidemill_worker.engine.postgres.replacing import replace
 from tidemill_worker.engine.postgres.staged import Columns, append
 from tidemill_worker.engine.postgres.tables import PUBLISHING
-from tidemill_worker.engine.sandbox import literal
+from tidemill_worker.engine.quoting import literal, quoted_table
 
 
 async def move(connection: Connection, run: RunRef, sink: Sink, staging: str, columns: Columns) -> SinkCount:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 import asyncpg
 
 from tidemill_api.contract import CheckResult, SinkCount
 from tidemill_api.errors import SinkRefused, TableMismatch, TidemillError
-from tidemill_api.names import content_hash
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_api.v1alpha1.check import Check
 from tidemill_api.v1alpha1.datapipeline import Sink
@@ -19,11 +17,11 @@ from tidemill_worker.connections.zombies import end_holders, not_blocked
 from tidemill_worker.engine.checking import refusal
 from tidemill_worker.engine.model import AlsoCommitted, Connections, Former, Published, RunRef
 from tidemill_worker.engine.postgres import checks, fence, ledger
-from tidemill_worker.engine.postgres.ddl import quoted_table
 from tidemill_worker.engine.postgres.errors import typed
 from tidemill_worker.engine.postgres.fence import Connection
 from tidemill_worker.engine.postgres.move import move
 from tidemill_worker.engine.postgres.staged import Columns
+from tidemill_worker.engine.postgres.staging import staging_table
 from tidemill_worker.engine.postgres.tables import (
     MAKING,
     ORDER,
@@ -32,34 +30,8 @@ from tidemill_worker.engine.postgres.tables import (
     columns_of,
     staging_columns,
 )
-from tidemill_worker.engine.sandbox import literal
+from tidemill_worker.engine.quoting import literal, quoted_table
 from tidemill_worker.engine.work import Work
-
-
-def staging_table(run: RunRef, sink: str) -> str:
-    """The staging table of a run and sink: `tidemill.s_...`."""
-    return staging_name(run.uid, run.run_key, run.execution, sink)
-
-
-def staging_name(uid: str, run_key: str, execution: int, sink: str) -> str:
-    """As `staging_table`, of what a run is told by."""
-    return f"tidemill.s_{content_hash([uid, run_key, execution, sink])[:48]}"
-
-
-async def staged_there(pool: asyncpg.Pool) -> frozenset[str]:
-    """All staging tables of a database, by their names."""
-    rows = await pool.fetch(
-        "SELECT 'tidemill.' || relname AS name FROM pg_class WHERE relnamespace = to_regnamespace('tidemill') "
-        "AND relkind = 'r' AND relname ~ '^s_[0-9a-f]{48}$'"
-    )
-    return frozenset(row["name"] for row in rows)
-
-
-async def drop_staging(pool: asyncpg.Pool, tables: Iterable[str]) -> None:
-    """Drop staging tables of runs that have ended; sessions that hold them still are ended."""
-    async with pool.acquire() as connection:
-        for table in tables:
-            await _drop(connection, table)
 
 
 async def make_staging(connection: Connection, run: RunRef, target: Target) -> None:
@@ -199,21 +171,3 @@ async def _columns(connection: Connection, sink: Sink, staging: str) -> Columns:
         tuple((c.name, columns[c.name].free if columns[c.name].free != c.free else None) for c in own),
         frozenset(c.name for c in own if c.base == "text"),
     )
-
-
-async def clean(spec: DataPipelineSpec, run: RunRef, connections: Connections) -> None:
-    """See `engine.clean`. Drops the staging tables of this and older executions; a newer one's stay."""
-    for name, sink in {sink.connection: sink.name for sink in spec.sinks}.items():
-        pool = await connections.postgres(name)
-        with typed(sink, name):
-            async with pool.acquire() as connection:
-                for execution in range(1, run.execution + 1):
-                    former = replace(run, execution=execution)
-                    for each in spec.sinks:
-                        await _drop(connection, staging_table(former, each.name))
-
-
-async def _drop(connection: Connection, staging: str) -> None:
-    if await connection.fetchval("SELECT to_regclass($1)", staging) is not None:
-        await end_holders(connection, staging)
-        await connection.execute(f"DROP TABLE IF EXISTS {quoted_table(staging)}")

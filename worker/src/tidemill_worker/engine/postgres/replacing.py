@@ -10,10 +10,9 @@ from tidemill_api.errors import OlderThanPublished
 from tidemill_api.v1alpha1.datapipeline import Sink
 from tidemill_worker.engine.model import RunRef
 from tidemill_worker.engine.postgres import swap
-from tidemill_worker.engine.postgres.ddl import quoted_table
 from tidemill_worker.engine.postgres.fence import Connection
 from tidemill_worker.engine.postgres.staged import Columns, append, columns_there, held
-from tidemill_worker.engine.sandbox import quoted
+from tidemill_worker.engine.quoting import quoted, quoted_table
 
 _PARTITION: Final = "tidemill_partition"
 

@@ -9,7 +9,7 @@ from tidemill_api.v1alpha1.datapipeline import Sink
 from tidemill_worker.engine.postgres.fence import Connection
 from tidemill_worker.engine.postgres.tables import ORDER, TableColumn, columns_of
 from tidemill_worker.engine.postgres.types import TEXT
-from tidemill_worker.engine.sandbox import quoted
+from tidemill_worker.engine.quoting import quoted
 
 WINNER: Final = "tidemill_winner"
 """Temporary table: of each key the row that wins, with the values as the sink's table will hold them."""

@@ -13,11 +13,10 @@ from tidemill_api.names import content_hash
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_api.v1alpha1.datapipeline import Sink
 from tidemill_worker.engine.model import Connections
-from tidemill_worker.engine.postgres.ddl import quoted_table
 from tidemill_worker.engine.postgres.errors import typed
 from tidemill_worker.engine.postgres.fence import Connection
 from tidemill_worker.engine.postgres.staged import Columns, append
-from tidemill_worker.engine.sandbox import literal, quoted
+from tidemill_worker.engine.quoting import literal, quoted, quoted_table
 
 _SHOWN: Final = 10
 

@@ -9,10 +9,10 @@ import pyarrow as pa
 
 from tidemill_api.errors import TableMismatch, TableMissing
 from tidemill_api.v1alpha1.datapipeline import Sink
-from tidemill_worker.engine.postgres.ddl import create_table, quoted_table
+from tidemill_worker.engine.postgres.ddl import create_table
 from tidemill_worker.engine.postgres.fence import Connection
 from tidemill_worker.engine.postgres.types import Limit, column_type, limit_of, plain, written_as
-from tidemill_worker.engine.sandbox import literal, quoted
+from tidemill_worker.engine.quoting import literal, quoted, quoted_table
 
 ORDER = (("_tidemill_chunk", "integer"), ("_tidemill_seq", "bigint"))
 """Columns of staging tables that say in which order the rows were read."""

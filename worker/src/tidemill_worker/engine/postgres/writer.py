@@ -18,8 +18,8 @@ from tidemill_worker.engine.postgres.encode import HEADER, TRAILER
 from tidemill_worker.engine.postgres.errors import typed
 from tidemill_worker.engine.postgres.fence import Connection
 from tidemill_worker.engine.postgres.move import move, note
-from tidemill_worker.engine.postgres.publish import staging_table
 from tidemill_worker.engine.postgres.staged import Columns
+from tidemill_worker.engine.postgres.staging import staging_table
 from tidemill_worker.engine.postgres.tables import ORDER, Target, staging_columns
 
 _WAITING: Final = 1  # blocks that wait for the server, besides the one that is being sent
@@ -62,10 +62,9 @@ class Writer:
         """Open the transaction and the COPY. Raises Fenced, PostgresUnavailable, SinkRefused."""
         with self._typed():
             self._connection = await self._pool.acquire()
-            await fence.look(self._connection, self._run)
             self._transaction = self._connection.transaction()
             await self._transaction.start()
-            await self._connection.execute("SET LOCAL TimeZone = 'UTC'")
+            await fence.look(self._connection, self._run)
             if self._temporary:
                 await self._connection.execute(
                     f"CREATE TEMP TABLE {_TEMPORARY} ({staging_columns(self.target)}) ON COMMIT DROP"
