@@ -190,7 +190,35 @@ RULES: Final = (
     ),
     Refused(
         "table-by-new-files", "pipeline", {"spec.sources[4].incremental": {"by": "ModifiedTime"}},
-        "spec.sources[4].incremental", "incremental goes by files: it has no effect for a table",
+        "spec.sources[4].incremental", "incremental goes by the names or times of files, and by a cursor of a table",
+    ),
+    Refused(
+        "files-by-a-cursor", "pipeline", {"spec.sources[0].incremental": {"cursor": "month"}},
+        "spec.sources[0].incremental", "incremental goes by the names or times of files, and by a cursor of a table",
+    ),
+    Refused(
+        "incremental-by-nothing", "pipeline", {"spec.sources[4].incremental": {}},
+        "spec.sources[4].incremental", "incremental is exactly one of: by (files), cursor (a table)",
+    ),
+    Refused(
+        "incremental-by-both", "pipeline", {"spec.sources[0].incremental": {"by": "Name", "cursor": "month"}},
+        "spec.sources[0].incremental", "incremental is exactly one of: by (files), cursor (a table)",
+    ),
+    Refused(
+        "lag-of-files", "pipeline", {"spec.sources[0].incremental": {"by": "Name", "lag": "1h"}},
+        "spec.sources[0].incremental.cursor", "initialValue and lag belong to a cursor",
+    ),
+    Refused(
+        "cursor-that-isnt-declared", "pipeline", {"spec.sources[4].incremental": {"cursor": "booked_at"}},
+        "spec.sources[4].incremental.cursor", "the cursor must be a declared column of whole numbers, dates or",
+    ),
+    Refused(
+        "cursor-of-text", "pipeline",
+        {
+            "spec.sources[4].incremental": {"cursor": "name"},
+            "spec.sources[4].columns": [{"name": "name", "type": "string"}],
+        },
+        "spec.sources[4].incremental.cursor", "the cursor must be a declared column of whole numbers, dates or",
     ),
     Refused(
         "source-of-no-sort", "pipeline", {"spec.sources[4].postgres": DELETE},

@@ -201,6 +201,29 @@ async def test_a_new_sink_gets_all_that_a_merge_has(here: Bench) -> None:
     assert (await here.run(here.spec(here.merge("a"), here.merge("b")))).chunks == 0
 
 
+async def test_a_table_by_its_cursor(here: Bench) -> None:
+    """The whole way, through plan, chunks and publishing; what there is beside is in test_engine_cursor."""
+    here.query("CREATE TABLE {p}_from (id bigint); INSERT INTO {p}_from VALUES (1), (2), (NULL)")
+    source = {
+        "name": "raw",
+        "connection": "warehouse",
+        "postgres": {"table": f"public.{here.name}_from"},
+        "columns": [{"name": "id", "type": "int64"}],
+        "incremental": {"cursor": "id"},
+    }
+    spec = here.spec(sources=[source], execution={"chunk": {"maxRows": 1}})
+    first = await here.run(spec)
+    assert (first.error, first.rows_read, first.rows_loaded, first.rows_skipped) == (None, 2, 2, 1)
+    assert (await here.run(spec)).chunks == 0
+    here.query("INSERT INTO {p}_from VALUES (3)")
+    second = await here.run(spec, key="second")
+    assert (second.error, second.chunks, second.rows_loaded) == (None, 1, 1)
+    again = await here.run(spec, key="second")
+    assert again.result == "Skipped"
+    assert here.loaded() == [1, 2, 3]
+    assert here.query("SELECT cursor, run_key FROM tidemill.watermarks WHERE uid = '{uid}'") == [["3", "second"]]
+
+
 async def test_backfills_neither_heed_nor_move_it(here: Bench) -> None:
     spec = here.spec(here.merge("out"))
     here.write("a", 1)

@@ -78,6 +78,43 @@ def test_reset(sink: Database, words: tuple[str, ...], expected: list[str]) -> N
     assert sink.query("SELECT count(*) FROM tidemill.loaded_files WHERE uid = 'u2'") == [["3"]]
 
 
+BY_CURSOR = """
+UPDATE tidemill.watermarks SET cursor_of = 'public.orders.at', cursor_type = 'timestamptz',
+    cursor = '2026-01-31 10:00:00+00' WHERE uid = 'u1';
+DELETE FROM tidemill.loaded_files WHERE uid = 'u1'
+"""
+
+
+def test_cursors(sink: Database) -> None:
+    sink.query(BY_CURSOR)
+    mine = ("--pipeline", "arrivals", "--namespace", "travel")
+
+    def mark() -> list[list[str]]:
+        return sink.query("SELECT cursor, version FROM tidemill.watermarks WHERE uid = 'u1'")
+
+    shown = watermarks(sink.dsn, "list", "--namespace", "travel").stdout
+    assert shown.split("\n")[1].split()[3:6] == ["0", "2026-01-31", "10:00:00+00"]
+
+    value = ("--value", "2026-02-01T00:00:00+02:00")
+    told = watermarks(sink.dsn, "set", *mine, *value)
+    assert told.stdout.split("\n")[0].startswith("raw into arrivals: 2026-01-31 10:00:00+00 would be 2026-02-01T")
+    assert mark() == [["2026-01-31 10:00:00+00", "2"]]
+    assert watermarks(sink.dsn, "set", *mine, *value, "--yes").returncode == 0
+    assert mark() == [["2026-01-31 22:00:00+00", "3"]]
+
+    wrong = watermarks(sink.dsn, "set", *mine, "--value", "5", "--yes")
+    assert (wrong.returncode, wrong.stderr) == (
+        1, "tidemill watermarks: source raw: 5 is not a moment such as 2026-01-31T00:00:00Z\n",
+    )  # fmt: skip
+    none = watermarks(sink.dsn, "set", "--pipeline", "arrivals", "--namespace", "other", "--value", "5", "--yes")
+    assert (none.returncode, "no such watermark of a cursor" in none.stderr) == (1, True)
+
+    assert watermarks(sink.dsn, "reset", *mine).stdout == "1 tables would be read again: --yes does it\n"
+    assert watermarks(sink.dsn, "reset", *mine, "--path", "*", "--yes").stdout == "0 files will be read again\n"
+    assert watermarks(sink.dsn, "reset", *mine, "--yes").stdout == "1 tables will be read again\n"
+    assert mark() == [["", "4"]]
+
+
 def test_what_is_no_sinks_database(database: Database) -> None:
     database.query("DROP SCHEMA IF EXISTS tidemill CASCADE")
     told = watermarks(database.dsn, "list")

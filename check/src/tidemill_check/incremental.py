@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from tidemill_api import conditions
 from tidemill_api.v1alpha1 import DataPipelineSpec
-from tidemill_api.v1alpha1.datapipeline import Sink
+from tidemill_api.v1alpha1.datapipeline import Sink, Source
+from tidemill_check import cursors
 from tidemill_check.graph import inputs_of
 from tidemill_check.problem import Problem
 from tidemill_check.stages import cut
@@ -27,23 +28,51 @@ def check_incremental(spec: DataPipelineSpec) -> Iterator[Problem]:
     for index, source in enumerate(spec.sources):
         if source.incremental is None:
             continue
-        for message in _faults(spec, source.name):
-            yield Problem(f"spec.sources[{index}].incremental", conditions.INVALID_SPEC, message)
+        field = f"spec.sources[{index}].incremental"
+        for message in _faults(spec, source):
+            yield Problem(field, conditions.INVALID_SPEC, message)
+        for name, message in _values(source):
+            yield Problem(f"{field}.{name}", conditions.INVALID_SPEC, message)
 
 
-def _faults(spec: DataPipelineSpec, source: str) -> Iterator[str]:
-    found = cut(spec)
-    if any(source in stage.broadcast for stage in found.stages):
-        yield f"{source} is joined whole to other rows: with its new files alone most of it would be missing"
+def _faults(spec: DataPipelineSpec, source: Source) -> Iterator[str]:
+    incremental, found = source.incremental, cut(spec)
+    assert incremental is not None
+    new = "new files" if incremental.by is not None else "new rows"
+    if any(source.name in stage.broadcast for stage in found.stages):
+        yield f"{source.name} is joined whole to other rows: with its {new} alone most of it would be missing"
     if found.waves > 1:
-        yield "a step of the pipeline needs all rows: over new files alone its answer would be that of a part"
-    for sink in sinks_of(spec, source):
+        yield f"a step of the pipeline needs all rows: over {new} alone its answer would be that of a part"
+    for sink in sinks_of(spec, source.name):
         if sink.write_disposition == "Replace":
-            yield f"the sink {sink.name} replaces its rows: only the new files' would be left; use Append or Merge"
+            yield f"the sink {sink.name} replaces its rows: only {new} would be left; use Append or Merge"
         elif not sink.at_end:
             yield (
                 f"the sink {sink.name} appends chunk by chunk: a run that fails half-way would leave rows that the "
                 "next one loads again; set its commit: AtEnd"
             )
+        elif sink.write_disposition == "Append" and incremental.lag is not None:
+            yield (
+                f"the sink {sink.name} appends: rows within the lag would be there once more after each run; use "
+                "Merge, or leave lag out"
+            )
         elif sink.history is not None and sink.history.absent_keys == "Retire":
-            yield f"the sink {sink.name} retires keys that a run doesn't bring: with new files alone that is nearly all"
+            yield f"the sink {sink.name} retires keys that a run doesn't bring: with {new} alone that is nearly all"
+
+
+def _values(source: Source) -> Iterator[tuple[str, str]]:
+    """Of a cursor: its settings that don't fit its type."""
+    column = source.cursor_column
+    kind = cursors.kind_of(column.type) if column is not None else None
+    if kind is None:
+        return
+    assert source.incremental is not None
+    for name, value, read in (
+        ("initialValue", source.incremental.initial_value, cursors.parsed),
+        ("lag", source.incremental.lag, cursors.lag),
+    ):
+        try:
+            if value is not None:
+                read(value, kind)
+        except ValueError as error:
+            yield name, str(error)

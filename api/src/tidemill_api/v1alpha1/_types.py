@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from tidemill_api.v1alpha1._base import Model, Rule
 
 
-def _int_or_string(what: str, max_length: int, pattern: str | None = None) -> Any:
+def int_or_string(what: str, max_length: int, pattern: str | None = None) -> Any:
     """Annotations of a value that is text or a whole number, the one union that a structural schema can express."""
     text = re.compile(pattern) if pattern else None
 
@@ -87,7 +87,7 @@ Identifier = Annotated[
 SQLName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_$]*$", max_length=63, examples=["public"])]
 """The name of a schema in Postgres. Case is kept."""
 
-Scalar = Annotated[str | int, *_int_or_string("text or a whole number; write others as text: 'true', '0.5'", 4096)]
+Scalar = Annotated[str | int, *int_or_string("text or a whole number; write others as text: 'true', '0.5'", 4096)]
 """A parameter's value: text or a whole number. Booleans, fractions and dates are written as text.
 
 A schema type that also took booleans would be invisible to the API server's rules: it could neither refuse a change of
@@ -96,7 +96,7 @@ a run's parameters nor see that a default is there.
 
 Quantity = Annotated[
     str | int,
-    *_int_or_string(
+    *int_or_string(
         "a quantity such as 250m, 2, '1.5' or 512Mi", 32, r"^[0-9]{1,15}(\.[0-9]{1,9})?([KMGTPE]i|[mkMGTPE])?$"
     ),
 ]

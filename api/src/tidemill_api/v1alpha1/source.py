@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from tidemill_api.v1alpha1._base import ListKey, Model, Rule
-from tidemill_api.v1alpha1._types import Identifier, PartName
+from tidemill_api.v1alpha1._types import Identifier, PartName, Scalar, int_or_string
 
 TABLE_PATTERN = r"^[a-zA-Z_][a-zA-Z0-9_$]{0,62}\.[a-zA-Z_][a-zA-Z0-9_$]{0,62}$"
 COLUMN_TYPE_PATTERN = (
@@ -162,11 +162,43 @@ class Contract(Model):
     (DeadLetter), or the run fails (Fail)."""
 
 
-class Incremental(Model):
-    """Only what hasn't been loaded yet is read. Runs of backfills and replays neither heed nor note that."""
+LAG_PATTERN: Final = r"^([0-9]{1,18}|([0-9]{1,6}(ms|s|m|h|d))+)$"
+Lag = Annotated[str | int, *int_or_string("a length of time such as 1h or 2d, or a whole number", 32, LAG_PATTERN)]
+"""How far back of a cursor's greatest value: a length of time, or of a whole-number cursor a number."""
+CURSOR_TYPES: Final = ("int16", "int32", "int64", "date", "timestamp", "timestamptz")
 
-    by: Literal["Name", "ModifiedTime"]
-    """Name: a file is read once. ModifiedTime: it is read again when its time or size has changed since."""
+
+class Incremental(Model):
+    """Only what hasn't been loaded yet is read: new files, or the rows of a table beyond a cursor's last value.
+
+    Runs of backfills and replays neither heed nor note that.
+    """
+
+    by: Literal["Name", "ModifiedTime"] | None = None
+    """Of files. Name: a file is read once. ModifiedTime: it is read again when its time or size has changed since."""
+    cursor: Identifier | None = None
+    """Of a table: a declared column of whole numbers, dates or timestamps that grows with each new or changed row. A
+    run reads the rows beyond the greatest value that its sinks have, up to the greatest one when it is planned. Rows
+    without a value are left out and counted as skipped."""
+    initial_value: Scalar | None = None
+    """The cursor's first value to read, as long as nothing is loaded: a whole number, a date or a moment (ISO 8601)."""
+    lag: Lag | None = None
+    """So far back of what is loaded rows are read again, for those that were committed late: `1h`, or for a cursor of
+    dates whole days, for one of whole numbers a number. It needs sinks that merge."""
+
+    rules = (
+        Rule(
+            cel="has(self.by) != has(self.cursor)",
+            message="incremental is exactly one of: by (files), cursor (a table)",
+            holds=lambda s: (s.by is None) != (s.cursor is None),
+        ),
+        Rule(
+            cel="has(self.cursor) || (!has(self.initialValue) && !has(self.lag))",
+            message="initialValue and lag belong to a cursor",
+            holds=lambda s: s.cursor is not None or (s.initial_value is None and s.lag is None),
+            field=".cursor",
+        ),
+    )
 
 
 class Source(Model):
@@ -186,7 +218,7 @@ class Source(Model):
     contract: Contract = Contract()
     """What happens when files differ from the declared columns."""
     incremental: Incremental | None = None
-    """Read only files that haven't been loaded yet; all of them, in each run, if not given."""
+    """Read only what hasn't been loaded yet; everything, in each run, if not given."""
 
     rules = (
         Rule(
@@ -195,10 +227,20 @@ class Source(Model):
             holds=lambda s: (s.files is None) != (s.postgres is None),
         ),
         Rule(
-            cel="!has(self.incremental) || has(self.files)",
-            message="incremental goes by files: it has no effect for a table",
-            holds=lambda s: s.incremental is None or s.files is not None,
+            cel="!has(self.incremental) || (has(self.incremental.by) ? has(self.files) : has(self.postgres))",
+            message="incremental goes by the names or times of files, and by a cursor of a table",
+            holds=lambda s: (
+                s.incremental is None or (s.files if s.incremental.by is not None else s.postgres) is not None
+            ),
             field=".incremental",
+        ),
+        Rule(
+            cel="!has(self.incremental) || !has(self.incremental.cursor) || (has(self.columns) && self.columns.exists("
+            "c, c.name == self.incremental.cursor && (c.type.startsWith('int') || c.type in ['date', 'timestamp', "
+            "'timestamptz'])))",
+            message="the cursor must be a declared column of whole numbers, dates or timestamps",
+            holds=lambda s: s.incremental is None or s.incremental.cursor is None or s.cursor_column is not None,
+            field=".incremental.cursor",
         ),
         Rule(
             cel="!has(self.files) || !has(self.files.format.csv) || !has(self.files.format.csv.header) "
@@ -216,6 +258,12 @@ class Source(Model):
         """The files of a source that is one of files."""
         assert self.files is not None
         return self.files
+
+    @property
+    def cursor_column(self) -> Column | None:
+        """The declared column that the source's cursor is; None: it has no cursor, or one that isn't declared."""
+        name = self.incremental.cursor if self.incremental is not None else None
+        return next((each for each in self.columns if each.name == name and each.type in CURSOR_TYPES), None)
 
 
 def _scale_fits(column_type: str) -> bool:

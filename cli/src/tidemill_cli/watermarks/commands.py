@@ -12,7 +12,8 @@ from tidemill_cli.cluster.tell import FAILED, OK, Output
 
 watermarks = typer.Typer(
     name="watermarks",
-    help="What sinks have of incremental sources: see it, and have files loaded again. Rights are the database's.",
+    help="What sinks have of incremental sources: see it, set it, and have files or rows loaded again. Rights are the "
+    "database's.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -38,7 +39,7 @@ def list_(
     pipeline: Annotated[str | None, typer.Option("--pipeline", "-p", help="Of this pipeline.")] = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="How the result is written.")] = Output.table,
 ) -> None:
-    """List watermarks: how many files each sink has of a source, and which run moved it last."""
+    """List watermarks: how many files each sink has of a source, how far it is by a cursor, and who moved it last."""
     from tidemill_cli.cluster import tell
     from tidemill_cli.watermarks import marks
 
@@ -51,11 +52,11 @@ def list_(
         rows = [
             (
                 *(f"{each['namespace']}/{each['pipeline']}", each["source"], each["sink"], str(each["files"])),
-                *(each["run_key"], f"{each['moved_at']:%Y-%m-%d %H:%M:%S}"),
+                *(each["cursor"] or "", each["run_key"], f"{each['moved_at']:%Y-%m-%d %H:%M:%S}"),
             )
             for each in found
         ]
-        tell.table(("PIPELINE", "SOURCE", "SINK", "FILES", "LAST RUN", "MOVED"), rows)
+        tell.table(("PIPELINE", "SOURCE", "SINK", "FILES", "CURSOR", "LAST RUN", "MOVED"), rows)
         return OK
 
     _end(run())
@@ -73,7 +74,7 @@ def reset(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without this it is only counted.")] = False,
 ) -> None:
-    """Have files loaded again: the next run reads them as new ones. With Append, remove their rows first."""
+    """Have files, or tables with a cursor, loaded again, as new ones. With Append, remove their rows first."""
     from tidemill_cli.watermarks import marks
 
     which = marks.Which(namespace, pipeline, source, sink, path)
@@ -81,7 +82,40 @@ def reset(
     async def run() -> int:
         async with marks.connected(dsn) as connection:
             files = await (marks.reset(connection, which) if yes else marks.count(connection, which))
-        print(f"{files} files {'will' if yes else 'would'} be read again{'' if yes else ': --yes does it'}")
+            change = marks.reset_cursors if yes else marks.count_cursors
+            tables = await change(connection, which) if path is None else 0
+        what = f"{files} files" if files or not tables else ""
+        what += (" and " if what and tables else "") + (f"{tables} tables" if tables else "")
+        print(f"{what} {'will' if yes else 'would'} be read again{'' if yes else ': --yes does it'}")
+        return OK
+
+    _end(run())
+
+
+@watermarks.command("set")
+def set_(
+    dsn: Dsn,
+    pipeline: Annotated[str, typer.Option("--pipeline", "-p", help="Of this pipeline.")],
+    value: Annotated[str, typer.Option(help="The greatest value that counts as loaded: a number, a date or a moment.")],
+    namespace: Namespace = None,
+    source: Source = None,
+    sink: Sink = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without this it is only shown.")] = False,
+) -> None:
+    """Set how far tables with a cursor have been loaded: the next run reads the rows beyond."""
+    from tidemill_cli.watermarks import marks
+
+    which = marks.Which(namespace, pipeline, source, sink)
+
+    async def run() -> int:
+        async with marks.connected(dsn) as connection:
+            found = await marks.move(connection, which, value, really=yes)
+        for name, into, former in found:
+            print(f"{name} into {into}: {former or 'nothing'} {'is' if yes else 'would be'} {value} now")
+        if not found:
+            raise marks.WatermarksError("no such watermark of a cursor: the first run makes it")
+        if not yes:
+            print("--yes does it")
         return OK
 
     _end(run())

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
+from tidemill_check import cursors
+
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
@@ -42,6 +44,10 @@ _FILES = (
     "AND ($5::text IS NULL OR f.path LIKE $5 ESCAPE '!')"
 )
 
+_SET = f"{_CHOSEN} AND w.cursor IS NOT NULL"
+_MOVED = "version = version + 1, moved_at = now(), run_key = 'tidemill watermarks'"
+"""A run that was planned by the former value can't publish any more."""
+
 
 @asynccontextmanager
 async def connected(dsn: str) -> AsyncIterator[Connection]:
@@ -67,12 +73,52 @@ async def connected(dsn: str) -> AsyncIterator[Connection]:
 async def listed(connection: Connection, which: Which) -> list[dict[str, Any]]:
     """Each watermark, and how many files it stands for."""
     rows = await connection.fetch(
-        "SELECT w.namespace, w.pipeline, w.source, w.sink, w.version, w.run_key, w.moved_at, w.uid, (SELECT count(*) "
+        "SELECT w.namespace, w.pipeline, w.source, w.sink, w.version, w.run_key, w.moved_at, w.uid, w.cursor_of, "
+        "w.cursor_type, w.cursor, (SELECT count(*) "
         "FROM tidemill.loaded_files f WHERE (f.uid, f.source, f.sink) = (w.uid, w.source, w.sink)) AS files "
         f"FROM tidemill.watermarks w WHERE {_CHOSEN} ORDER BY w.namespace, w.pipeline, w.source, w.sink, w.uid",
         *which.arguments,
     )
     return [dict(row) for row in rows]
+
+
+async def count_cursors(connection: Connection, which: Which) -> int:
+    """How many tables `reset_cursors` would have read from the beginning."""
+    found: int = await connection.fetchval(f"SELECT count(*) FROM tidemill.watermarks w WHERE {_SET}", *which.arguments)
+    return found
+
+
+async def reset_cursors(connection: Connection, which: Which) -> int:
+    """Forget how far tables have been loaded; of how many. The next run begins at their initialValue."""
+    moved = await connection.execute(
+        f"UPDATE tidemill.watermarks w SET cursor = NULL, {_MOVED} WHERE {_SET}", *which.arguments
+    )
+    return int(moved.rsplit(" ", 1)[-1])
+
+
+async def move(connection: Connection, which: Which, value: str, *, really: bool) -> list[tuple[str, str, str | None]]:
+    """Set how far tables have been loaded. Source, sink and former value of each; nothing is written unless `really`.
+
+    Raises WatermarksError for a value that isn't of a cursor's type.
+    """
+    rows = await connection.fetch(
+        "SELECT w.uid, w.source, w.sink, w.cursor_type, w.cursor FROM tidemill.watermarks w "
+        f"WHERE {_CHOSEN} AND w.cursor_of IS NOT NULL ORDER BY w.source, w.sink FOR UPDATE",
+        *which.arguments,
+    )
+    for row in rows:
+        kind = row["cursor_type"]
+        try:
+            text = cursors.text(cursors.parsed(value, kind), kind)
+        except ValueError as error:
+            raise WatermarksError(f"source {row['source']}: {error}") from None
+        if really:
+            await connection.execute(
+                f"UPDATE tidemill.watermarks w SET cursor = $4, {_MOVED} "
+                "WHERE w.uid = $1 AND w.source = $2 AND w.sink = $3",
+                *(row["uid"], row["source"], row["sink"], text),
+            )
+    return [(row["source"], row["sink"], row["cursor"]) for row in rows]
 
 
 async def count(connection: Connection, which: Which) -> int:

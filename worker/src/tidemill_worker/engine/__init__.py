@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_check.stages import stages
 from tidemill_worker.engine.artifacts import RunFolder
-from tidemill_worker.engine.incremental import KnownFiles, Watermarks
+from tidemill_worker.engine.incremental import Known, KnownFiles, KnownRows, Watermarks
 from tidemill_worker.engine.model import (
     AlsoCommitted,
     AskedToStop,
@@ -51,6 +51,7 @@ __all__ = [
     "DeadLetters",
     "Former",
     "KnownFiles",
+    "KnownRows",
     "Parameters",
     "Published",
     "Report",
@@ -100,13 +101,13 @@ async def plan(
     parameters: Parameters,
     run: RunRef,
     connections: Connections,
-    known: Mapping[str, KnownFiles] | None = None,
+    known: Mapping[str, Known] | None = None,
 ) -> tuple[Chunk, ...]:
     """Look at the files once and cut them into chunks. Another call may see other files: keep the result.
 
     Raises SourceMissing, SourceUnreadable, ColumnMissing, NewColumn, SpecError, ReprocessRefused (an earlier
-    execution has appended rows that this plan wouldn't), PostgresUnavailable. Of incremental sources the `known` files
-    are left out (`watermarks` tells them); there may be nothing left to do then.
+    execution has appended rows that this plan wouldn't), PostgresUnavailable. Of incremental sources what is `known`
+    is left out (`watermarks` tells them); there may be nothing left to do then.
     """
     from tidemill_worker.engine import planning
 
@@ -162,10 +163,15 @@ def moves_watermarks(
 
     `versions` are those of the plan's `watermarks`. Its `write` raises WatermarkMoved.
     """
-    from tidemill_worker.engine.incremental import files_of, incremental
+    from tidemill_worker.engine.incremental import files_of, incremental, range_of
+    from tidemill_worker.engine.postgres.cursor_marks import origin_of
     from tidemill_worker.engine.postgres.watermarks import Move
 
-    return Move(run, versions, {source: files_of(chunks, source) for source in incremental(spec)})
+    sources = incremental(spec)
+    ranges = {source: found for source in sources if (found := range_of(chunks, source)) is not None}
+    files = {source: files_of(chunks, source) for source in sources if source not in ranges}
+    origins = {source.name: origin_of(source) for source in spec.sources if source.name in ranges}
+    return Move(run, versions, files, ranges, origins)
 
 
 def to_publish(spec: DataPipelineSpec, chunks: Sequence[Work]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_check.incremental import sinks_of
-from tidemill_worker.engine.model import Chunk, FileRef
+from tidemill_worker.engine.model import Chunk, CursorRange, FileRef
 
 LoadedFile = tuple[str, int, int]
 """Path, size, and time of the last change in nanoseconds, as planning saw it."""
@@ -29,10 +29,25 @@ class KnownFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownRows:
+    """How far all sinks of a source are by its cursor; values as `tidemill_check.cursors.number` gives them."""
+
+    after: int | None
+    """Rows up to here needn't be read, the lag being taken off; None: all are new."""
+    reached: int | None = None
+    """The greatest value that a sink has: the watermark doesn't go back behind it."""
+    until: int | None = None
+    """Where an earlier execution of this run key has ended: this one ends there too."""
+
+
+Known = KnownFiles | KnownRows
+
+
+@dataclass(frozen=True, slots=True)
 class Watermarks:
     """Where a run begins: what the sinks of its incremental sources had when it was planned."""
 
-    known: Mapping[str, KnownFiles]
+    known: Mapping[str, Known]
     """By source."""
     versions: Mapping[str, Mapping[str, int]]
     """By sink, then by source: how often the watermark has moved."""
@@ -52,3 +67,9 @@ def files_of(chunks: Iterable[object], source: str) -> Sequence[LoadedFile]:
     """The files of a source that a plan reads."""
     refs = {chunk.part.file for chunk in chunks if isinstance(chunk, Chunk) and chunk.source == source}
     return sorted({(ref.path, ref.size, ref.mtime_ns) for ref in refs})
+
+
+def range_of(chunks: Iterable[object], source: str) -> CursorRange | None:
+    """The cursor's range that a plan reads of a source; None: nothing, or no source with a cursor."""
+    keys = (chunk.part.keys for chunk in chunks if isinstance(chunk, Chunk) and chunk.source == source)
+    return next((each for each in keys if isinstance(each, CursorRange)), None)

@@ -11,7 +11,7 @@ from typing import Final
 import asyncpg
 import pyarrow as pa
 
-from tidemill_api.contract import RunProgress, SinkCount
+from tidemill_api.contract import RunProgress, SinkCount, StepCount
 from tidemill_api.errors import ReprocessRefused, SourceChanged, ToleranceExceeded
 from tidemill_api.v1alpha1 import DataPipelineSpec, parse_bytes
 from tidemill_api.v1alpha1.datapipeline import Sink
@@ -27,6 +27,7 @@ from tidemill_worker.engine.model import (
     Chunk,
     ChunkOutcome,
     Connections,
+    CursorRange,
     DeadLetters,
     Parameters,
     Report,
@@ -160,6 +161,13 @@ def _key(node: str) -> str:
     return f"/{node}"
 
 
+def _left_out(chunk: Chunk) -> tuple[StepCount, ...]:
+    """Rows that the plan has left out: those without a value for the source's cursor."""
+    keys = chunk.part.keys
+    without = keys.without if isinstance(keys, CursorRange) else 0
+    return (StepCount(step=chunk.source, rows_in=without, skipped=without),) if without else ()
+
+
 class _NotToBePublishedError(Exception):
     """The rows of a chunk that publishes itself are too bad. What they came to is told all the same."""
 
@@ -285,7 +293,7 @@ class _Loading:
     async def _commit(self, part: _Part, writers: list[Writer | Keeper], *, last: bool) -> None:
         counts = [count for piece in part.pieces for count in piece.counts]
         if part.number == 0:
-            counts = [*self.bench.reported_counts, *counts]
+            counts = [*self.bench.reported_counts, *_left_out(self.chunk), *counts]
         resume = ledger.Resume(part.offset, part.line, part.rows, part.bytes, total(counts))
         if self.direct:
             self._tolerable(part, resume)

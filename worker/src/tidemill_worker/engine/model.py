@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import asyncpg
     import pyarrow as pa
 
+    from tidemill_check.cursors import Kind
     from tidemill_worker.engine.artifacts import Artifacts
 
 Scalar = str | int | float | bool
@@ -104,6 +105,24 @@ class KeyRange:
 
 
 @dataclass(frozen=True, slots=True)
+class CursorRange(KeyRange):
+    """Of these rows those whose cursor is in a range; rows without a value don't belong to it.
+
+    A type of its own, so that plans without a cursor are kept, and hashed, as they always were.
+    """
+
+    cursor: str = ""
+    kind: Kind = "bigint"
+    """Type of its values."""
+    after: str | None = None
+    """The greatest value that doesn't belong to it; None: no bound. Not quoted, unlike `low` and `high`."""
+    until: str = ""
+    """The greatest one that belongs to it: as it was when the run was planned."""
+    without: int = 0
+    """Of a plan's first range: rows of the table without a value, which are left out."""
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """A file, or a range of it, with its layout; or a table, or a range of it."""
 
@@ -174,6 +193,13 @@ class Chunk:
             return part.bytes
         return part.file.size if part.end is None else part.end - part.start
 
+    def by_its_rows(self) -> Chunk:
+        """Without what the plan noted of rows that the chunk doesn't have."""
+        keys = self.part.keys
+        if not isinstance(keys, CursorRange):
+            return self
+        return replace(self, part=replace(self.part, keys=replace(keys, without=0)))
+
     def to_json(self) -> dict[str, Any]:
         """As JSON: only objects, lists, strings, numbers, booleans and null."""
         return asdict(self)
@@ -207,8 +233,12 @@ def _part(value: Mapping[str, Any]) -> Part:
         end=value["end"],
         first_line=value["first_line"],
         bytes=value.get("bytes"),
-        keys=KeyRange(**value["keys"]) if value.get("keys") else None,
+        keys=_keys(value["keys"]) if value.get("keys") else None,
     )
+
+
+def _keys(value: Mapping[str, Any]) -> KeyRange:
+    return CursorRange(**value) if value.get("cursor") else KeyRange(**value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from tidemill_check.paths import rendered
 from tidemill_check.stages import stages
 from tidemill_worker.engine import files
 from tidemill_worker.engine.forms import folder_of
-from tidemill_worker.engine.incremental import KnownFiles
+from tidemill_worker.engine.incremental import Known, KnownFiles, KnownRows
 from tidemill_worker.engine.model import Chunk, Connections, FileRef, Parameters, Part, Place, RunRef
 from tidemill_worker.engine.places import places_of
 from tidemill_worker.engine.planning_csv import CSVPlanner
@@ -26,7 +26,7 @@ from tidemill_worker.engine.planning_parquet import ParquetPlanner
 from tidemill_worker.engine.planning_tables import TablePlanner
 from tidemill_worker.engine.postgres.reprocess import refuse_other_rows
 
-_NOTHING: Final[Mapping[str, KnownFiles]] = MappingProxyType({})
+_NOTHING: Final[Mapping[str, Known]] = MappingProxyType({})
 
 
 async def plan(
@@ -34,7 +34,7 @@ async def plan(
     parameters: Parameters,
     run: RunRef,
     connections: Connections,
-    known: Mapping[str, KnownFiles] | None = None,
+    known: Mapping[str, Known] | None = None,
 ) -> tuple[Chunk, ...]:
     """See `engine.plan`."""
     where = await places_of(spec.sources, connections)
@@ -46,9 +46,9 @@ async def plan(
 
 
 def chunks_of(
-    spec: DataPipelineSpec, where: Mapping[str, Place], known: Mapping[str, KnownFiles] = _NOTHING
+    spec: DataPipelineSpec, where: Mapping[str, Place], known: Mapping[str, Known] = _NOTHING
 ) -> tuple[Chunk, ...]:
-    """The chunks of all stages over sources, from what is there now, but for the `known` files of a source.
+    """The chunks of all stages over sources, from what is there now, but for what is `known` of a source.
 
     Blocks; raises what `engine.plan` raises of files.
     """
@@ -77,16 +77,16 @@ def chunks_of(
 
 
 def _parts(
-    spec: DataPipelineSpec, place: int, where: Mapping[str, Place], known: KnownFiles | None = None
+    spec: DataPipelineSpec, place: int, where: Mapping[str, Place], known: Known | None = None
 ) -> tuple[Part, ...]:
     source, planner = spec.sources[place], _planner(spec, place, where)
     if isinstance(planner, TablePlanner):
-        return planner.parts(())
+        return planner.new_rows(known) if isinstance(known, KnownRows) else planner.parts(())
     refs = _refs(source, folder_of(where[source.name]), known)
     return planner.parts(refs) if refs else ()
 
 
-def _refs(source: Source, folder: Path, known: KnownFiles | None) -> tuple[FileRef, ...]:
+def _refs(source: Source, folder: Path, known: Known | None) -> tuple[FileRef, ...]:
     """The files to read. Of a source that reads only new ones there may be none."""
     try:
         found = files.find(folder, source.in_files)
@@ -94,7 +94,7 @@ def _refs(source: Source, folder: Path, known: KnownFiles | None) -> tuple[FileR
         if known is None:
             raise
         return ()
-    return found if known is None else tuple(ref for ref in found if known.is_new(ref))
+    return tuple(ref for ref in found if not isinstance(known, KnownFiles) or known.is_new(ref))
 
 
 class Planner(Protocol):

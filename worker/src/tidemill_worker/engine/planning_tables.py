@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final
 
 from tidemill_api.errors import SourceMissing, SpecError
 from tidemill_api.v1alpha1.datapipeline import PostgresSource, Source
-from tidemill_worker.engine.model import Database, FileRef, KeyRange, Part
-from tidemill_worker.engine.reading_tables import quoted, quoted_table
+from tidemill_check import cursors
+from tidemill_check.cursors import Kind
+from tidemill_worker.engine.incremental import KnownRows
+from tidemill_worker.engine.model import CursorRange, Database, FileRef, KeyRange, Layout, Part
+from tidemill_worker.engine.reading_tables import cursor_bounds, quoted, quoted_table
 from tidemill_worker.engine.wanted import Wanted, by_name, declared
 
 MOST_RANGES: Final = 10_000
@@ -33,7 +36,12 @@ _FOUND: Final = (
     "SELECT c.oid, c.reltuples::bigint, CASE WHEN c.relkind IN ('r', 'm') THEN pg_relation_size(c.oid) END "
     "FROM pg_class c WHERE c.oid = to_regclass($1)"
 )
-_BEGIN: Final = datetime.fromisoformat("0001-01-01")
+_NO_INDEX: Final = (
+    "SELECT c.relkind IN ('r', 'p', 'm') AND c.reltuples > 10000 AND NOT EXISTS (SELECT FROM pg_index i "
+    "WHERE i.indrelid = c.oid AND i.indisvalid AND i.indpred IS NULL AND i.indkey[0] = a.attnum) "
+    "FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid WHERE c.oid = $1::oid AND a.attname = $2"
+)
+_log: Final = logging.getLogger(__name__)
 _WIDE: Final = 256
 """Bytes of a row where nothing tells better."""
 
@@ -51,26 +59,86 @@ class TablePlanner:
         """The table, as one part; there are no files."""
         del refs
         oid, rows, size = self._found()
-        columns = self.database.fetch(_COLUMNS, oid)
-        wanted = declared(self.source) or tuple(Wanted(name, name, type_of(kind), False) for name, kind in columns)
-        layout = by_name(self.source, self.settings.table, [name for name, _ in columns], wanted, surely=True)
-        read = replace(
+        whole = KeyRange(self.settings.split_by or "")
+        return (self._part(self._layout(self._kinds(oid)), size or max(rows, 0) * _WIDE, whole),)
+
+    def new_rows(self, known: KnownRows) -> tuple[Part, ...]:
+        """The rows that the cursor says are new, as one part; none if there are none.
+
+        Up to which value is decided here, once for the run. Raises SpecError too.
+        """
+        oid, _, _ = self._found()
+        kinds = self._kinds(oid)
+        layout = self._layout(kinds)
+        keys = self._cursor(kinds)
+        column, table = quoted(keys.cursor), quoted_table(self.settings.table)
+        if known.after is not None:
+            keys = replace(keys, after=cursors.text(known.after, keys.kind))
+        until = known.until
+        if until is None:
+            ((newest,),) = self.database.fetch(f"SELECT max({column}) FROM {table} WHERE {_beyond(keys)}")
+            if newest is None:
+                return ()
+            reached = cursors.number(newest)
+            until = reached if known.reached is None else max(reached, known.reached)
+        keys = replace(keys, until=cursors.text(until, keys.kind))
+        ((count,),) = self.database.fetch(f"SELECT count(*) FROM {table} WHERE {' AND '.join(cursor_bounds(keys))}")
+        ((without,),) = self.database.fetch(f"SELECT count(*) FROM {table} WHERE {column} IS NULL")
+        self._hint(oid, keys.cursor)
+        return (self._part(layout, count * _WIDE, replace(keys, without=without)),) if count else ()
+
+    def cut(self, part: Part, most_bytes: int, most_rows: int) -> Iterator[Part]:
+        """Ranges of the key of the same width, as many as rows and bytes ask for; or the whole."""
+        keys, (oid, rows, _) = part.keys, self._found()
+        assert keys is not None
+        rows = (part.bytes or 0) // _WIDE if isinstance(keys, CursorRange) else rows
+        count = self._count(rows, part.bytes or 0, most_bytes, most_rows) if keys.column else 1
+        bounds = self._bounds(oid, keys, count) if count > 1 else ()
+        for low, high in pairwise([None, *bounds, None]):
+            ranged = replace(keys, low=low, high=high)
+            if isinstance(ranged, CursorRange) and low is not None:
+                ranged = replace(ranged, without=0)
+            yield replace(part, keys=ranged, bytes=(part.bytes or 0) // (len(bounds) + 1))
+
+    def _part(self, layout: Layout, size: int, keys: KeyRange) -> Part:
+        return Part(FileRef(self.settings.table, 0, 0), layout, 0, None, 1, size, keys)
+
+    def _kinds(self, oid: int) -> dict[str, str]:
+        """Postgres' type of each column."""
+        return dict(self.database.fetch(_COLUMNS, oid))
+
+    def _layout(self, kinds: Mapping[str, str]) -> Layout:
+        found = (Wanted(name, name, type_of(kind), False) for name, kind in kinds.items())
+        wanted = declared(self.source) or tuple(found)
+        layout = by_name(self.source, self.settings.table, list(kinds), wanted, surely=True)
+        return replace(
             layout,
             fields=len(wanted),
             columns=tuple(replace(column, field=place) for place, column in enumerate(layout.columns)),
             names=tuple(column.header for column in wanted),
         )
-        whole = KeyRange(self.settings.split_by or "")
-        return (Part(FileRef(self.settings.table, 0, 0), read, 0, None, 1, size or max(rows, 0) * _WIDE, whole),)
 
-    def cut(self, part: Part, most_bytes: int, most_rows: int) -> Iterator[Part]:
-        """Ranges of the key of the same width, as many as rows and bytes ask for; or the whole."""
-        oid, rows, _ = self._found()
-        key = self.settings.split_by
-        count = 1 if key is None else self._count(rows, part.bytes or 0, most_bytes, most_rows)
-        bounds = self._bounds(oid, key, count) if key is not None and count > 1 else ()
-        for low, high in pairwise([None, *bounds, None]):
-            yield replace(part, keys=KeyRange(key or "", low, high), bytes=(part.bytes or 0) // (len(bounds) + 1))
+    def _cursor(self, kinds: Mapping[str, str]) -> CursorRange:
+        """The range of all values. Raises SpecError for a column whose values aren't what is declared."""
+        column = self.source.cursor_column
+        assert column is not None  # the model's rule
+        name = column.from_ or column.name
+        kind = _key_type(kinds[name])
+        if kind is None or cursors.FAMILY[kind] != cursors.FAMILY[cursors.kind_of(column.type) or "bigint"]:
+            raise SpecError(
+                f"{self.field.removesuffix('.postgres')}.incremental.cursor",
+                f"{column.name} is declared as {column.type}, and in {self.settings.table} it is of type "
+                f"{kinds[name]}: a cursor is a column of whole numbers, dates or timestamps, and declared as such",
+            )
+        return CursorRange(self.settings.split_by or name, cursor=name, kind=kind)
+
+    def _hint(self, oid: int, column: str) -> None:
+        """Say that there is no index for the cursor, where there could be one."""
+        if self.database.fetch(_NO_INDEX, oid, column) == [(True,)]:
+            _log.warning(
+                "source %s: %s has no index that begins with %s: each run reads the whole table to find what is new",
+                *(self.source.name, self.settings.table, column),
+            )
 
     def _found(self) -> tuple[int, int, int | None]:
         found = self.database.fetch(_FOUND, quoted_table(self.settings.table))
@@ -84,9 +152,9 @@ class TablePlanner:
             ((rows,),) = self.database.fetch(f"SELECT count(*) FROM {quoted_table(self.settings.table)}")
         return min(MOST_RANGES, max(-(-rows // most_rows), -(-size // most_bytes)))
 
-    def _bounds(self, oid: int, key: str, count: int) -> tuple[str, ...]:
+    def _bounds(self, oid: int, keys: KeyRange, count: int) -> tuple[str, ...]:
         """The beginnings of all ranges but the first, as literals."""
-        kinds = dict(self.database.fetch(_COLUMNS, oid))
+        kinds, key = self._kinds(oid), keys.column
         if key not in kinds:
             raise SpecError(f"{self.field}.splitBy", f"{self.settings.table} has no column {key}")
         kind = _key_type(kinds[key])
@@ -97,43 +165,29 @@ class TablePlanner:
             )
         column = quoted(key)
         finite = f" FILTER (WHERE isfinite({column}))" if kind != "bigint" else ""
+        where = f" WHERE {' AND '.join(cursor_bounds(keys))}" if isinstance(keys, CursorRange) else ""
         ((low, high),) = self.database.fetch(
-            f"SELECT min({column}){finite}, max({column}){finite} FROM {quoted_table(self.settings.table)}"
+            f"SELECT min({column}){finite}, max({column}){finite} FROM {quoted_table(self.settings.table)}{where}"
         )
         return () if low is None else cuts(low, high, count, kind)
 
 
-def cuts(low: Any, high: Any, count: int, kind: str) -> tuple[str, ...]:
+def cuts(low: Any, high: Any, count: int, kind: Kind) -> tuple[str, ...]:
     """Literals that cut the values from `low` to `high` into at most `count` ranges of the same width; ascending."""
-    first, last = _number(low), _number(high)
+    first, last = cursors.number(low), cursors.number(high)
     width = max(1, -(-(last - first + 1) // count))
-    return tuple(f"'{_text(value, kind)}'::{kind}" for value in range(first + width, last + 1, width))
+    return tuple(f"'{cursors.text(value, kind)}'::{kind}" for value in range(first + width, last + 1, width))
 
 
-def _number(value: Any) -> int:
-    match value:
-        case datetime():
-            naive = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
-            return (naive - _BEGIN) // timedelta(microseconds=1)
-        case date():
-            return value.toordinal()
-        case _:
-            return int(value)
+def _beyond(keys: CursorRange) -> str:
+    """The condition of rows that may be new: an index finds the greatest of them at once."""
+    column = quoted(keys.cursor)
+    bounds = [f"{column} > '{keys.after}'::{keys.kind}"] if keys.after is not None else []
+    return " AND ".join([*bounds, f"{column} < 'infinity'" if keys.kind != "bigint" else f"{column} IS NOT NULL"])
 
 
-def _text(value: int, kind: str) -> str:
-    if kind == "bigint":
-        return str(value)
-    if kind == "date":
-        return date.fromordinal(value).isoformat()
-    moment = _BEGIN + timedelta(microseconds=value)
-    return f"{moment.isoformat(sep=' ')}{'+00' if kind == 'timestamptz' else ''}"
-
-
-def _key_type(kind: str) -> str | None:
-    if kind in {"smallint", "integer", "bigint"}:
-        return "bigint"
-    return {"date": "date", "timestamp": "timestamp", "timestamptz": "timestamptz"}.get(type_of(kind))
+def _key_type(kind: str) -> Kind | None:
+    return cursors.kind_of(type_of(kind))
 
 
 def type_of(kind: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tidemill_worker.engine.model import KeyRange, Layout
+from collections.abc import Iterator
+
+from tidemill_worker.engine.model import CursorRange, KeyRange, Layout
 
 
 def quoted(name: str) -> str:
@@ -18,14 +20,22 @@ def quoted_table(table: str) -> str:
 def query_of(table: str, keys: KeyRange, layout: Layout) -> str:
     """The rows of a range, in the order of the key, with the columns that the layout reads."""
     columns = ", ".join(quoted(name) for name in layout.names)
-    where = " AND ".join(_bounds(keys))
-    if where and keys.low is None:
-        where = f"({where}) OR {quoted(keys.column)} IS NULL"
+    conditions = [*_range(keys), *(cursor_bounds(keys) if isinstance(keys, CursorRange) else ())]
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     order = f" ORDER BY {quoted(keys.column)}" if keys.column else ""
-    return f"SELECT {columns} FROM {quoted_table(table)}{f' WHERE {where}' if where else ''}{order}"
+    return f"SELECT {columns} FROM {quoted_table(table)}{where}{order}"
 
 
-def _bounds(keys: KeyRange) -> list[str]:
+def cursor_bounds(keys: CursorRange) -> Iterator[str]:
+    """The conditions that a range's cursor is under."""
+    if keys.after is not None:
+        yield f"{quoted(keys.cursor)} > '{keys.after}'::{keys.kind}"
+    yield f"{quoted(keys.cursor)} <= '{keys.until}'::{keys.kind}"
+
+
+def _range(keys: KeyRange) -> Iterator[str]:
     column = quoted(keys.column)
     low = [f"{column} >= {keys.low}"] if keys.low is not None else []
-    return low + ([f"{column} < {keys.high}"] if keys.high is not None else [])
+    bounds = " AND ".join(low + ([f"{column} < {keys.high}"] if keys.high is not None else []))
+    if bounds:
+        yield f"({bounds} OR {column} IS NULL)" if keys.low is None else bounds

@@ -14,6 +14,7 @@ from tidemill_worker.engine.postgres.errors import typed
 
 def content_of(spec: DataPipelineSpec, parameters: Parameters, chunk: Chunk) -> str:
     """Hash of all that decides which rows a chunk gives: the files, and the parts of the spec that say what is done."""
+    chunk = chunk.by_its_rows()
     made_of = [spec.sources, spec.steps, spec.sinks, spec.parameters]
     return content_hash([[[model.to_json() for model in part] for part in made_of], dict(parameters), asdict(chunk)])
 

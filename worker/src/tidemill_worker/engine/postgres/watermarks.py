@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tidemill_api.errors import WatermarkMoved, WatermarksApart
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_api.v1alpha1.datapipeline import Sink
 from tidemill_check.incremental import sinks_of
-from tidemill_worker.engine.incremental import KnownFiles, LoadedFile, Watermarks
-from tidemill_worker.engine.model import Connections, RunRef
+from tidemill_worker.engine.incremental import Known, KnownFiles, LoadedFile, Watermarks
+from tidemill_worker.engine.model import Connections, CursorRange, RunRef
+from tidemill_worker.engine.postgres import cursor_marks
+from tidemill_worker.engine.postgres.cursor_marks import Mark, mark_of
 from tidemill_worker.engine.postgres.errors import typed
 from tidemill_worker.engine.postgres.fence import Connection
 
@@ -20,16 +22,20 @@ async def read(spec: DataPipelineSpec, run: RunRef, connections: Connections) ->
 
     Raises WatermarksApart, PostgresUnavailable.
     """
-    known: dict[str, KnownFiles] = {}
+    known: dict[str, Known] = {}
     versions: dict[str, dict[str, int]] = {}
     for source in spec.sources:
         if source.incremental is None:
             continue
+        sinks = sinks_of(spec, source.name)
         there: dict[str, _There] = {}
-        for sink in sinks_of(spec, source.name):
+        for sink in sinks:
             there[sink.name] = await _of_sink(run, source.name, sink, connections)
             versions.setdefault(sink.name, {})[source.name] = there[sink.name].version
-        known[source.name] = KnownFiles(source.incremental.by, _level(source.name, sinks_of(spec, source.name), there))
+        if source.incremental.by is not None:
+            known[source.name] = KnownFiles(source.incremental.by, _level(source.name, sinks, there))
+        else:
+            known[source.name] = cursor_marks.level(source, sinks, {name: each.mark for name, each in there.items()})
     return Watermarks(known, versions)
 
 
@@ -39,15 +45,23 @@ class _There:
 
     version: int
     files: Mapping[str, tuple[int, int]]
-    last_run: str
+    mark: Mark
+
+    @property
+    def last_run(self) -> str:
+        """The key of the run that moved the watermark last."""
+        return self.mark.last_run
 
 
 async def _of_sink(run: RunRef, source: str, sink: Sink, connections: Connections) -> _There:
     pool = await connections.postgres(sink.connection)
     with typed(sink.name, sink.connection):
         mark = await pool.fetchrow(
-            "SELECT version, run_key FROM tidemill.watermarks WHERE uid = $1 AND source = $2 AND sink = $3",
-            *(run.uid, source, sink.name),
+            "SELECT w.version, w.run_key, w.cursor_of, w.cursor_type, w.cursor, r.cursor_of AS range_of, "
+            "r.cursor_type AS range_type, r.after, r.until FROM tidemill.watermarks w "
+            "LEFT JOIN tidemill.loaded_ranges r ON (r.uid, r.source, r.sink, r.run_key) = (w.uid, w.source, w.sink, $4)"
+            " WHERE w.uid = $1 AND w.source = $2 AND w.sink = $3",
+            *(run.uid, source, sink.name, run.run_key),
         )
         rows = await pool.fetch(
             "SELECT path, size, mtime_ns FROM tidemill.loaded_files "
@@ -55,7 +69,7 @@ async def _of_sink(run: RunRef, source: str, sink: Sink, connections: Connection
             *(run.uid, source, sink.name, run.run_key),
         )
     files = {row["path"]: (row["size"], row["mtime_ns"]) for row in rows}
-    return _There(0, files, "") if mark is None else _There(mark["version"], files, mark["run_key"])
+    return _There(0, files, Mark()) if mark is None else _There(mark["version"], files, mark_of(mark))
 
 
 def _level(source: str, sinks: Sequence[Sink], there: Mapping[str, _There]) -> dict[str, tuple[int, int]]:
@@ -84,15 +98,23 @@ class Move:
     versions: Mapping[str, Mapping[str, int]]
     """By sink, then by source, as the plan found them."""
     files: Mapping[str, Sequence[LoadedFile]]
-    """By source: what the run has read."""
+    """By source of files: what the run has read."""
+    ranges: Mapping[str, CursorRange] = field(default_factory=dict)
+    """By source with a cursor: what the run has read."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """By source with a cursor: its table and column."""
 
     async def write(self, connection: Connection, sink: str) -> None:
         """Within the transaction that makes the rows visible. Raises WatermarkMoved, which rolls it back."""
         for source, version in self.versions.get(sink, {}).items():
-            files = self.files.get(source, ())
-            if files:
+            files, keys = self.files.get(source, ()), self.ranges.get(source)
+            if files or keys is not None:
                 await self._move(connection, sink, source, version)
+            if files:
                 await self._note(connection, sink, source, files)
+            if keys is not None:
+                place = (self.run.uid, source, sink)
+                await cursor_marks.note(connection, place, self.run.run_key, self.origins[source], keys)
 
     async def _move(self, connection: Connection, sink: str, source: str, version: int) -> None:
         moved = await connection.fetchval(
