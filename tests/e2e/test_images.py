@@ -494,13 +494,15 @@ def test_a_steps_image_is_the_worker_with_a_layer(built: Callable[[str], Built],
             "-c",
             (
                 "import orjson, tidemill_worker, ssl; print(orjson.__file__, orjson.__cached__); "
+                "from travel import steps; print(steps.__file__, steps.measure.__name__); "
                 "print(ssl.create_default_context().cert_store_stats()['x509_ca'])"
             ),
         ),
         entrypoint=("python",),
     )
-    place, trusted = done.stdout.splitlines()
+    place, module, trusted = done.stdout.splitlines()
     assert place.startswith("/opt/steps/orjson/"), done
+    assert module == "/opt/steps/travel/steps.py measure"
     public = containers.run(
         built("worker").unpacked,
         tmp_path / "runs",

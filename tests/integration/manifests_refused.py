@@ -32,11 +32,33 @@ class Refused:
 RULES: Final = (
     Refused(
         "step-of-two-sorts", "pipeline", {"spec.steps[0].sql": {"query": "SELECT 1"}},
-        "spec.steps[0]", "a step is exactly one of: validate, sql",
+        "spec.steps[0]", "a step is exactly one of: validate, sql, python",
+    ),
+    Refused(
+        "step-of-two-other-sorts", "pipeline", {"spec.steps[1].python": {"entrypoint": "a:b"}},
+        "spec.steps[1]", "a step is exactly one of: validate, sql, python",
     ),
     Refused(
         "step-of-no-sort", "pipeline", {"spec.steps[0].validate": DELETE},
-        "spec.steps[0]", "a step is exactly one of: validate, sql",
+        "spec.steps[0]", "a step is exactly one of: validate, sql, python",
+    ),
+    Refused(
+        "python-step-of-two-sorts-of-columns", "pipeline",
+        {"spec.steps[2].python.columns": [{"name": "id", "type": "int32"}]},
+        "spec.steps[2].python", "a python step has columns (all that it gives) or addColumns",
+    ),
+    Refused(
+        "python-step-over-all-rows-that-multiplies", "pipeline-python", {"spec.steps[0].python.mayMultiply": True},
+        "spec.steps[0].python.mayMultiply", "mayMultiply has an effect for mode Batch only",
+    ),
+    Refused(
+        "python-column-of-a-scale-too-great", "pipeline-python",
+        {"spec.steps[0].python.columns[1].type": "decimal(3,4)"},
+        "spec.steps[0].python.columns[1].type", "the scale can't be greater than the precision",
+    ),
+    Refused(
+        "python-column-of-a-long-name", "pipeline", {"spec.steps[2].python.addColumns[0].name": "é" * 32},
+        "spec.steps[2].python.addColumns[0].name", "name is longer than the 63 bytes that Postgres keeps",
     ),
     Refused(
         "validate-of-two-inputs", "pipeline", {"spec.steps[0].inputs": ["raw", "airlines"]},

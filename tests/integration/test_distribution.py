@@ -1,4 +1,4 @@
-"""The wheel holds the six parts and nothing else, and its command starts."""
+"""The wheel holds the six parts, what functions of users import, and nothing else, and its command starts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = {"tidemill_api", "tidemill_check", "tidemill_codec", "tidemill_operator", "tidemill_worker", "tidemill_cli"}
+PARTS = {
+    *("tidemill_api", "tidemill_check", "tidemill_codec", "tidemill_operator", "tidemill_worker", "tidemill_cli"),
+    "tidemill",
+}
 
 
 def test_the_wheel(tmp_path: Path) -> None:

@@ -61,6 +61,24 @@ OFTEN = {
     "inputs": ["grouped"],
     "validate": {"rules": [{"name": "not-the-last", "expression": "id < 4880"}]},
 }
+GRADED = {
+    "name": "graded",
+    "inputs": ["valid", "names"],
+    "python": {
+        "entrypoint": "tests.support.author_steps:graded",
+        "addColumns": [{"name": "long", "type": "string"}, {"name": "grade", "type": "int16"}],
+        "mayMultiply": True,
+    },
+}
+BY_GRADE = {
+    "name": "bygrade",
+    "inputs": ["graded", "names"],
+    "python": {
+        "entrypoint": "tests.support.author_steps:by_grade",
+        "mode": "Whole",
+        "columns": [{"name": name, "type": "int64"} for name in ("grade", "total", "rows", "names")],
+    },
+}
 SPECS: dict[str, dict[str, Any]] = {
     "inferred": {},
     "typed": {"source": COLUMNS},
@@ -116,13 +134,21 @@ def the_spec(name: str) -> DataPipelineSpec:
     match name:
         case "join":
             return DataPipelineSpec.model_validate(with_join())
+        case "python":
+            spec = with_join()
+            spec["steps"] = [VALID, GRADED, BY_GRADE]
+            spec["sinks"][0]["input"] = "graded"
+            spec["sinks"].append(
+                {**spec["sinks"][0], "name": "grades", "input": "bygrade", "postgres": {"table": "public.grades"}}
+            )
+            return DataPipelineSpec.model_validate(spec)
         case "over all rows":
             return DataPipelineSpec.model_validate(with_join(GROUPED, OFTEN))
         case _:
             return spec_of(**SPECS[name])
 
 
-@pytest.mark.parametrize("name", [*SPECS, "join", "over all rows"])
+@pytest.mark.parametrize("name", [*SPECS, "join", "over all rows", "python"])
 async def test_a_rehearsal_is_the_run(world: World, name: str) -> None:
     spec = the_spec(name)
     result = await world.run(spec)
@@ -139,6 +165,10 @@ async def test_a_rehearsal_is_the_run(world: World, name: str) -> None:
     assert Counter(tuple(str(as_json(value)) for value in row) for row in loaded) == Counter(seen)
     assert len(seen) > 100
 
+    if name == "python":
+        whole = sorted(tuple(row.values()) for row in rehearsal.sinks["grades"].table.to_pylist())
+        assert await world.fetch("SELECT grade, total, rows, names FROM public.grades ORDER BY grade") == whole
+        assert [row[0] for row in whole] == [5000 * grade for grade in range(7)], "35000 is no int16"
     everyone = (*rehearsal.seen.values(), *rehearsal.sinks.values())
     told = [letter for each in everyone for letter in each.rejected.to_pylist()]
     assert letters(told) == letters(world.letters.all())

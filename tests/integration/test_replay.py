@@ -359,7 +359,7 @@ async def test_a_query_before_the_rule(here: Replaying) -> None:
     assert (await here.run(_queried(here.spec(), plain))).rows_rejected == 2
     several = await here.replay(_queried(here.wider(), "SELECT unnest([1, 2]) AS n, * FROM raw"))
     assert several.error is not None
-    assert "a query before valid may have made several rows of it" in several.error.message
+    assert "a query or function before valid may have made several rows of it" in several.error.message
     fine = await here.replay(_queried(here.wider(), plain))
     assert (fine.result, fine.error) == ("Succeeded", None)
     assert here.rows() == [[number, month, name.upper()] for number, month, name in FOUR]

@@ -246,6 +246,16 @@ CHECKS: Final = (
     ),
 )
 
+PYTHON: Final = (
+    Wrong(
+        "python-columns-that-differ-in-case",
+        {"spec.steps[2].python.addColumns[1]": {"name": "Score", "type": "int32"}},
+        conditions.INVALID_SPEC,
+        "spec.steps[2].python.addColumns[1].name",
+        "Score is there already (whatever the case)",
+    ),
+)
+
 LETTERS: Final = (
     Wrong(
         "letters-kept-too-long",
@@ -334,6 +344,21 @@ POOL: Final = (
         "the pool is only for pipelines with the label example.com/tier=gold",
     ),
     Wrong(
+        "function-not-allowed",
+        {"spec.steps[2].python.entrypoint": "travel.scores:score"},
+        conditions.ENTRYPOINT_DENIED,
+        "spec.steps[2].python.entrypoint",
+        "the pool doesn't allow travel.scores:score; it allows travel.steps:* and travel.*:summary",
+    ),
+    Wrong(
+        "function-where-none-is-allowed",
+        {},
+        conditions.ENTRYPOINT_DENIED,
+        "spec.steps[2].python.entrypoint",
+        "the pool doesn't allow travel.steps:score; it allows none",
+        pool={"spec.python": DELETE},
+    ),
+    Wrong(
         "one-table-by-two-connections",
         {"spec.sinks[1].postgres.table": "public.flights", "spec.sinks[1].connection": "same"},
         conditions.INVALID_SPEC,
@@ -348,6 +373,6 @@ POOL: Final = (
     ),
 )
 
-BY_ITSELF: Final = (*GRAPH, *SCHEDULE, *SQL, *PARAMETERS, *SINKS, *CHECKS, *LETTERS)
+BY_ITSELF: Final = (*GRAPH, *SCHEDULE, *SQL, *PARAMETERS, *SINKS, *CHECKS, *PYTHON, *LETTERS)
 """Wrong whatever the pool is."""
 TABLE: Final = (*BY_ITSELF, *POOL)

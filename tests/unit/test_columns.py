@@ -57,6 +57,11 @@ def query(text: str, name: str = "named", inputs: Sequence[str] = ("raw", "airli
     return {"name": name, "inputs": list(inputs), "sql": {"query": text}}
 
 
+def function(inputs: Sequence[str] = ("raw",), name: str = "made", **settings: Any) -> dict[str, Any]:
+    columns = {key: [{"name": column, "type": kind} for column, kind in each] for key, each in settings.items()}
+    return {"name": name, "inputs": list(inputs), "python": {"entrypoint": "travel.steps:made", **columns}}
+
+
 def rule(expression: str) -> dict[str, Any]:
     return {"name": "valid", "inputs": ["raw"], "validate": {"rules": [{"name": "r", "expression": expression}]}}
 
@@ -89,6 +94,22 @@ WRONG = (
     ),
     ([query(f"{JOIN} WHERE list_contains([1], x -> x)")], "spec.steps[0].sql.query", "lambda"),
     ([PLAIN, query("SELECT nam FROM named", "more", ["named"])], "spec.steps[1].sql.query", '"nam" not found'),
+    ([function(), query("SELECT nam FROM made", "more", ["made"])], "spec.steps[1].sql.query", '"nam" not found'),
+    (
+        [function(columns=[("score", "float64")]), query("SELECT month FROM made", "more", ["made"])],
+        "spec.steps[1].sql.query",
+        '"month" not found',
+    ),
+    (
+        [function(addColumns=[("score", "string")]), query("SELECT month + score AS x FROM made", "more", ["made"])],
+        "spec.steps[1].sql.query",
+        "No function matches",
+    ),
+    (
+        [function(addColumns=[("Month", "string")])],
+        "spec.steps[0].python.addColumns",
+        "the first input has a column Month already",
+    ),
 )
 
 

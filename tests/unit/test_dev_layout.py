@@ -13,6 +13,7 @@ from tidemill_api.contract import WorkerConfig
 from tidemill_cli.dev.folder import FolderInUseError, StateFolder, state_folder
 from tidemill_cli.dev.layout import METASTORE, Embedded, External, Layout, LayoutError, lay_out
 from tidemill_cli.dev.settings import FILE_NAME, load
+from tidemill_cli.dev.worker import describe, modules
 from tidemill_cli.manifests import load_manifests
 
 WAREHOUSE: dict[str, Any] = {"dsn": {"secretKeyRef": {"name": "pg", "key": "url"}}, "schemas": ["public", "mart"]}
@@ -222,3 +223,26 @@ def test_a_folder_of_no_name_goes_away() -> None:
         assert not folder.kept
 
     assert not folder.path.exists()
+
+
+STEP = {"name": "made", "inputs": ["raw"], "python": {"entrypoint": "travel.steps:score"}}
+
+
+@pytest.mark.parametrize("declared", [False, True])
+def test_functions_are_allowed_and_found_beside_their_manifest(declared: bool, tmp_path: Path) -> None:
+    pipeline = {**PIPELINE, "spec": {**PIPELINE["spec"], "steps": [STEP]}}
+    pool = {**POOL, "spec": {**POOL["spec"], "python": {"allowedEntrypoints": ["travel.*:*"]}}}
+    layout = laid(tmp_path, pipeline, *([pool] if declared else ()), settings=with_data(tmp_path))
+    (made,) = layout.pools
+    assert modules(layout, made) == (str(tmp_path),)
+    with state_folder(tmp_path / "state") as state:
+        files = state.worker(made, "127.0.0.1:7233", {})
+    config = WorkerConfig.model_validate_json(files.config.read_bytes())
+    assert config.python is not None
+    assert config.python.allowed_entrypoints == (("travel.*:*",) if declared else ("travel.steps:score",))
+    assert describe("", files, modules(layout, made)).command[-2:] == ("--modules", str(tmp_path))
+
+
+def test_a_folder_without_functions_is_none_to_look_in(tmp_path: Path) -> None:
+    layout = laid(tmp_path, PIPELINE, settings=with_data(tmp_path))
+    assert modules(layout, layout.pools[0]) == ()

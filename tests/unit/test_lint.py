@@ -388,3 +388,31 @@ def test_json_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         "reason": "InvalidGraph",
         "message": "there is no source or step rwa; did you mean raw?",
     }
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "says"),
+    [
+        ("travel.steps:score", ""),
+        ("travel.steps:renamed", ""),
+        ("travel:here", ""),
+        ("elsewhere.steps:score", ""),
+        ("travel.steps:scroe", "travel/steps.py has no function scroe; did you mean score?"),
+        ("travel.step:score", "there is no module travel.step in "),
+        ("travel.broken:score", "travel/broken.py is no module of Python: "),
+        ("travel:score", "travel/__init__.py has no function score"),
+    ],
+)
+def test_functions_are_looked_for_beside_the_manifest(entrypoint: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "travel").mkdir()
+    (tmp_path / "travel/__init__.py").write_text("here = print\n")
+    code = "from math import sin as renamed\nraise SystemExit\nif True:\n    def score(batch): ...\n"
+    (tmp_path / "travel/steps.py").write_text(code)
+    (tmp_path / "travel/broken.py").write_text("def score(:\n")
+    step = f"  steps:\n    - {{name: made, inputs: [raw], python: {{entrypoint: '{entrypoint}'}}}}\n  sinks:"
+    text = PIPELINE.replace("  sinks:", step).replace("input: raw", "input: made")
+    pool = f"{POOL}  python: {{allowedEntrypoints: ['travel:*', 'travel.*:*', 'elsewhere.steps:*']}}\n"
+    found = said(tmp_path, text, pool)
+    assert [says in line and "warning: spec.steps[0].python.entrypoint: " in line for line in found] == [True] * bool(
+        says
+    )

@@ -21,7 +21,13 @@ EPOCH = 1_767_225_600
 NAMES = ("operator", "worker", "dev-services", "examples")
 
 _BUILD = ("images/Dockerfile", "tools/images/inside", "requirements.lock", "pyproject.toml")
-_PART_OF = {"tidemill_api": "api", "tidemill_check": "check", "tidemill_codec": "codec", "tidemill_cli": "cli"}
+_PART_OF = {
+    "tidemill": "api",
+    "tidemill_api": "api",
+    "tidemill_check": "check",
+    "tidemill_codec": "codec",
+    "tidemill_cli": "cli",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ TidemillError
 │   ├── ToleranceExceeded
 │   ├── DeadLetterFull   more rejected rows than deadLetter.maxRows: kept ones must be looked after first
 │   ├── StepFailed       a query failed on the data (division by zero, overflow), or needs more memory than there is
+│   ├── PythonFailed     a function of the pipeline's author raised, or gave what it must not
 │   └── ArtifactGone     rows that passed between stages aren't there any more: the run must begin anew
 ├── SinkError
 │   ├── TableMissing     createTable: Never, and there is none
@@ -38,6 +39,7 @@ TidemillError
 │   ├── PostgresUnavailable
 │   ├── TemporalUnavailable
 │   ├── ArtifactsUnavailable  the place for what passes between stages can't be read or written
+│   ├── PythonUnavailable  a function of the pipeline's author says that something it needs doesn't answer
 │   └── WorkerLost       workers died, or said nothing any more, while they had the work
 ├── RunTimeout           the run took longer than execution.timeout
 ├── Overlap              another run of the pipeline has the slot, and the policy skips this one
@@ -115,6 +117,20 @@ class DeadLetterFull(DataError):
 
 class StepFailed(DataError):
     """A query failed on the data, or needs more memory or disk than a step may have."""
+
+
+class PythonFailed(DataError):
+    """A function that a step or source names can't be found, raised, or gave what it must not.
+
+    `detail` are an exception's own words: they may hold values of rows, so they are for whoever runs the function on a
+    machine of his own, and no part of the message.
+    """
+
+    def __init__(self, who: str, message: str, detail: str = "") -> None:
+        """`who` is `step enriched`, or `source orders`."""
+        super().__init__(f"{who}: {message}")
+        self.step = who.rpartition(" ")[2]
+        self.detail = detail
 
 
 class ArtifactGone(DataError):
@@ -221,6 +237,15 @@ class TemporalUnavailable(Unavailable):
 
 class ArtifactsUnavailable(Unavailable):
     """The place for what passes between stages can't be read or written."""
+
+
+class PythonUnavailable(Unavailable):
+    """A function of a step or source says that something it needs doesn't answer."""
+
+    def __init__(self, who: str, message: str) -> None:
+        """`who` is `step enriched`, or `source orders`."""
+        super().__init__(f"{who}: {message}")
+        self.step = who.rpartition(" ")[2]
 
 
 class WorkerLost(Unavailable):

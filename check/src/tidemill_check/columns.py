@@ -20,6 +20,7 @@ from tidemill_check.duckdb_parser import LOCKED_DOWN
 from tidemill_check.graph import inputs_of, topological
 from tidemill_check.parameters import OF_THE_RUN, ParameterValue
 from tidemill_check.problem import Problem, listed, suggestion
+from tidemill_check.python import given_columns
 from tidemill_check.sql import whole_query
 from tidemill_check.sql_whole import SAME_NAME, SAME_NAME_SAID
 from tidemill_check.stages import whole_steps
@@ -89,7 +90,9 @@ class _Columns:
         for name in topological(inputs_of(self._spec)):
             if name in places:
                 step = self._spec.steps[places[name]]
-                if all(needed in self._known for needed in step.inputs):
+                if step.python is not None:
+                    found += [problem.below(f"spec.steps[{places[name]}]") for problem in self._python(step)]
+                elif all(needed in self._known for needed in step.inputs):
                     found += [problem.below(f"spec.steps[{places[name]}]") for problem in self._step(step)]
         return (
             *sorted(found, key=lambda problem: problem.field),
@@ -119,6 +122,21 @@ class _Columns:
                 yield _problem("sql.query", why)
             elif not isinstance(answer, str) and all(kind != _NO_TYPE for _, kind in answer):
                 self._known[step.name] = dict(answer)
+
+    def _python(self, step: Step) -> Iterator[Problem]:
+        """What it gives is what it says, so it can be known where its inputs' columns aren't."""
+        assert step.python is not None
+        before = self._known.get(step.inputs[0])
+        if before is None and not step.python.columns:
+            return
+        added = [
+            (column.name, _duckdb_type(column.type)) for column in (*step.python.columns, *step.python.add_columns)
+        ]
+        given = given_columns(step.python, before or {}, added)
+        if isinstance(given, str):
+            yield Problem("python.addColumns", conditions.INVALID_SPEC, given)
+        else:
+            self._known[step.name] = given
 
     def _rule(self, tables: Mapping[str, Columns], expression: str) -> str:
         (name,) = tables
@@ -162,7 +180,12 @@ def _named_by(sink: Sink) -> Iterator[tuple[str, str]]:
 
 
 def _declared(source: Source) -> Columns:
-    return {column.name: _TYPES.get(column.type, column.type.upper()) for column in source.columns}
+    return {column.name: _duckdb_type(column.type) for column in source.columns}
+
+
+def _duckdb_type(name: str) -> str:
+    """DuckDB's word for a type of the manifest."""
+    return _TYPES.get(name, name.upper())
 
 
 def _problem(field: str, message: str) -> Problem:

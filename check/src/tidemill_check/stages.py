@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from tidemill_api.errors import SpecError
-from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec
+from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec, Step
 from tidemill_check.graph import check_graph, inputs_of, topological
 from tidemill_check.problem import listed
 from tidemill_check.sql import check_query, needs_all_rows
@@ -75,7 +75,7 @@ def stages(spec: DataPipelineSpec) -> tuple[Stage, ...]:
 
 
 def whole_steps(spec: DataPipelineSpec) -> Mapping[str, tuple[str, ...]]:
-    """The steps that need all rows of all their inputs, and why, each reason a sentence about its query.
+    """The steps that need all rows of all their inputs, and why, each reason a sentence about its query or function.
 
     Those whose query is refused anyhow are none of them.
     """
@@ -86,7 +86,14 @@ def whole_steps(spec: DataPipelineSpec) -> Mapping[str, tuple[str, ...]]:
             why = needs_all_rows(step.sql.query, step.inputs, parameters)
             if why:
                 found[step.name] = why
+        elif step.python is not None and step.python.mode == "Whole":
+            found[step.name] = ("its mode is Whole",)
     return found
+
+
+def whole_field(step: Step) -> str:
+    """The field of a step that says that it needs all rows."""
+    return "python.mode" if step.python is not None else "sql.query"
 
 
 def cut(spec: DataPipelineSpec) -> Cut:

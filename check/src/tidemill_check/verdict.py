@@ -14,10 +14,11 @@ from tidemill_check.incremental import check_incremental
 from tidemill_check.parameters import check_defaults
 from tidemill_check.paths import check_paths
 from tidemill_check.problem import Problem, in_order, listed, suggestion
+from tidemill_check.python import check_entrypoints, check_python
 from tidemill_check.schedule import LONGEST, check_schedule, length
 from tidemill_check.sql import check_expression, check_query
 from tidemill_check.sql_postgres import to_postgres
-from tidemill_check.stages import whole_steps
+from tidemill_check.stages import whole_field, whole_steps
 
 _ORDER = tuple(field.alias or name for name, field in DataPipelineSpec.model_fields.items())
 _RESERVED_SCHEMAS = ("pg_catalog", "information_schema", "pg_toast")
@@ -35,6 +36,7 @@ def check_pipeline(spec: DataPipelineSpec) -> tuple[Problem, ...]:
             *check_paths(spec),
             *(check_graph(spec) or check_incremental(spec)),
             *_sql(spec),
+            *check_python(spec),
             *_tables(spec),
             *_durations(spec),
             *_redacted(spec),
@@ -53,6 +55,7 @@ def check_against_pool(spec: DataPipelineSpec, pool: WorkerPoolSpec, labels: Map
             *_sinks(spec, pool),
             *_shared_tables(spec, pool),
             *_kept(spec, pool),
+            *check_entrypoints(spec, pool),
         ),
         _ORDER,
     )
@@ -159,8 +162,8 @@ def _conditions(spec: DataPipelineSpec) -> Iterator[Problem]:
 
 
 def _redacted(spec: DataPipelineSpec) -> Iterator[Problem]:
-    """A column to redact that isn't there: its values would be kept. Known here only if no query makes columns."""
-    if all(source.columns for source in spec.sources) and all(step.sql is None for step in spec.steps):
+    """A column to redact that isn't there: its values would be kept. Known here only if no step makes columns."""
+    if all(source.columns for source in spec.sources) and all(step.validate_ is not None for step in spec.steps):
         yield from unknown_redacted(spec, [column.name for source in spec.sources for column in source.columns])
 
 
@@ -256,7 +259,7 @@ def _kept(spec: DataPipelineSpec, pool: WorkerPoolSpec) -> Iterator[Problem]:
     for index, step in enumerate(spec.steps):
         if step.name in whole:
             yield _problem(
-                f"spec.steps[{index}].sql.query",
+                f"spec.steps[{index}].{whole_field(step)}",
                 f"the step needs all rows ({whole[step.name][0]}), and the pool has no place to keep them: the pool's "
                 f"owner sets spec.artifacts of the WorkerPool {spec.worker_pool_ref.name}",
                 conditions.CONNECTION_DENIED,

@@ -47,7 +47,7 @@ RECIPES = {
         unused=("kubernetes/**/client/models/[!_]*.py", "kubernetes/**/client/api/[!_]*.py"),
     ),
     "worker": Recipe(
-        packages=("tidemill_api", "tidemill_check", "tidemill_codec", "tidemill_worker"),
+        packages=("tidemill", "tidemill_api", "tidemill_check", "tidemill_codec", "tidemill_worker"),
         extras=("worker",),
         unused=(
             # Arrow's Flight, and object stores: a worker reads files; an image for a store brings the library back.

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the worker until SIGTERM or SIGINT. Exit codes: 0 stopped as told, 1 something ended it, 2 wrong usage."""
     options = _parser().parse_args(arguments)
     keep_freed_blocks()
+    sys.path.extend(map(str, options.modules))  # last, so that nothing of an author's replaces what the worker uses
     log_to_stderr(options.log_level, options.log_format)
     try:
         app_options = Options(
@@ -86,6 +88,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--secrets", type=Path, default=Path(SECRETS_DIR), metavar="DIR", help="folder with a folder for each Secret"
+    )
+    parser.add_argument(
+        "--modules",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="look there, too, for modules of Python steps and sources; can be given several times",
     )
     parser.add_argument(
         "--health-address", type=_address, metavar="HOST:PORT", help="serve /healthz, /readyz and /metrics there"

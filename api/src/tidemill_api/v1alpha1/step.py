@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tidemill_api.v1alpha1._base import ListKey, Model, Rule
-from tidemill_api.v1alpha1._types import ConfigMapKeyRef, PartName
+from tidemill_api.v1alpha1._types import ConfigMapKeyRef, Identifier, PartName
+from tidemill_api.v1alpha1.python import Entrypoint
+from tidemill_api.v1alpha1.source import COLUMN_TYPE_PATTERN, Column
 
 
 class RowRule(Model):
@@ -57,8 +59,50 @@ class SQLStep(Model):
     )
 
 
+class StepColumn(Model):
+    """A column that a Python step gives."""
+
+    name: Identifier
+    """Name of the column, as later steps and sinks see it."""
+    type: Annotated[str, Field(pattern=COLUMN_TYPE_PATTERN, max_length=16, examples=["int32", "decimal(18,2)"])]
+    """boolean, int16, int32, int64, float32, float64, decimal(P,S), string, date, timestamp or timestamptz."""
+
+    rules = Column.rules
+
+
+class PythonStep(Model):
+    """A function of your own, which gets rows as Arrow tables and gives some."""
+
+    entrypoint: Entrypoint
+    """Module and function, `travel.steps:enrich`. The pool must allow it (`spec.python.allowedEntrypoints`)."""
+    mode: Literal["Batch", "Whole"] = "Batch"
+    """Batch: called again and again with some rows of the first input, as they are read; what it gives for a row must
+    depend on that row alone (and on the other inputs, which it has whole). Whole: called once, with all rows of all
+    inputs, in a stage of its own."""
+    columns: Annotated[tuple[StepColumn, ...], Field(max_length=256), ListKey("name")] = ()
+    """All columns that it gives, if they aren't those of the first input."""
+    add_columns: Annotated[tuple[StepColumn, ...], Field(max_length=128), ListKey("name")] = ()
+    """Columns that it gives beside those of the first input."""
+    may_multiply: bool = False
+    """It may make several rows of one. Rows that were rejected behind it can't be replayed then."""
+
+    rules = (
+        Rule(
+            cel="!has(self.columns) || !has(self.addColumns) || size(self.columns) == 0 || size(self.addColumns) == 0",
+            message="a python step has columns (all that it gives) or addColumns (beside its input's), not both",
+            holds=lambda s: not s.columns or not s.add_columns,
+        ),
+        Rule(
+            cel="!has(self.mayMultiply) || !self.mayMultiply || !has(self.mode) || self.mode == 'Batch'",
+            message="mayMultiply has an effect for mode Batch only",
+            holds=lambda s: not s.may_multiply or s.mode == "Batch",
+            field=".mayMultiply",
+        ),
+    )
+
+
 class Step(Model):
-    """Something done to rows: exactly one of validate and sql."""
+    """Something done to rows: exactly one of validate, sql and python."""
 
     name: PartName
     """Name; later steps, sinks and SQL call it so."""
@@ -68,12 +112,14 @@ class Step(Model):
     """Rules over rows."""
     sql: SQLStep | None = None
     """A query over the inputs."""
+    python: PythonStep | None = None
+    """A function over the inputs."""
 
     rules = (
         Rule(
-            cel="has(self.validate) != has(self.sql)",
-            message="a step is exactly one of: validate, sql",
-            holds=lambda s: (s.validate_ is None) != (s.sql is None),
+            cel="[has(self.validate), has(self.sql), has(self.python)].filter(x, x).size() == 1",
+            message="a step is exactly one of: validate, sql, python",
+            holds=lambda s: [s.validate_, s.sql, s.python].count(None) == 2,
         ),
         Rule(
             cel="!has(self.validate) || size(self.inputs) == 1",

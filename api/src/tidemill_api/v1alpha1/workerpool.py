@@ -9,6 +9,7 @@ from pydantic import Field
 from tidemill_api.v1alpha1._base import ListKey, Model, Rule
 from tidemill_api.v1alpha1._object import AGE, Conditions, Generation, PrinterColumn, Resource, Served, condition
 from tidemill_api.v1alpha1._types import Duration, LocalRef, PartName, Quantity, SecretValue, SQLName, null_is_absence
+from tidemill_api.v1alpha1.python import PythonSettings
 
 _QUALIFIED = r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
 LabelKey = Annotated[str, Field(pattern=f"^{_QUALIFIED}$", max_length=253)]
@@ -187,6 +188,8 @@ class WorkerPoolSpec(Model):
     artifacts: Artifacts | None = None
     """Where rows pass from one stage of a run to the next. Needed by pipelines with a step that needs all rows (an
     aggregate, say)."""
+    python: PythonSettings | None = None
+    """Python that pipelines of this pool may run; none if not given."""
     egress: Egress | None = None
     """Where workers may connect to, held by a NetworkPolicy. If not given: anywhere but link-local addresses and
     clouds' metadata services."""

@@ -96,6 +96,7 @@ def _schemas(pipeline: Manifest[DataPipeline], manifests: Manifests, options: Op
     # The columnar libraries take a while to import: an answer about the manifests doesn't wait for them.
     from tidemill_cli.rehearse.faults import finding
     from tidemill_cli.rehearse.folders import Located, check_names, locate, pairs
+    from tidemill_cli.rehearse.modules import reachable
     from tidemill_cli.rehearse.times import run_time
     from tidemill_worker.engine.rehearsal import Bounds, NodeFailed, Rehearsal
 
@@ -111,7 +112,8 @@ def _schemas(pipeline: Manifest[DataPipeline], manifests: Manifests, options: Op
     except SpecError as error:
         raise _WrongError(str(finding(pipeline, error))) from None
     try:
-        rehearsal.run()
+        with reachable(pipeline):
+            rehearsal.run()
     except NodeFailed as error:
         # Rows that a run would stumble over say nothing against the columns, if those were known before.
         if any(sink.name not in rehearsal.sinks for sink in spec.sinks):

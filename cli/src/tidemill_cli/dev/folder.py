@@ -65,6 +65,7 @@ class StateFolder:
             connections=(*pool.connections, Connection(name=ARTIFACTS, files=FilesConnection(url=kept.as_uri() + "/"))),
             metastore=pool.metastore,
             artifacts=Artifacts(connection=ARTIFACTS),
+            python=pool.python,
         )
         directory.mkdir(parents=True, exist_ok=True)
         kept.mkdir(exist_ok=True)

@@ -17,6 +17,7 @@ from tidemill_api.names import GROUP, PipelineId, task_queue
 from tidemill_api.v1alpha1 import DataPipeline, WorkerPool
 from tidemill_api.v1alpha1._types import SecretKeyRef, SecretValue
 from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec
+from tidemill_api.v1alpha1.python import PythonSettings
 from tidemill_api.v1alpha1.workerpool import (
     Artifacts,
     Concurrency,
@@ -25,6 +26,7 @@ from tidemill_api.v1alpha1.workerpool import (
     Metastore,
     PostgresConnection,
 )
+from tidemill_check.python import entrypoints
 from tidemill_cli.dev.settings import FILE_NAME, SettingsFile, Target
 from tidemill_cli.manifests import Manifest, Manifests
 
@@ -68,6 +70,7 @@ class Pool:
     connections: tuple[Connection, ...]
     metastore: Metastore
     postgres: tuple[Embedded | External, ...]
+    python: PythonSettings | None = None
 
     @property
     def task_queue(self) -> str:
@@ -224,6 +227,7 @@ class _Draft:
             tuple(connections),
             pool.spec.metastore,
             tuple(postgres),
+            pool.spec.python,
         )
 
     def default(self, key: tuple[str, str], users: Sequence[Manifest[DataPipeline]]) -> Pool:
@@ -246,6 +250,7 @@ class _Draft:
             tuple(
                 self._server(name, found, targets.get(name), f"connection {name}") for name, found in schemas.items()
             ),
+            PythonSettings(allowed_entrypoints=_called(users)),
         )
 
     def _read_from(self, users: Sequence[Manifest[DataPipeline]]) -> dict[str, Connection]:
@@ -305,6 +310,11 @@ def _written_to(users: Sequence[Manifest[DataPipeline]]) -> dict[str, tuple[str,
     for sink in (sink for user in users for sink in user.object.spec.sinks):
         found.setdefault(sink.connection, {})[sink.postgres.table.partition(".")[0]] = None
     return {name: tuple(schemas) for name, schemas in found.items()}
+
+
+def _called(users: Sequence[Manifest[DataPipeline]]) -> tuple[str, ...]:
+    """The functions that pipelines name."""
+    return tuple(dict.fromkeys(name for user in users for _, name in entrypoints(user.object.spec)))
 
 
 def _written(name: str, schemas: tuple[str, ...]) -> Connection:

@@ -112,6 +112,7 @@ class Session:
                     worker.describe(
                         pool.label if len(self.layout.pools) > 1 else "",
                         self.folder.worker(pool, time_server.address, _dsns(pool, database_server)),
+                        worker.modules(self.layout, pool),
                     )
                     for pool in self.layout.pools
                 ]

@@ -12,9 +12,10 @@ from tidemill_check.cron import CalendarError, parse_cron
 from tidemill_check.parameters import check_parameters
 from tidemill_check.problem import Problem, suggestion
 from tidemill_check.queries import queries_missing
-from tidemill_check.stages import cut, shown, whole_steps
+from tidemill_check.stages import cut, shown, whole_field, whole_steps
 from tidemill_check.verdict import check_against_pool, check_pipeline, check_pool
 from tidemill_cli.lint.finding import Finding
+from tidemill_cli.lint.functions import functions
 from tidemill_cli.manifests import Manifest, Manifests, Place
 
 
@@ -51,6 +52,7 @@ def _pipeline(pipeline: Manifest[DataPipeline], manifests: Manifests) -> Iterato
     problems = check_pipeline(spec)
     yield from _of(place, problems or check_columns(spec))
     yield from _traps(pipeline)
+    yield from functions(pipeline)
     if not problems:
         yield from _stages(pipeline)
     name = spec.worker_pool_ref.name
@@ -104,7 +106,7 @@ def _stages(pipeline: Manifest[DataPipeline]) -> Iterator[Finding]:
     for index, step in enumerate(spec.steps):
         if step.name in whole:
             message = f"is over all rows ({whole[step.name][0]}), a stage of its own: {waves}"
-            yield pipeline.place.finding(f"spec.steps[{index}].sql.query", message, "note")
+            yield pipeline.place.finding(f"spec.steps[{index}].{whole_field(step)}", message, "note")
 
 
 def _run(run: Manifest[DataPipelineRun], manifests: Manifests) -> Iterator[Finding]:

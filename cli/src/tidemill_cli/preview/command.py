@@ -74,6 +74,7 @@ def _one(pipeline: Manifest[DataPipeline], manifests: Manifests, options: Option
     from tidemill_cli.preview.show import Page
     from tidemill_cli.rehearse.faults import finding
     from tidemill_cli.rehearse.folders import Located, check_names, locate, pairs
+    from tidemill_cli.rehearse.modules import reachable
     from tidemill_cli.rehearse.times import run_time
     from tidemill_worker.engine.rehearsal import Bounds, NodeFailed, Rehearsal
 
@@ -96,7 +97,8 @@ def _one(pipeline: Manifest[DataPipeline], manifests: Manifests, options: Option
             located.folders,
             Bounds(options.rows, READ_BYTES),
         )
-        rehearsal.run()
+        with reachable(pipeline):
+            rehearsal.run()
     except (NodeFailed, SpecError) as error:
         failure = finding(pipeline, error)
     page = Page(pipeline.object, moment, options.rows, rehearsal, failure)

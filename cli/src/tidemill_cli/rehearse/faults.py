@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tidemill_api.errors import SourceMissing, SpecError, TidemillError
+from tidemill_api.errors import PythonFailed, SourceMissing, SpecError, TidemillError
 from tidemill_api.v1alpha1 import DataPipeline
 from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec
 from tidemill_cli.lint.finding import Finding
@@ -18,7 +18,9 @@ def finding(pipeline: Manifest[DataPipeline], error: NodeFailed | SpecError) -> 
 
 
 def message_of(error: TidemillError) -> str:
-    """The sentence without the field's path."""
+    """The sentence without the field's path, and what an author's function said of it: here it is his to see."""
+    if isinstance(error, PythonFailed) and error.detail:
+        return f"{error} ({error.detail})"
     return error.message if isinstance(error, SpecError) else str(error)
 
 

@@ -164,12 +164,13 @@ def _expectations(at: str, case: Case, spec: DataPipelineSpec) -> Iterator[tuple
     for name in case.expect.outputs:
         if name not in nodes:
             yield f"{at}.expect.outputs.{name}", f"there is no source, step or sink {name}{suggestion(name, nodes)}"
+    functions = {step.name for step in spec.steps if step.python is not None}  # who knows what rules they have
     rules = {step.name: [rule.name for rule in step.validate_.rules_] for step in spec.steps if step.validate_}
     for index, reject in enumerate(case.expect.rejects):
         where = f"{at}.expect.rejects[{index}]"
         if reject.step not in nodes:
             yield f"{where}.step", f"there is no source, step or sink {reject.step}{suggestion(reject.step, nodes)}"
-        elif reject.rule is not None and reject.rule not in rules.get(reject.step, ()):
+        elif reject.rule is not None and reject.step not in functions and reject.rule not in rules.get(reject.step, ()):
             known = suggestion(reject.rule, rules.get(reject.step, ())) or "; it has none"
             yield f"{where}.rule", f"{reject.step} has no rule {reject.rule}{known}"
 

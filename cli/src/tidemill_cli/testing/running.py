@@ -13,6 +13,7 @@ from typing import Any
 from tidemill_api.errors import SpecError, TidemillError
 from tidemill_api.v1alpha1._types import parse_timestamp
 from tidemill_cli.rehearse.faults import finding, message_of
+from tidemill_cli.rehearse.modules import reachable
 from tidemill_cli.testing.compare import Compared, compare
 from tidemill_cli.testing.inputs import InputError, located
 from tidemill_cli.testing.model import Case, Expected, Reject, Rows
@@ -75,7 +76,8 @@ def _wrong(suite: Suite, case: Case, scratch: Path) -> Iterator[Wrong]:
     try:
         where = located(suite.pipeline.object.spec, case, suite.folder, scratch)
         rehearsal = Rehearsal(where.spec, case.parameters, parse_timestamp(case.run_time), where.folders)
-        rehearsal.run()
+        with reachable(suite.pipeline):
+            rehearsal.run()
     except InputError as error:
         yield RunDiffers(str(error))
         return

@@ -97,6 +97,7 @@ def _read(observed: Observed, settings: Settings, queue: str) -> _Reading:
         connections=spec.connections,
         metastore=spec.metastore,
         artifacts=spec.artifacts,
+        python=spec.python,
     )
     secrets = tuple(_secret_keys(spec, temporal))
     made = children(metadata, spec, config, secrets, settings.image, settings.key_ring)

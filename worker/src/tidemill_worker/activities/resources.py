@@ -94,7 +94,10 @@ class Resources:
 
         snapshot = await self.snapshot(run)
         pool = WorkerPoolSpec(
-            connections=self.config.connections, metastore=self.config.metastore, artifacts=self.config.artifacts
+            connections=self.config.connections,
+            metastore=self.config.metastore,
+            artifacts=self.config.artifacts,
+            python=self.config.python,
         )
         for problem in check_against_pool(snapshot.spec, pool, {}):
             raise SpecError(problem.field, problem.message)

@@ -23,6 +23,8 @@ from tidemill_worker.engine.dialect import BLOCK
 from tidemill_worker.engine.letters import Origin
 from tidemill_worker.engine.model import Chunk, Given, Part, Place, RunRef
 from tidemill_worker.engine.parse import schema_of
+from tidemill_worker.engine.python.calls import Calls
+from tidemill_worker.engine.python.steps import Python
 from tidemill_worker.engine.sandbox import Sandbox, Values
 from tidemill_worker.engine.stage import Reader, Reads, Step, apply, first_input, reader_of, steps_of
 from tidemill_worker.engine.steps import Batch, Query, Validate
@@ -92,6 +94,7 @@ class Broadcasts:
         sandbox: Callable[[], Sandbox],
         values: Values,
         answers: Answers,
+        calls: Calls,
     ) -> dict[str, Node]:
         """The named sources and steps (each after its inputs), read from the files that the chunk names. Blocks.
 
@@ -109,7 +112,7 @@ class Broadcasts:
                     return self._kept[key]
             box = sandbox()
             try:
-                nodes = _load(spec, names, chunk, places, box, answers)
+                nodes = _load(spec, names, chunk, places, box, answers, calls)
             finally:
                 box.close()
             self._keep(key, nodes)
@@ -141,9 +144,10 @@ def _load(
     places: Mapping[str, Place],
     sandbox: Sandbox,
     answers: Answers,
+    calls: Calls,
 ) -> dict[str, Node]:
     parts = dict(chunk.broadcast)
-    steps = {step.name: step for step in steps_of(spec, names)}
+    steps = {step.name: step for step in steps_of(spec, names, calls)}
     pieces_of: dict[str, list[_Piece]] = {}
     nodes: dict[str, Node] = {}
     for name in names:
@@ -166,6 +170,8 @@ def _checked(step: Step, before: pa.Schema, whole: Mapping[str, pa.Table], sandb
             return before
         case Query():
             return step.check(sandbox, before, whole)
+        case Python():
+            return step.check(before)
 
 
 def _source(reader: Reader, parts: tuple[Part, ...], place: Place, chunk: int) -> tuple[list[_Piece], Node]:
@@ -204,7 +210,7 @@ def _step(
             counts.append(done.count)
         if done.letters is not None:
             letters.append(dead.shifted(done.letters, each.line))
-    name = step.name if isinstance(step, Validate) else None
+    name = step.name if isinstance(step, Validate | Python) else None
     return found, _node(schema, [each.batch for each in found], counts, letters, name)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import tempfile
 import threading
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -21,8 +22,10 @@ from tidemill_worker.engine import kept
 from tidemill_worker.engine.artifacts import Artifacts, Kept, node_folder
 from tidemill_worker.engine.limits import disk_for_a_step, memory_for_a_step
 from tidemill_worker.engine.model import AskedToStop, Connections, Parameters, Report, RunRef, Stopped
+from tidemill_worker.engine.python.calls import Calls
+from tidemill_worker.engine.python.whole import WholePython, held, whole_python
 from tidemill_worker.engine.sandbox import Values
-from tidemill_worker.engine.whole_query import Room, asked, whole_step
+from tidemill_worker.engine.whole_query import BATCH_ROWS, Room, asked, whole_step
 from tidemill_worker.engine.work import Computation
 
 LOOK_SECONDS: Final = 0.2
@@ -73,18 +76,20 @@ class _Working:
         self, spec: DataPipelineSpec, run: RunRef, computation: Computation, store: Artifacts, values: Values
     ) -> None:
         self.rows = 0
-        self._step = whole_step(spec, computation.step)
+        self._step = whole_python(spec, computation.step) or whole_step(spec, computation.step)
         self._most = (spec.execution.chunk.max_rows, parse_bytes(spec.execution.chunk.max_bytes))
         self._run = run
         self._computation = computation
         self._store = store
         self._values = values
+        self._calls = Calls(values)
         self._stopped = threading.Event()
         self._connection: duckdb.DuckDBPyConnection | None = None
 
     def stop(self) -> None:
         """End as soon as can be. Called again and again until the work has ended."""
         self._stopped.set()
+        self._calls.stop()
         connection = self._connection
         if connection is not None:
             connection.interrupt()
@@ -107,11 +112,9 @@ class _Working:
             inputs = {
                 each.name: self._files(stack, each.name, each.first, each.count) for each in self._computation.inputs
             }
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidemill-step-")))
-            room = Room(memory_for_a_step(), disk_for_a_step(folder), folder)
             path = stack.enter_context(self._store.writing())
             with ExitStack() as closing:
-                self._connection, batches = closing.enter_context(asked(self._step, inputs, self._values, room))
+                batches = self._answer(closing, inputs)
                 writing = kept.ParquetWriting(closing, path, batches.schema, self._step.name, *self._most)
                 for batch in batches:
                     if self._stopped.is_set():
@@ -120,6 +123,17 @@ class _Working:
                     self.rows = writing.rows
                 writing.end({"rows": writing.rows})
             self._store.put(path, name)
+
+    def _answer(self, stack: ExitStack, inputs: Mapping[str, list[Path]]) -> pa.RecordBatchReader:
+        """The rows of the answer, in its order, while `stack` is open."""
+        memory = memory_for_a_step()
+        if isinstance(self._step, WholePython):
+            tables = held(self._step, inputs, memory)
+            return self._step.answer(tables, self._calls).to_reader(BATCH_ROWS)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidemill-step-")))
+        room = Room(memory, disk_for_a_step(folder), folder)
+        self._connection, batches = stack.enter_context(asked(self._step, inputs, self._values, room))
+        return batches
 
     def _files(self, stack: ExitStack, node: str, first: int, count: int) -> list[Path]:
         names = kept.whole_files(self._store, self._run, node, first, count)

@@ -32,17 +32,24 @@ def threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(THREADS, thread_name_prefix="tidemill-engine")
 
 
-async def in_thread(work: Callable[[], T]) -> T:
-    """Do blocking work in one of the threads. Whoever waits and is cancelled leaves when the thread has ended."""
+def _nothing() -> None:
+    """There is nothing that could be told to end."""
+
+
+async def in_thread(work: Callable[[], T], stop: Callable[[], None] = _nothing) -> T:
+    """Do blocking work in one of the threads. Whoever waits and is cancelled leaves when the thread has ended.
+
+    `stop` is called then: it tells what can be told to end soon.
+    """
     future = asyncio.get_running_loop().run_in_executor(threads(), work)
-    await _ended([future])
+    await _ended([future], stop)
     return future.result()
 
 
-async def _ended(futures: Sequence[asyncio.Future[T]]) -> None:
+async def _ended(futures: Sequence[asyncio.Future[T]], stop: Callable[[], None]) -> None:
     """Wait for threads: they can't be stopped, and what they work with must not be closed or shared meanwhile.
 
-    A cancellation is raised when they have ended, and doesn't reach the futures.
+    A cancellation is raised when they have ended, and doesn't reach the futures; `stop` is called at once.
     """
     cancelled: asyncio.CancelledError | None = None
     while not all(future.done() for future in futures):
@@ -50,6 +57,7 @@ async def _ended(futures: Sequence[asyncio.Future[T]]) -> None:
             await asyncio.wait(futures)
         except asyncio.CancelledError as error:
             cancelled = error
+            stop()
     if cancelled is not None:
         for future in futures:
             future.exception()  # seen: nobody else will ask
@@ -59,7 +67,14 @@ async def _ended(futures: Sequence[asyncio.Future[T]]) -> None:
 class Feed(Generic[T]):
     """`take` gives what `work` made of each piece, in the pieces' order; None at the end, when the file is closed."""
 
-    def __init__(self, opened: Callable[[ExitStack], Iterator[Piece]], work: Callable[[Piece], T]) -> None:
+    def __init__(
+        self,
+        opened: Callable[[ExitStack], Iterator[Piece]],
+        work: Callable[[Piece], T],
+        stop: Callable[[], None] = _nothing,
+    ) -> None:
+        """`stop` tells work that is under way to end soon, since nobody takes what it comes to any more."""
+        self._stop = stop
         self._stack = ExitStack()
         self._opened = opened
         self._pieces: Iterator[Piece] | None = None
@@ -89,8 +104,10 @@ class Feed(Generic[T]):
         """Drop what is in flight and close the file. Raises only a cancellation, when all threads have ended."""
         self._ended = True
         pending = list(self._ahead)
+        if pending:
+            self._stop()
         try:
-            await _ended(pending)
+            await _ended(pending, self._stop)
         finally:
             for future in pending:
                 future.exception()

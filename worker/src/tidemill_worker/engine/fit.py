@@ -37,7 +37,7 @@ def fitted(piece: Typed, layout: Layout) -> Parsed:
     faults: dict[int, Fault] = {}
     arrays = []
     for place, column in enumerate(layout.columns):
-        raw = _plain(piece.table.column(place))
+        raw = plain(piece.table.column(place))
         values, bad = fit(raw, arrow_type(column.type))
         arrays.append(values)
         if bad is not None:
@@ -59,12 +59,12 @@ def fitted(piece: Typed, layout: Layout) -> Parsed:
 def fit(array: pa.Array, target: pa.DataType) -> tuple[pa.Array, Mask]:
     """The values as `target`, null where that can't be, and which those are. Nulls stay null and are not at fault.
 
-    `array` is what `_plain` makes.
+    `array` is what `plain` makes.
     """
     kind = array.type
     if pa.types.is_null(kind):
         return pa.nulls(len(array), target), None
-    if _goes_over(kind, target):
+    if goes_over(kind, target):
         array, lost = _within_the_calendar(array)
         values, bad = _each(array, lambda some: _numbers(some, target))
         return values, _either(lost, bad)
@@ -78,8 +78,8 @@ def fit(array: pa.Array, target: pa.DataType) -> tuple[pa.Array, Mask]:
     return values, _either(unreadable, bad)
 
 
-def _plain(column: pa.ChunkedArray) -> pa.Array:
-    """One array, of a type that this module knows."""
+def plain(column: pa.ChunkedArray) -> pa.Array:
+    """One array, of a type that `fit` knows."""
     return _opened(
         column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
     )
@@ -98,7 +98,7 @@ def _opened(array: pa.Array) -> pa.Array:
     return array
 
 
-def _goes_over(kind: pa.DataType, target: pa.DataType) -> bool:
+def goes_over(kind: pa.DataType, target: pa.DataType) -> bool:
     """Whether values go over directly."""
     types = pa.types
     if types.is_boolean(kind) or types.is_boolean(target):
@@ -170,7 +170,7 @@ def _within_the_calendar(array: pa.Array) -> tuple[pa.Array, Mask]:
 def _texts(array: pa.Array) -> tuple[pa.StringArray, Mask]:
     """The values as a CSV file would have them; null where a value has no text, and which those are."""
     kind, types = array.type, pa.types
-    if _is_text(kind):
+    if is_text(kind):
         whole = array.cast(pa.large_binary()).cast(pa.binary())  # files don't vouch for their texts' bytes
         return _each(whole, lambda some: some.cast(pa.string()))
     if types.is_nested(kind):
@@ -182,7 +182,8 @@ def _texts(array: pa.Array) -> tuple[pa.StringArray, Mask]:
     return array.cast(pa.string()), lost
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Whether its values are texts, or bytes that may be some."""
     types = pa.types
     return bool(
         types.is_string(kind)
@@ -225,7 +226,7 @@ class TypedRows:
     def texts(self, rows: Sequence[int]) -> list[str]:
         """Each row as a JSON object under the pipeline's names."""
         chosen = self.piece.table.take(pa.array(rows, pa.int64()))
-        columns = {name: _shown(_plain(chosen.column(place))) for place, name in enumerate(chosen.schema.names)}
+        columns = {name: _shown(plain(chosen.column(place))) for place, name in enumerate(chosen.schema.names)}
         return [
             json.dumps({name: values[row] for name, values in columns.items()}, ensure_ascii=False)
             for row in range(len(rows))
@@ -243,7 +244,7 @@ def _shown(array: pa.Array) -> list[Any]:
         return list(array.to_pylist())
     if pa.types.is_floating(kind):
         return [value if value is None or math.isfinite(value) else str(value) for value in array.to_pylist()]
-    if _is_text(kind):
+    if is_text(kind):
         raw = array.cast(pa.large_binary()).to_pylist()
         return [None if value is None else value.decode(errors="replace").replace("\0", "\ufffd") for value in raw]
     if pa.types.is_nested(kind):

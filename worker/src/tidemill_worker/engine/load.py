@@ -217,7 +217,7 @@ class _Loading:
         while all(part.number in parts for parts in self.committed.values()):
             resume = self._entry(part.number).resume
             part = _Part(part.number + 1, resume.end, resume.line)
-        feed = Feed(lambda stack: self.bench.open(stack, part.offset), self.bench.work)
+        feed = Feed(lambda stack: self.bench.open(stack, part.offset), self.bench.work, self.bench.calls.stop)
         try:
             while True:
                 part, last = await self._one_part(feed, part)

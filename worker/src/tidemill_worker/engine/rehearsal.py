@@ -32,9 +32,12 @@ from tidemill_worker.engine.passing import Answer, Passing, Reading
 from tidemill_worker.engine.planning import parts_of
 from tidemill_worker.engine.postgres.encode import Encoder
 from tidemill_worker.engine.postgres.tables import created
+from tidemill_worker.engine.python.calls import Calls
+from tidemill_worker.engine.python.steps import Python
+from tidemill_worker.engine.python.whole import whole_python
 from tidemill_worker.engine.sandbox import Sandbox
 from tidemill_worker.engine.stage import Done, Step, apply, first_input, reader_of, rejected, steps_of
-from tidemill_worker.engine.steps import Validate
+from tidemill_worker.engine.steps import Query, Validate
 from tidemill_worker.engine.whole_query import answer, whole_step
 
 
@@ -75,7 +78,7 @@ class Seen:
 
     @property
     def count(self) -> StepCount | None:
-        """What a source or validate step counted; None for a query: its rows may multiply."""
+        """What a source, validate or Python step counted; None for a query: its rows may multiply."""
         return total(self.counts)[0] if self.counts else None
 
 
@@ -112,7 +115,8 @@ class Rehearsal:
         self._order = topological(self._inputs)
         self._computed = frozenset(whole_steps(spec))
         row_wise = [name for name in self._order if name not in self._computed]
-        self._steps: dict[str, Step] = {step.name: step for step in steps_of(spec, row_wise)}
+        self._calls = Calls(values)
+        self._steps: dict[str, Step] = {step.name: step for step in steps_of(spec, row_wise, self._calls)}
         self._readings: dict[str, Reading | Answer] = {}
         self._held: dict[str, list[Passing]] = {}
         self._tables: dict[str, pa.Table] = {}
@@ -170,18 +174,26 @@ class Rehearsal:
         step = self._steps[name]
         before = self.seen[first_input(step)].schema
         with _of(name):
-            if isinstance(step, Validate):
-                step.check(self._sandbox, before)
-                schema = before
-            else:
-                schema = step.check(self._sandbox, before, self._others(step))
+            match step:
+                case Validate():
+                    step.check(self._sandbox, before)
+                    schema = before
+                case Query():
+                    schema = step.check(self._sandbox, before, self._others(step))
+                case Python():
+                    schema = step.check(before)
         self.seen[name] = Seen(name, schema)
 
     def _compute(self, name: str) -> None:
         """A step that needs all rows; what follows goes through its answer as through a source's rows."""
         inputs = self._inputs[name]
+        tables = {each: self._tables[each] for each in inputs}
         with _of(name):
-            table = answer(whole_step(self._spec, name), {each: self._tables[each] for each in inputs}, self._sandbox)
+            function = whole_python(self._spec, name)
+            if function is not None:
+                table = function.answer(tables, self._calls)
+            else:
+                table = answer(whole_step(self._spec, name), tables, self._sandbox)
         self._readings[name] = Answer(name, table, all(self.seen[each].complete for each in inputs))
         self.seen[name] = Seen(name, table.schema)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tidemill_api.v1alpha1 import DataPipelineSpec
-from tidemill_api.v1alpha1.datapipeline import CSV, FileSource, Format, JSONLines, Source
+from tidemill_api.v1alpha1.datapipeline import CSV, FileSource, Format, JSONLines, Source, Step
 from tidemill_api.v1alpha1.execution import Chunking, ErrorTolerance
 from tidemill_check.graph import inputs_of, topological
 from tidemill_check.sql_single import may_multiply
@@ -124,8 +124,8 @@ def _target(spec: DataPipelineSpec, row: Rejected) -> Target | str:
         return f"the sink {retiring[0]} retires keys that a run doesn't bring: run the pipeline again"
     if row.spec is None or _may_multiply(spec, row.step) or _may_multiply(row.spec, row.step):
         return (
-            f"a query before {row.step} may have made several rows of it, of which others are loaded: run the pipeline "
-            "again, or validate before the query"
+            f"a query or function before {row.step} may have made several rows of it, of which others are loaded: run "
+            "the pipeline again, or validate before it"
         )
     if row.source in stages(pruned(spec, row.source, sinks))[0].broadcast:
         return f"a step needs all rows of {row.source}: run the pipeline again"
@@ -144,11 +144,17 @@ def _computed(spec: DataPipelineSpec, name: str, sinks: Sequence[str]) -> str | 
 
 
 def _may_multiply(spec: DataPipelineSpec, name: str) -> bool:
-    """Whether a query before this source, step or sink can make several rows of one."""
+    """Whether a query or function before this source, step or sink can make several rows of one."""
     inputs = inputs_of(spec)
     sink = next((each for each in spec.sinks if each.name == name), None)
     line = _line(inputs, name)[:-1] if sink is None else _line(inputs, sink.input)
-    return any(step.sql is not None and may_multiply(step.sql.query) for step in spec.steps if step.name in line)
+    return any(_multiplies(step) for step in spec.steps if step.name in line)
+
+
+def _multiplies(step: Step) -> bool:
+    if step.python is not None:
+        return step.python.may_multiply
+    return step.sql is not None and may_multiply(step.sql.query)
 
 
 def _line(inputs: Mapping[str, tuple[str, ...]], name: str) -> tuple[str, ...]:

@@ -22,11 +22,13 @@ from tidemill_worker.engine.forms import Form, form_of
 from tidemill_worker.engine.letters import Letter, Origin, RowsOf
 from tidemill_worker.engine.model import Layout, Part, Place
 from tidemill_worker.engine.parse import schema_of
+from tidemill_worker.engine.python.calls import Calls
+from tidemill_worker.engine.python.steps import Python
 from tidemill_worker.engine.quoting import quoted
 from tidemill_worker.engine.sandbox import Sandbox
 from tidemill_worker.engine.steps import Batch, Query, Validate
 
-Step = Validate | Query
+Step = Validate | Query | Python
 Whole = Mapping[str, pa.Table]
 
 
@@ -36,7 +38,7 @@ class Done:
 
     batch: Batch
     count: StepCount | None = None
-    """None for a query: its rows may multiply."""
+    """None for a query: its rows may multiply. Of a Python step it counts the rows that it was given."""
     letters: pa.Table | None = None
     """Lines are relative to the piece."""
     lines: int | None = None
@@ -141,8 +143,8 @@ def reader_of(spec: DataPipelineSpec, name: str) -> Reader:
     return Reader(source, form_of(source, f"spec.sources[{place}].files.format"))
 
 
-def steps_of(spec: DataPipelineSpec, names: Sequence[str]) -> tuple[Step, ...]:
-    """The named steps, in this order; names of sources are passed over."""
+def steps_of(spec: DataPipelineSpec, names: Sequence[str], calls: Calls) -> tuple[Step, ...]:
+    """The named steps, in this order; names of sources are passed over. `calls` calls authors' functions."""
     by_name: dict[str, Step] = {}
     for place, step in enumerate(spec.steps):
         at = f"spec.steps[{place}]"
@@ -150,6 +152,8 @@ def steps_of(spec: DataPipelineSpec, names: Sequence[str]) -> tuple[Step, ...]:
             by_name[step.name] = Validate(step.name, step.inputs[0], at, step.validate_.rules_, step.validate_.on_error)
         elif step.sql is not None:
             by_name[step.name] = Query(step.name, step.inputs, at, step.sql.query)
+        elif step.python is not None:
+            by_name[step.name] = Python(step.name, step.inputs, at, step.python, calls)
     return tuple(by_name[name] for name in names if name in by_name)
 
 
@@ -167,6 +171,8 @@ def apply(
             return _validated(step, batch, piece, origin, reader, sandbox)
         case Query():
             return _queried(step, batch, piece, origin, reader, whole, sandbox)
+        case Python():
+            return _called(step, batch, piece, origin, reader, whole, sandbox)
 
 
 def _queried(
@@ -188,6 +194,25 @@ def _queried(
             f"step {step.name}: the query fails ({kind} error){where}; use TRY_CAST or TRY, or reject such rows "
             f"in a validate step before it"
         ) from error
+
+
+def _called(
+    step: Python, batch: Batch, piece: Piece, origin: Origin, reader: Reads, whole: Whole, sandbox: Sandbox
+) -> Done:
+    made = step.answer(batch.table, whole)
+    places = batch.rows_of_block(made.places).cast(pa.int32())
+    total, bad = batch.table.num_rows, len(made.rejected)
+    skipped = total - made.rows_out - bad
+    count = StepCount(step=step.name, rows_in=total, rows_out=made.rows_out, rejected=bad, skipped=skipped)
+    found = None
+    if bad and not isinstance(piece, BrokenRow):
+        why: list[tuple[dead.Reason, str, list[str]]] = [
+            ("RuleBroken" if each.rules else "BadValue", each.error, list(each.rules))
+            for each in made.rejected.values()
+        ]
+        rows = pa.array(list(made.rejected), pa.int64())
+        found = rejected(step.name, batch, rows, reader.rows(piece), origin, sandbox, why)
+    return Done(Batch(made.table, places, changed=True), count, found)
 
 
 def _where(batch: Batch, place: int, rows: RowsOf) -> str:
@@ -284,6 +309,8 @@ class Stage:
                     schemas[step.name] = before
                 case Query():
                     schemas[step.name] = step.check(sandbox, before, self.whole)
+                case Python():
+                    schemas[step.name] = step.check(before)
         return schemas
 
     def work(self, piece: Piece, layout: Layout, origin: Origin, sandbox: Sandbox) -> Worked:

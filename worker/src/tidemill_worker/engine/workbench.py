@@ -25,6 +25,8 @@ from tidemill_worker.engine.letters import Origin
 from tidemill_worker.engine.model import Chunk, Connections, Parameters, Place, RunRef
 from tidemill_worker.engine.places import places_of
 from tidemill_worker.engine.postgres.encode import Encoded, Encoder
+from tidemill_worker.engine.python.calls import Calls
+from tidemill_worker.engine.python.steps import Python
 from tidemill_worker.engine.sandbox import Sandbox, Sandboxes
 from tidemill_worker.engine.stage import Reads, Stage, Worked, reader_of, rejected, steps_of
 from tidemill_worker.engine.steps import Validate
@@ -69,6 +71,7 @@ class Workbench:
     """Of the source; None for rows that were kept."""
     block: int
     sandboxes: Sandboxes
+    calls: Calls
     schemas: Mapping[str, pa.Schema]
     reported_counts: tuple[StepCount, ...]
     """Of whole inputs that this chunk reports; and zeros of its own steps, for a file without rows."""
@@ -132,20 +135,20 @@ async def workbench(
     Raises what `engine.load_chunk` raises of reading and SQL.
     """
     values = bind_parameters(spec, parameters, run.run_time, run.interval_start)
-    cut = stages(spec)[chunk.stage]
+    cut, calls = stages(spec)[chunk.stage], Calls(values)
     places = await places_of(spec.sources, connections)
 
     def make() -> Workbench:
         answers = Answers(connections.artifacts, run, chunk.answers)
-        nodes = _broadcasts().nodes(spec, cut.broadcast, chunk, places, lambda: Sandbox(values), values, answers)
+        nodes = _broadcasts().nodes(spec, cut.broadcast, chunk, places, lambda: Sandbox(values), values, answers, calls)
         kept = cut.wave > 0
         reader: Reads = kept_reader(connections.artifacts(), run, chunk) if kept else reader_of(spec, chunk.source)
-        stage = Stage(reader, steps_of(spec, cut.steps), {name: node.table for name, node in nodes.items()})
+        stage = Stage(reader, steps_of(spec, cut.steps, calls), {name: node.table for name, node in nodes.items()})
         sandboxes = Sandboxes(values)
         with sandboxes.one() as sandbox:
             schemas = stage.check(chunk.part.layout, sandbox)
         counts, letters = _reported(nodes, chunk)
-        counted = [step.name for step in stage.steps if isinstance(step, Validate)]
+        counted = [step.name for step in stage.steps if isinstance(step, Validate | Python)]
         return Workbench(
             chunk=chunk,
             stage=stage,
@@ -153,12 +156,13 @@ async def workbench(
             place=None if kept else places[chunk.source],
             block=min(BLOCK, parse_bytes(spec.execution.chunk.max_bytes)),
             sandboxes=sandboxes,
+            calls=calls,
             schemas=schemas,
             reported_counts=(*counts, *(StepCount(step=name) for name in ([] if kept else [chunk.source]) + counted)),
             reported_letters=letters,
         )
 
-    return await in_thread(make)
+    return await in_thread(make, calls.stop)
 
 
 def _reported(nodes: Mapping[str, Node], chunk: Chunk) -> tuple[tuple[StepCount, ...], tuple[pa.Table, ...]]:

@@ -1,0 +1,28 @@
+"""Functions of users: how a manifest names one, and which of them a pool allows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from tidemill_api.v1alpha1._base import Model
+
+_NAME = "[A-Za-z_][A-Za-z0-9_]*"
+Entrypoint = Annotated[
+    str, Field(pattern=rf"^{_NAME}(\.{_NAME})*:{_NAME}$", max_length=253, examples=["travel.steps:enrich"])
+]
+"""A function by its module and its name in it."""
+EntrypointPattern = Annotated[
+    str, Field(pattern=rf"^{_NAME}(\.{_NAME})*(\.\*)?:(\*|{_NAME})$", max_length=253, examples=["travel.steps:*"])
+]
+"""Functions: one, all of a module (`travel.steps:*`), or all of the modules below one (`travel.*:*`)."""
+
+
+class PythonSettings(Model):
+    """Python that pipelines may run."""
+
+    allowed_entrypoints: Annotated[tuple[EntrypointPattern, ...], Field(max_length=64)] = ()
+    """Functions that steps and sources may name: `travel.steps:enrich`, all of a module (`travel.steps:*`), or all of
+    the modules below one (`travel.*:*`). None if not given. What such a function can reach, whoever may write a
+    pipeline for this pool can reach: it runs in the workers, with their files, Secrets and network."""

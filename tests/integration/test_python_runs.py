@@ -1,0 +1,107 @@
+"""Python steps in runs: what a pool allows, what is said of failures, and that cancelled runs end all the same."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from temporalio.client import WorkflowFailureError
+
+from tests.support.fixtures import new_database, unique
+from tests.support.kubernetes import ROOT
+from tests.support.pipeline import HEADER, Bench
+from tests.support.worker import Pool, eventually, runs_on
+from tidemill_cli.dev.components.postgres import PostgresServer
+from tidemill_cli.dev.components.temporal import TemporalServer
+
+MODULE = "tests.support.author_steps"
+ROWS = HEADER + "".join(f"{n},1,private {n}\n" for n in range(70, 75))
+
+
+@pytest.fixture(scope="module")
+def python_pool(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer, temporal_server: TemporalServer
+) -> Iterator[Pool]:
+    """A pool whose worker finds the tests' functions, and may call these."""
+    with new_database(postgres_server) as database:
+        pool = Pool(tmp_path_factory.mktemp("pool"), database, unique("i"), temporal_server)
+        pool.write(python={"allowedEntrypoints": [f"{MODULE}:*", "nowhere.*:*"]})
+        worker = pool.start("--modules", str(ROOT))
+        yield pool
+        assert worker.stop() == 0, worker.log.read_text()
+
+
+@pytest.fixture
+async def here(python_pool: Pool) -> AsyncIterator[Bench]:
+    """A pipeline of this test's own."""
+    async with runs_on(python_pool) as runs:
+        made = Bench(runs)
+        made.write(ROWS)
+        yield made
+
+
+def spec(here: Bench, function: str, **changes: Any) -> dict[str, Any]:
+    """The pipeline with one step, which calls the function."""
+    entrypoint = function if ":" in function else f"{MODULE}:{function}"
+    step = {"name": "made", "inputs": ["raw"], "python": {"entrypoint": entrypoint}}
+    found = here.spec(steps=[step], **changes)
+    found["sinks"][0]["input"] = "made"
+    return found
+
+
+async def test_rejected_rows_are_dead_letters_of_the_step(here: Bench) -> None:
+    result = await here.run(spec(here, "rejecting"))
+
+    assert (result.result, result.rows_loaded, result.rows_rejected, result.rows_skipped) == ("Succeeded", 1, 3, 1)
+    assert here.query("SELECT id FROM {table}") == [["70"]]
+    assert here.query(
+        "SELECT step, reason, rules, cause, line, row_text FROM tidemill.dead_letters WHERE pipeline = '{name}' "
+        "ORDER BY line"
+    ) == [
+        ["made", "RuleBroken", "{odd}", "breaks odd: isn't even", "3", "71,1,private 71"],
+        ["made", "RuleBroken", "{third}", "breaks third", "4", "72,1,private 72"],
+        ["made", "RuleBroken", "{odd}", "breaks odd: isn't even", "5", "73,1,private 73"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "says"),
+    [
+        ("subprocess:run", "SpecError", "spec.steps[0].python.entrypoint: the pool doesn't allow subprocess:run"),
+        ("run", "PythonFailed", "step made: tests.support.author_steps:run isn't of the package tests"),
+        ("nowhere.steps:enrich", "PythonFailed", "step made: there is no module nowhere"),
+        ("quoting", "PythonFailed", "step made: tests.support.author_steps:quoting raised ValueError (at "),
+        (
+            "down",
+            "PythonUnavailable",
+            "step made: tests.support.author_steps:down: the service of rates doesn't answer",
+        ),
+    ],
+)
+async def test_a_function_that_fails_fails_the_run(here: Bench, function: str, kind: str, says: str) -> None:
+    once = {"retry": {"maximumAttempts": 1}}
+    result = await here.run(spec(here, function, execution=once))
+
+    assert result.result == "Failed"
+    assert result.error is not None
+    assert (result.error.type, result.error.message[: len(says)]) == (kind, says)
+    assert "private" not in result.model_dump_json()
+    if kind != "SpecError":
+        assert result.error.step == "made"
+    log = here.pool.processes[0].log.read_text()
+    assert "private" not in log
+
+
+async def test_a_cancelled_run_ends_though_its_function_doesn_t(here: Bench) -> None:
+    log = here.pool.processes[0].log
+    before = log.read_text().count("deaf has begun")
+    handle = await here.start(spec(here, "deaf"))
+    await eventually(lambda: log.read_text().count("deaf has begun") > before)
+    await handle.cancel()
+    with pytest.raises(WorkflowFailureError):
+        await handle.result()
+
+    # The worker has lost no thread of its own.
+    assert (await here.run(spec(here, "same"))).result == "Succeeded"
+    assert here.query("SELECT count(*) FROM {table}") == [["5"]]

@@ -1,0 +1,1 @@
+"""Functions of users: found, called, interrupted, and their answers held against what the manifest says."""
