@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -90,6 +90,17 @@ class Parser:
         node: Tree = statements[0]["node"]
         return node
 
+    def expression(self, expression: str) -> tuple[str, Tree]:
+        """What was parsed for a lone expression, with the expression from its second line on; and the SELECT's tree.
+
+        That it selects one value, and from nothing, is for the caller to see. Raises ParseError.
+        """
+        text = f"SELECT (\n{expression}\n)"  # on lines of its own: a comment at the end ends there
+        node = self.select(text)
+        if expression.count(")"):
+            self.select(f"SELECT\n{expression}")  # its parentheses must match by themselves
+        return text, node
+
     def text(self, node: Tree) -> str:
         """The SQL of a tree that `select` gave, changed or not."""
         told = json.dumps({"error": False, "statements": [{"node": node}]})
@@ -132,6 +143,18 @@ class Parser:
         if len(kinds) > 1:
             return f"{len(kinds)} statements"
         return {"MULTI": "a PIVOT"}.get(kinds[0], f"of the kind {kinds[0]}") if kinds else "no SELECT"
+
+
+def nodes(tree: Any, *, but_of: str = "") -> Iterator[Tree]:
+    """All nodes of a tree or of a list of them, each before what it holds; nodes of the class `but_of` are left out."""
+    left = [tree]
+    while left:
+        part = left.pop()
+        if isinstance(part, list):
+            left += reversed(part)
+        elif isinstance(part, dict) and not (but_of and part.get("class") == but_of):
+            yield part
+            left += reversed(part.values())
 
 
 def _place(query: str, offset: int) -> tuple[int, int]:

@@ -101,11 +101,8 @@ def _checked_query(query: str, inputs: tuple[str, ...], parameters: frozenset[st
 
 @lru_cache(maxsize=8192)
 def _checked_expression(expression: str, parameters: frozenset[str]) -> tuple[Problem, ...]:
-    text = f"SELECT (\n{expression}\n)"  # on lines of its own: a comment at the end ends there
     try:
-        node = parser().select(text)
-        if expression.count(")"):
-            parser().select(f"SELECT\n{expression}")  # its parentheses must match by themselves
+        text, node = parser().expression(expression)
     except ParseError as error:
         if error.place is None and "SELECT" in str(error):
             return (_problem("", "the expression is not one condition over a row"),)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final
 
-from tidemill_check.duckdb_parser import ParseError, parser
+from tidemill_check.duckdb_parser import ParseError, nodes, parser
 
 _CLOCK: Final = {
     *("now", "today", "ago", "current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"),
@@ -183,13 +183,8 @@ def _trees(name: str) -> Iterator[Any]:
 
 
 def _calls(tree: Any) -> Iterator[tuple[str, int]]:
-    if isinstance(tree, list):
-        for one in tree:
-            yield from _calls(one)
-    elif isinstance(tree, dict):
-        if tree.get("class") == "FUNCTION":
-            yield str(tree["function_name"]).lower(), len(tree.get("arguments", ()))
-        if tree.get("class") == "COLUMN_REF" and tree["column_names"][-1].lower() in CLOCK_COLUMNS | OUTSIDE_COLUMNS:
-            yield tree["column_names"][-1].lower(), 0
-        for value in tree.values():
-            yield from _calls(value)
+    for node in nodes(tree):
+        if node.get("class") == "FUNCTION":
+            yield str(node["function_name"]).lower(), len(node.get("arguments", ()))
+        if node.get("class") == "COLUMN_REF" and node["column_names"][-1].lower() in CLOCK_COLUMNS | OUTSIDE_COLUMNS:
+            yield node["column_names"][-1].lower(), 0

@@ -74,11 +74,8 @@ def to_postgres(expression: str) -> tuple[str, tuple[str, ...]]:
 
 @lru_cache(maxsize=1024)
 def _translated(expression: str) -> tuple[str, tuple[str, ...]]:
-    text = f"SELECT (\n{expression}\n)"  # on lines of its own: a comment at the end ends there
     try:
-        node = parser().select(text)
-        if expression.count(")"):
-            parser().select(f"SELECT\n{expression}")  # its parentheses must match by themselves
+        text, node = parser().expression(expression)
     except ParseError as error:
         raise ValueError(f"the expression {error}") from None
     chosen = node.get("select_list", ())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
-from tidemill_check.duckdb_parser import Tree, excerpt
+from tidemill_check.duckdb_parser import Tree, excerpt, nodes
 from tidemill_check.problem import listed, suggestion
 from tidemill_check.sql_expressions import Expressions, Place
 
@@ -293,16 +293,10 @@ class Walk:
             self.refuse({}, f"{name} can't be used in a step's query")
 
 
-def _reads_driving(node: Any, scope: Scope) -> bool:
+def _reads_driving(tree: Tree, scope: Scope) -> bool:
     """Whether any FROM below names a table that holds the first input's rows."""
-    if isinstance(node, list):
-        return any(_reads_driving(one, scope) for one in node)
-    if not isinstance(node, dict):
-        return False
-    if node.get("type") == "BASE_TABLE":
-        table = scope.get(str(node.get("table_name")).lower())
-        return table is not None and table.driving
-    return any(_reads_driving(value, scope) for value in node.values())
+    read = (str(node.get("table_name")).lower() for node in nodes(tree) if node.get("type") == "BASE_TABLE")
+    return any(name in scope and scope[name].driving for name in read)
 
 
 def _kind(node: Tree) -> str:

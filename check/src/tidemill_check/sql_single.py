@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
-from tidemill_check.duckdb_parser import ParseError, parser
+from tidemill_check.duckdb_parser import ParseError, nodes, parser
 
 _MULTIPLYING: Final = ("unnest", "unlist", "_to_table", "subscripts", "explode", "flatten_table")
 """Parts of names of functions that give several rows where they stand among the columns."""
@@ -23,16 +22,5 @@ def may_multiply(query: str) -> bool:
         return True
     if (tree.get("from_table") or {}).get("type") != "BASE_TABLE":
         return True
-    return any(part in name.lower() for name in _functions(tree) for part in _MULTIPLYING)
-
-
-def _functions(node: Any) -> Iterator[str]:
-    """Names of all functions below a node."""
-    if isinstance(node, dict):
-        if "function_name" in node:
-            yield str(node["function_name"])
-        for value in node.values():
-            yield from _functions(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _functions(value)
+    names = (str(node.get("function_name", "")).lower() for node in nodes(tree))
+    return any(part in name for name in names for part in _MULTIPLYING)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tidemill_check.duckdb_parser import Tree
+from tidemill_check.duckdb_parser import Tree, nodes
 from tidemill_check.sql_expressions import FIELDS, Expressions, Place
 from tidemill_check.sql_functions import is_aggregate, is_macro
 
@@ -174,10 +174,8 @@ class WholeExpressions(Expressions):
         self.later.append(lambda: node.update(fields))
 
 
-def _holds_subquery(node: Any) -> bool:
-    if isinstance(node, dict):
-        return node.get("class") == "SUBQUERY" or any(map(_holds_subquery, node.values()))
-    return isinstance(node, list) and any(map(_holds_subquery, node))
+def _holds_subquery(tree: Tree) -> bool:
+    return any(node.get("class") == "SUBQUERY" for node in nodes(tree))
 
 
 def _orders(node: Mapping[str, Any]) -> list[Tree]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
-from tidemill_check.duckdb_parser import Tree, parser
+from tidemill_check.duckdb_parser import Tree, nodes, parser
 from tidemill_check.sql_expressions import Expressions, Place
 from tidemill_check.sql_functions import is_aggregate
 from tidemill_check.sql_rowwise import Proof, Scope, Table, Walk
@@ -203,15 +203,10 @@ def _position(key: Tree) -> int:
     return int(text) if literal.get("kind") == "INTEGER" and text.isdigit() else 0
 
 
-def _aggregates(node: Any) -> bool:
-    """Whether an expression aggregates the rows of its own SELECT."""
-    if isinstance(node, list):
-        return any(map(_aggregates, node))
-    if not isinstance(node, dict) or node.get("class") == "SUBQUERY":
-        return False
-    if node.get("class") == "FUNCTION" and is_aggregate(str(node["function_name"])):
-        return True
-    return any(map(_aggregates, node.values()))
+def _aggregates(tree: Any) -> bool:
+    """Whether expressions aggregate the rows of their own SELECT."""
+    own = nodes(tree, but_of="SUBQUERY")
+    return any(node.get("class") == "FUNCTION" and is_aggregate(str(node["function_name"])) for node in own)
 
 
 def _column(name: str) -> Tree:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable
 from enum import StrEnum
@@ -12,6 +11,7 @@ import typer
 
 from tidemill_cli.cluster.kubectl import ClusterError, Kubectl
 from tidemill_cli.cluster.tell import FAILED
+from tidemill_cli.sharing import with_options
 
 _SHARED: Final[dict[str, Any]] = {
     "namespace": Annotated[
@@ -43,27 +43,16 @@ def with_cluster(command: Command) -> Callable[..., None]:
 
     It gets the shared options; a request that comes to nothing ends it with one line and exit code 1.
     """
-    signature = inspect.signature(command, eval_str=True)
-    own = [each for name, each in signature.parameters.items() if name != "cluster"]
-    shared = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-        for name, annotation in _SHARED.items()
-    ]
 
-    def run(**given: Any) -> None:
+    def run(given: dict[str, Any], own: dict[str, Any]) -> None:
         flags = [f"{flag}={given[name]}" for name, flag in _FLAGS.items() if given[name] is not None]
         flags += [f"--as-group={group}" for group in given["as_group"] or ()]
         cluster = Kubectl(tuple(flags), all_namespaces=bool(given.get("all_namespaces")))
         try:
-            code = command(cluster, **{each.name: given[each.name] for each in own})
+            code = command(cluster, **own)
         except ClusterError as error:
             print(f"tidemill: {error}", file=sys.stderr)
             code = FAILED
         raise typer.Exit(code)
 
-    run.__name__ = command.__name__
-    run.__doc__ = command.__doc__
-    keywords = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
-    run.__signature__ = inspect.Signature([*keywords, *shared])  # type: ignore[attr-defined]  # typer reads it
-    run.__annotations__ = {each.name: each.annotation for each in (*own, *shared)}
-    return run
+    return with_options(command, "cluster", _SHARED, run)

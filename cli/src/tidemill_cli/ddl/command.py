@@ -13,11 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from tidemill_api.errors import SpecError, TidemillError
 from tidemill_api.v1alpha1 import DataPipeline
-from tidemill_cli.dev.layout import with_artifacts
-from tidemill_cli.dev.reading import UsageError, chosen
+from tidemill_cli.dev.reading import ManifestsError, UsageError, chosen, runnable
 from tidemill_cli.dev.settings import SettingsError, load
-from tidemill_cli.lint.finding import Finding
-from tidemill_cli.lint.meaning import check_manifests
 from tidemill_cli.manifests import Manifest, Manifests, load_manifests
 
 if TYPE_CHECKING:
@@ -39,25 +36,15 @@ class Options:
     folders: tuple[str, ...] = ()
 
 
-class _WrongError(Exception):
-    """The manifests can't be used; the message has a line for each problem."""
-
-
 def ddl(options: Options) -> int:
     """Print the SQL; returns the exit code."""
     try:
         manifests = load_manifests(options.paths)
-        errors = [one for one in check_manifests(with_artifacts(manifests), to_run=True) if one.severity == "error"]
-        if errors:
-            raise _WrongError("\n".join(map(str, errors)))
-        pipelines = chosen(manifests, options.pipeline)
-        if not pipelines:
-            raise UsageError("there is no DataPipeline in the given files")
-        print("\n".join(_script(pipelines, manifests, options)))
+        print("\n".join(_script(runnable(manifests, options.pipeline), manifests, options)))
     except (UsageError, FileNotFoundError) as error:
         print(f"tidemill ddl: {error}", file=sys.stderr)
         return USAGE
-    except (_WrongError, SettingsError) as error:
+    except (ManifestsError, SettingsError) as error:
         print(error, file=sys.stderr)
         return FAILED
     return 0
@@ -92,7 +79,7 @@ def _table(pipeline: Manifest[DataPipeline], place: int, schema: pa.Schema, role
 
 
 def _schemas(pipeline: Manifest[DataPipeline], manifests: Manifests, options: Options) -> Mapping[str, pa.Schema]:
-    """Columns of each sink's rows. Raises _WrongError with what keeps them from being known."""
+    """Columns of each sink's rows. Raises ManifestsError with what keeps them from being known."""
     # The columnar libraries take a while to import: an answer about the manifests doesn't wait for them.
     from tidemill_cli.rehearse.faults import finding
     from tidemill_cli.rehearse.folders import Located, check_names, locate, pairs
@@ -105,22 +92,20 @@ def _schemas(pipeline: Manifest[DataPipeline], manifests: Manifests, options: Op
     check_names(chosen(manifests, options.pipeline), folders, {})
     located = locate(pipeline, manifests.pools, load, folders, {})
     if not isinstance(located, Located):
-        raise _WrongError("\n".join(map(str, located)))
-    problem: Finding
+        raise ManifestsError(located)
     try:
         rehearsal = Rehearsal(located.spec, _examples(pipeline), run_time(None), located.folders, Bounds(1, READ_BYTES))
     except SpecError as error:
-        raise _WrongError(str(finding(pipeline, error))) from None
+        raise ManifestsError([finding(pipeline, error)]) from None
     try:
         with reachable(pipeline):
             rehearsal.run()
     except NodeFailed as error:
         # Rows that a run would stumble over say nothing against the columns, if those were known before.
         if any(sink.name not in rehearsal.sinks for sink in spec.sinks):
-            problem = finding(pipeline, error)
-            raise _WrongError(str(problem)) from None
+            raise ManifestsError([finding(pipeline, error)]) from None
     except TidemillError as error:
-        raise _WrongError(f"{pipeline.object.metadata.name}: {error}") from None
+        raise ManifestsError([f"{pipeline.object.metadata.name}: {error}"]) from None
     return {name: seen.schema for name, seen in rehearsal.sinks.items()}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,6 +15,7 @@ from tidemill_api.v1alpha1.datapipelinerun import Replay
 from tidemill_check.parameters import check_parameters
 from tidemill_cli.dev.layout import Layout, lay_out, with_artifacts
 from tidemill_cli.dev.settings import SettingsFile, load
+from tidemill_cli.lint.finding import Finding
 from tidemill_cli.lint.meaning import check_manifests
 from tidemill_cli.manifests import Manifest, Manifests, load_manifests
 
@@ -24,11 +25,11 @@ class UsageError(Exception):
 
 
 class ManifestsError(Exception):
-    """The manifests are wrong; each problem is a line."""
+    """The manifests can't be used; each problem is a line."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    def __init__(self, problems: Iterable[object]) -> None:
         """At least one problem."""
-        super().__init__("\n".join(problems))
+        super().__init__("\n".join(map(str, problems)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,7 @@ def read(options: Options) -> Layout:
         manifests = load_manifests(options.paths)
     except FileNotFoundError as error:
         raise UsageError(str(error)) from None
-    problems = [str(one) for one in check_manifests(with_artifacts(manifests), to_run=True) if one.severity == "error"]
-    if problems:
+    if problems := errors_in(manifests):
         raise ManifestsError(problems)
     given = given_parameters(options.parameters, [one.object.spec for one in manifests.pipelines])
     pipelines = chosen(manifests, options.pipeline)
@@ -66,6 +66,20 @@ def read(options: Options) -> Layout:
 @cache
 def _settings(folder: Path) -> SettingsFile:
     return load(folder)
+
+
+def errors_in(manifests: Manifests) -> list[Finding]:
+    """What keeps the manifests from being run; they needn't say where kept rows go."""
+    return [one for one in check_manifests(with_artifacts(manifests), to_run=True) if one.severity == "error"]
+
+
+def runnable(manifests: Manifests, name: str | None) -> list[Manifest[DataPipeline]]:
+    """As `chosen`, and at least one. Raises `ManifestsError` for manifests with errors, too."""
+    if problems := errors_in(manifests):
+        raise ManifestsError(problems)
+    if not (pipelines := chosen(manifests, name)):
+        raise UsageError("there is no DataPipeline in the given files")
+    return pipelines
 
 
 def chosen(manifests: Manifests, name: str | None) -> list[Manifest[DataPipeline]]:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 from tidemill_api.errors import SpecError
 from tidemill_api.v1alpha1 import DataPipeline
-from tidemill_cli.dev.layout import with_artifacts
-from tidemill_cli.dev.reading import UsageError, chosen, given_parameters
+from tidemill_cli.dev.reading import ManifestsError, UsageError, chosen, given_parameters, runnable
 from tidemill_cli.dev.settings import SettingsError, load
 from tidemill_cli.lint.finding import Finding
-from tidemill_cli.lint.meaning import check_manifests
 from tidemill_cli.manifests import Manifest, Manifests, load_manifests
 
 FAILED: Final = 1
@@ -38,35 +35,18 @@ class Options:
     output: Literal["text", "wide", "json"] = "text"
 
 
-class _WrongError(Exception):
-    """The manifests can't be previewed; each problem is a line."""
-
-    def __init__(self, problems: Sequence[Finding]) -> None:
-        super().__init__("\n".join(map(str, problems)))
-
-
 def preview(options: Options) -> int:
     """Show the pipelines' first rows; returns the exit code."""
     try:
         manifests = load_manifests(options.paths)
-        pipelines = _pipelines(manifests, options)
+        pipelines = runnable(manifests, options.pipeline)
         return max(_one(pipeline, manifests, options) for pipeline in pipelines)
     except (UsageError, FileNotFoundError) as error:
         print(f"tidemill preview: {error}", file=sys.stderr)
         return USAGE
-    except (_WrongError, SettingsError) as error:
+    except (ManifestsError, SettingsError) as error:
         print(error, file=sys.stderr)
         return FAILED
-
-
-def _pipelines(manifests: Manifests, options: Options) -> list[Manifest[DataPipeline]]:
-    errors = [one for one in check_manifests(with_artifacts(manifests), to_run=True) if one.severity == "error"]
-    if errors:
-        raise _WrongError(errors)
-    found = chosen(manifests, options.pipeline)
-    if not found:
-        raise UsageError("there is no DataPipeline in the given files")
-    return found
 
 
 def _one(pipeline: Manifest[DataPipeline], manifests: Manifests, options: Options) -> int:
@@ -85,7 +65,7 @@ def _one(pipeline: Manifest[DataPipeline], manifests: Manifests, options: Option
     mine = {one.name for one in pipeline.object.spec.parameters}
     located = locate(pipeline, manifests.pools, load, folders, files)
     if not isinstance(located, Located):
-        raise _WrongError(located)
+        raise ManifestsError(located)
     moment = run_time(options.run_time)
     failure: Finding | None = None
     rehearsal: Rehearsal | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import typer
 
 from tidemill_cli.rejects.errors import RejectsError, UsageError
 from tidemill_cli.rejects.place import VARIABLE
+from tidemill_cli.sharing import with_options
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -71,22 +71,12 @@ def command(
     """
 
     def decorated(function: Command) -> Callable[..., None]:
-        own = [each for name, each in inspect.signature(function, eval_str=True).parameters.items() if name != "asked"]
         shared = {**_WHERE, **({"who": _WHO} if audited else {}), **(_FILTER if filtered else {})}
-        options = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-            for name, annotation in shared.items()
-        ]
 
-        def run(**given: Any) -> None:
-            raise typer.Exit(_code(function, given, {each.name: given[each.name] for each in own}, status))
+        def run(given: dict[str, Any], own: dict[str, Any]) -> None:
+            raise typer.Exit(_code(function, given, own, status))
 
-        run.__name__ = function.__name__
-        run.__doc__ = function.__doc__
-        keywords = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
-        run.__signature__ = inspect.Signature([*keywords, *options])  # type: ignore[attr-defined]  # typer reads it
-        run.__annotations__ = {each.name: each.annotation for each in (*own, *options)}
-        return run
+        return with_options(function, "asked", shared, run)
 
     return decorated
 

@@ -12,10 +12,8 @@ from tidemill_api.v1alpha1 import DataPipeline
 from tidemill_api.v1alpha1.datapipeline import CSV, DataPipelineSpec, Format
 from tidemill_check.parameters import check_parameters
 from tidemill_check.problem import suggestion
-from tidemill_cli.dev.layout import with_artifacts
-from tidemill_cli.dev.reading import UsageError
+from tidemill_cli.dev.reading import UsageError, errors_in
 from tidemill_cli.lint.finding import Finding
-from tidemill_cli.lint.meaning import check_manifests
 from tidemill_cli.lint.shape import field_path, field_text, fit
 from tidemill_cli.lint.yaml_text import Document, Position, read_documents
 from tidemill_cli.manifests import STDIN, STDIN_SHOWN, TEST_ENDING, Manifest, Manifests, load_manifests
@@ -114,7 +112,7 @@ def _with_pipeline(file: Path, document: Document, tests: TestFile, given: Manif
         found = given or _load(tuple(file.parent / each for each in tests.manifests))
     except FileNotFoundError as error:
         return [_at(file, document, ("manifests",), str(error))]
-    if errors := [one for one in check_manifests(with_artifacts(found), to_run=True) if one.severity == "error"]:
+    if errors := errors_in(found):
         return errors
     known = {one.object.metadata.name: one for one in found.pipelines}
     wished = tests.pipeline or file.name.removesuffix(TEST_ENDING)
