@@ -82,8 +82,14 @@ lint: sync ## Format check, lint and import contracts.
 	$(BIN)/lint-imports
 
 .PHONY: vet
-vet: sync ## Types: mypy --strict and pyright.
+vet: mypy pyright ## Types: mypy --strict and pyright.
+
+.PHONY: mypy
+mypy: sync
 	$(BIN)/mypy
+
+.PHONY: pyright
+pyright: sync
 	$(BIN)/pyright --warnings
 
 .PHONY: verify
@@ -99,7 +105,8 @@ chart-lint: sync ## Helm's own lint of the chart, if Helm is built already.
 	@$(BIN)/python tools/chart.py lint
 
 .PHONY: check
-check: lint vet verify docs-check chart-lint ## All that needs no running component: lint, types, contracts, generated files, docs.
+check: sync ## All that needs no running component: lint, types, contracts, generated files, docs.
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target pyright mypy lint verify docs-check chart-lint
 
 .PHONY: lock
 lock: ## Make requirements.lock anew from pyproject.toml (UPGRADE=1 takes newer versions).
@@ -111,9 +118,10 @@ lock: ## Make requirements.lock anew from pyproject.toml (UPGRADE=1 takes newer 
 ##@ Tests
 
 .PHONY: envtest
-envtest: ## Build kube-apiserver, etcd and kubectl (or use KUBEBUILDER_ASSETS), and both Helms, into a cache.
+envtest: ## Build kube-apiserver, etcd and kubectl (or use KUBEBUILDER_ASSETS), both Helms and an S3 server, into a cache.
 	@$(PYTHON) tools/envtest.py
 	@$(PYTHON) tools/envtest.py helm helm3
+	@$(PYTHON) tools/envtest.py versitygw
 
 .PHONY: test
 test: check envtest examples-data ## Everything: check, then unit, integration and e2e tests with coverage.

@@ -29,8 +29,8 @@ TOOLS = Path(__file__).resolve().parent
 PROGRAMS = ("kube-apiserver", "etcd", "kubectl")
 # What a cluster on a bare node runs; containerd, runc and the network plugins are Debian's.
 CLUSTER = (*PROGRAMS, "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet", "coredns", "pause")
-# Small programs of our own sources: parts of a cluster, and what GitOps tools compute, for tests.
-OURS = ("coredns", "pause", "kstatus", "argolua")
+# Small programs of our own sources: parts of a cluster, what GitOps tools compute, and an S3 server, for tests.
+OURS = ("coredns", "pause", "kstatus", "argolua", "versitygw")
 # A build of our own is reproducible: nothing of the machine in it, and no C compiler needed.
 BUILD_FLAGS = ("-trimpath", "-buildvcs=false")
 

@@ -208,7 +208,7 @@ RULES: Final = (
     ),
     Refused(
         "source-of-two-sorts", "pipeline", {"spec.sources[0].postgres": {"table": "public.raw"}},
-        "spec.sources[0]", "a source is exactly one of: files, postgres",
+        "spec.sources[0]", "a source is exactly one of: files, postgres, http",
     ),
     Refused(
         "table-by-new-files", "pipeline", {"spec.sources[4].incremental": {"by": "ModifiedTime"}},
@@ -244,7 +244,27 @@ RULES: Final = (
     ),
     Refused(
         "source-of-no-sort", "pipeline", {"spec.sources[4].postgres": DELETE},
-        "spec.sources[4]", "a source is exactly one of: files, postgres",
+        "spec.sources[4]", "a source is exactly one of: files, postgres, http",
+    ),
+    Refused(
+        "api-without-columns", "pipeline-http", {"spec.sources[1].columns": DELETE},
+        "spec.sources[1].columns", "rows of an API need columns: say what is read of them",
+    ),
+    Refused(
+        "api-paged-two-ways", "pipeline-http", {"spec.sources[1].http.paging.link": {}},
+        "spec.sources[1].http.paging", "paging is exactly one of: page, offset, cursor, link, next",
+    ),
+    Refused(
+        "api-paged-no-way", "pipeline-http", {"spec.sources[3].http.paging": {}},
+        "spec.sources[3].http.paging", "paging is exactly one of: page, offset, cursor, link, next",
+    ),
+    Refused(
+        "api-asked-in-no-time", "pipeline-http", {"spec.sources[0].http.rateLimit.per": "0s"},
+        "spec.sources[0].http.rateLimit.per", "per must be longer than 0, such as 1s",
+    ),
+    Refused(
+        "api-path-that-climbs", "pipeline-http", {"spec.sources[1].http.path": "a/../../b"},
+        "spec.sources[1].http.path", "path must stay below the connection's URL: no '..'",
     ),
     Refused(
         "format-of-two-sorts", "pipeline", {"spec.sources[0].files.format.parquet": {}},
@@ -349,11 +369,15 @@ RULES: Final = (
     ),
     Refused(
         "connection-of-two-sorts", "pool", {"spec.connections[1].files": {"url": "file:///data/"}},
-        "spec.connections[1]", "a connection is exactly one of: files, postgres",
+        "spec.connections[1]", "a connection is exactly one of: files, postgres, http",
+    ),
+    Refused(
+        "keys-of-a-folder", "pool", {"spec.connections[0].files": {"url": "file:///data/", "secretRef": {"name": "s"}}},
+        "spec.connections[0].files.url", "secretRef, region and endpoint have an effect for s3:// only",
     ),
     Refused(
         "connection-of-no-sort", "pool", {"spec.connections[0].files": DELETE, "spec.artifacts": DELETE},
-        "spec.connections[0]", "a connection is exactly one of: files, postgres",
+        "spec.connections[0]", "a connection is exactly one of: files, postgres, http",
     ),
     Refused(
         "p" * 64, "pool", {},

@@ -16,9 +16,13 @@ import pyarrow as pa
 from tidemill_api.contract import SinkCount, StepCount
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_worker import engine
+from tidemill_worker.cache import Computed
+from tidemill_worker.connections.http import HTTPPlace
 from tidemill_worker.connections.kept_folder import FolderArtifacts
 from tidemill_worker.engine import Chunk, ChunkOutcome, RunRef, Work
 from tidemill_worker.engine.work import work_from_json
+from tidemill_worker.files import Files
+from tidemill_worker.files.folder import Folder
 from tidemill_worker.migrations.upgrade import ensure
 
 RUN = RunRef("uid-1", "2026-01-01T00:00:00Z", 1, "travel", "flights", datetime(2026, 1, 1, tzinfo=UTC))
@@ -53,11 +57,21 @@ class World:
     root: Path
     pool: asyncpg.Pool
     letters: Letters = field(default_factory=Letters)
+    place: Files | None = None
+    """Where files are, if not in the folder."""
+    server: HTTPPlace | None = None
+    cache: Computed | None = None
 
-    def folder(self, name: str) -> Path:
+    def files(self, name: str) -> Files:
         """Every files connection is the same folder."""
         del name
-        return self.root
+        return self.place or Folder(self.root)
+
+    def http(self, name: str) -> HTTPPlace:
+        """Every http connection is the same server."""
+        del name
+        assert self.server is not None
+        return self.server
 
     async def postgres(self, name: str) -> asyncpg.Pool:
         """Every postgres connection is the same database."""

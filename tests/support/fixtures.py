@@ -7,20 +7,27 @@ A component that can't start fails the test with what to install; nothing is ski
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import csv
 import json
 import secrets
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import asyncpg
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from tests.support.kubernetes import ROOT, ApiServer, api_server
 from tidemill_cli.dev.components import postgres, programs, redis, temporal
 from tidemill_cli.dev.components.component import running_blocking
+
+if TYPE_CHECKING:
+    from tests.support.s3 import S3Server
 
 
 def unique(prefix: str = "t") -> str:
@@ -55,11 +62,11 @@ class Database:
 
 
 @contextlib.contextmanager
-def new_database(server: postgres.PostgresServer) -> Iterator[Database]:
-    """An empty database; it goes in the end, whoever is still connected."""
+def new_database(server: postgres.PostgresServer, template: str = postgres.DATABASE) -> Iterator[Database]:
+    """A database, empty as the template of that name; it goes in the end, whoever is still connected."""
     mine = Database(server, unique("test_"))
     everyone = Database(server, "postgres")
-    everyone.query(f"CREATE DATABASE {mine.name} TEMPLATE {postgres.DATABASE}")
+    everyone.query(f"CREATE DATABASE {mine.name} TEMPLATE {template}")
     yield mine
     everyone.query(f"DROP DATABASE {mine.name} WITH (FORCE)")
 
@@ -128,11 +135,39 @@ def database(postgres_server: postgres.PostgresServer) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="session")
+def migrated_template(postgres_server: postgres.PostgresServer) -> Iterator[str]:
+    """The name of a database in which workers' tables are: a copy of it takes no time, a migration does."""
+    with new_database(postgres_server) as made:
+        # In a thread of its own: here may be the loop of a test.
+        with ThreadPoolExecutor(1) as aside:
+            aside.submit(asyncio.run, _migrate(made.dsn)).result()
+        yield made.name
+
+
+@pytest.fixture
+def migrated(postgres_server: postgres.PostgresServer, migrated_template: str) -> Iterator[Database]:
+    """A database of this test's own in which workers' tables are."""
+    with new_database(postgres_server, migrated_template) as mine:
+        yield mine
+
+
+@pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.RedisServer]:
     """A Redis server; a test uses keys under a `unique()` prefix."""
     server = redis.describe(tmp_path_factory.mktemp("redis"), persistent=False)
     with running_blocking(server.component):
         yield server
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server (versitygw on a folder); a test has a bucket of its own by `S3Server.bucket`."""
+    from tests.support import s3
+
+    server = s3.describe(tmp_path_factory.mktemp("s3"))
+    with running_blocking(server.component):
+        yield server
+        server.close()
 
 
 @pytest.fixture
@@ -142,6 +177,13 @@ async def time_skipping() -> AsyncIterator[WorkflowEnvironment]:
     environment = await WorkflowEnvironment.start_time_skipping(test_server_existing_path=str(program))
     async with environment:
         yield environment
+
+
+async def _migrate(dsn: str) -> None:
+    from tidemill_worker.migrations import ensure
+
+    async with asyncpg.create_pool(dsn, min_size=0) as pool:
+        await ensure("metastore", pool)
 
 
 def _crd_names(apiserver: ApiServer) -> list[str]:

@@ -15,6 +15,7 @@ from tidemill_worker.connections.kept_folder import FolderArtifacts
 from tidemill_worker.engine import files
 from tidemill_worker.engine.artifacts import Kept, RunFolder
 from tidemill_worker.engine.limits import memory_for_a_step
+from tidemill_worker.files.folder import Folder
 
 
 @given(st.integers(0, 10**8 - 1), st.integers(0, 10**6 - 1), st.booleans())
@@ -109,7 +110,7 @@ def test_no_source_reads_what_passes_between_stages(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep/b.csv").write_text("x\n1\n")
     source = FileSource.model_validate({"path": "**/*.csv", "format": {"csv": {}}})
-    assert [found.path for found in files.find(tmp_path, source)] == ["deep/b.csv"]
+    assert [found.path for found in files.find(Folder(tmp_path), source)] == ["deep/b.csv"]
 
 
 @pytest.mark.parametrize(

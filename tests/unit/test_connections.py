@@ -20,6 +20,7 @@ from tidemill_api.v1alpha1.workerpool import Connection
 from tidemill_worker.connections import PoolConnections, outages, typed
 from tidemill_worker.connections.folders import folder_of
 from tidemill_worker.connections.secrets import read_secret
+from tidemill_worker.files.folder import Folder
 
 
 def refused(state: str) -> asyncpg.PostgresError:
@@ -122,11 +123,11 @@ def connections(tmp_path: Path, dsn: str) -> PoolConnections:
 async def test_names_and_kinds(tmp_path: Path) -> None:
     held = connections(tmp_path, "postgresql://u:p@h/d")
 
-    assert held.folder("landing") == Path("/data")
+    assert held.files("landing") == Folder(Path("/data"))
     with pytest.raises(UnknownConnection, match="has no connection landin; it has landing, mirror, warehouse"):
-        held.folder("landin")
+        held.files("landin")
     with pytest.raises(UnknownConnection, match="warehouse is not of kind files"):
-        held.folder("warehouse")
+        held.files("warehouse")
     with pytest.raises(UnknownConnection, match="landing is not of kind postgres"):
         await held.postgres("landing")
 

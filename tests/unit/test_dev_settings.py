@@ -53,9 +53,9 @@ WRONG = {
         "connections:\n  a: {files: ./data, postgres: {dsn: x}}",
         "2:6",
         "connections.a",
-        "exactly one of: files, postgres",
+        "exactly one of: files, s3, postgres",
     ),
-    "neither": ("connections:\n  a: {}", "2:6", "connections.a", "exactly one of: files, postgres"),
+    "neither": ("connections:\n  a: {}", "2:6", "connections.a", "exactly one of: files, s3, postgres"),
     "two DSNs": (
         "connections:\n  a:\n    postgres: {dsn: x, dsnEnv: X}",
         "3:15",

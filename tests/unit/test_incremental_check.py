@@ -12,7 +12,7 @@ from tidemill_check import cursors
 from tidemill_check.incremental import sinks_of
 from tidemill_check.verdict import check_pipeline
 from tidemill_worker.engine.incremental import KnownFiles, sources_of
-from tidemill_worker.engine.model import FileRef
+from tidemill_worker.files import FileRef
 
 GOOD: dict[str, Any] = load("pipeline-incremental")[0]["spec"]
 PLAIN = {

@@ -26,6 +26,7 @@ from tidemill_worker.engine.model import Layout, PlannedColumn
 from tidemill_worker.engine.parse import Parsed, Rows
 from tidemill_worker.engine.planning import chunks_of
 from tidemill_worker.engine.stage import reader_of
+from tidemill_worker.files.folder import Folder
 
 PLAIN = Keys("raw", {})
 
@@ -225,9 +226,9 @@ def spec(form: str, path: str = "*.json*", **source: Any) -> DataPipelineSpec:
 def all_rows(folder: Path, spec: DataPipelineSpec, size: int = 1 << 20) -> list[dict[str, Any]]:
     """All good rows of all chunks."""
     reader, found = reader_of(spec, "raw"), []
-    for chunk in chunks_of(spec, {"raw": folder}):
+    for chunk in chunks_of(spec, {"raw": Folder(folder)}):
         with ExitStack() as stack:
-            for piece in reader.open(stack, folder, chunk.part, chunk.part.start, size):
+            for piece in reader.open(stack, Folder(folder), chunk.part, chunk.part.start, size):
                 done = reader.read(piece, chunk.part.layout, Origin("raw", chunk.index, chunk.file))
                 assert done.count is not None
                 assert done.count.rows_in == done.count.rows_out + done.count.rejected
@@ -260,7 +261,7 @@ def test_types_are_inferred_from_the_first_files(tmp_path: Path) -> None:
         '{"i": 2, "f": 0.5, "b": false, "m": 1, "w": "2026-01-31T10:00:00Z"}\nnot JSON\n'
     )
     (tmp_path / "b.jsonl").write_text('{"m": "x"}\n')
-    chunks = chunks_of(spec("jsonLines", "*.jsonl"), {"raw": tmp_path})
+    chunks = chunks_of(spec("jsonLines", "*.jsonl"), {"raw": Folder(tmp_path)})
     assert {column.name: column.type for column in chunks[0].part.layout.columns} == {
         "i": "int64", "f": "float64", "b": "boolean", "t": "string", "d": "date", "z": "string", "l": "string",
         "m": "string", "w": "timestamptz",
@@ -270,7 +271,7 @@ def test_types_are_inferred_from_the_first_files(tmp_path: Path) -> None:
 
 def test_what_is_refused_when_a_run_is_planned(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"n": 1, "x": 1}\n')
-    folders = {"raw": tmp_path}
+    folders = {"raw": Folder(tmp_path)}
     columns = [{"name": "n", "type": "int32"}]
     with pytest.raises(NewColumn, match="keys that aren't declared: x"):
         chunks_of(spec("jsonLines", columns=columns, contract={"newColumns": "Fail"}), folders)

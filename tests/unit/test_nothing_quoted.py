@@ -14,6 +14,7 @@ from tidemill_api.errors import ColumnMissing, SourceUnreadable, StepFailed, Tid
 from tidemill_worker.engine.planning import chunks_of
 from tidemill_worker.engine.sandbox import Sandbox
 from tidemill_worker.engine.steps import Query
+from tidemill_worker.files.folder import Folder
 
 CARD = "4929-1111-2222-3333"
 ROW = f"{CARD},Ann Smith,ann@example.com\n"
@@ -50,7 +51,7 @@ def test_a_first_line_that_is_no_header(
         (tmp_path / name).write_text(content)
 
     with pytest.raises(error) as caught:
-        chunks_of(spec_of(source=source), {"raw": tmp_path})
+        chunks_of(spec_of(source=source), {"raw": Folder(tmp_path)})
 
     assert words in str(caught.value)
     for value in (CARD, "Ann Smith", "ann@", "Ann@", CARD[:2]):

@@ -21,6 +21,7 @@ from tidemill_worker.engine.letters import Origin
 from tidemill_worker.engine.model import Chunk
 from tidemill_worker.engine.planning import chunks_of
 from tidemill_worker.engine.stage import reader_of
+from tidemill_worker.files.folder import Folder
 
 
 def written(folder: Path, name: str, table: pa.Table, rows_a_group: int = 3) -> Path:
@@ -35,7 +36,7 @@ def spec(chunk: dict[str, Any] | None = None, **source: Any) -> DataPipelineSpec
 
 
 def planned(folder: Path, spec: DataPipelineSpec) -> tuple[Chunk, ...]:
-    return chunks_of(spec, {"raw": folder})
+    return chunks_of(spec, {"raw": Folder(folder)})
 
 
 def read(folder: Path, spec: DataPipelineSpec, chunks: Sequence[Chunk], size: int = 1 << 20) -> list[dict[str, Any]]:
@@ -44,7 +45,7 @@ def read(folder: Path, spec: DataPipelineSpec, chunks: Sequence[Chunk], size: in
     for chunk in chunks:
         place = chunk.part.start
         with ExitStack() as stack:
-            for piece in reader.open(stack, folder, chunk.part, place, size):
+            for piece in reader.open(stack, Folder(folder), chunk.part, place, size):
                 assert (piece.offset, piece.bytes > 0) == (place, True)
                 place = piece.end
                 done = reader.read(piece, chunk.part.layout, Origin("raw", chunk.index, chunk.file))

@@ -13,9 +13,11 @@ from tidemill_api.errors import SourceChanged
 from tidemill_api.v1alpha1.datapipeline import FileSource
 from tidemill_worker.engine.borders import scan
 from tidemill_worker.engine.dialect import Dialect
-from tidemill_worker.engine.model import FileRef, Layout, Part
+from tidemill_worker.engine.model import Layout, Part
 from tidemill_worker.engine.planning_csv import cuts_of
 from tidemill_worker.engine.stretches import stretches
+from tidemill_worker.files import FileRef
+from tidemill_worker.files.folder import Folder
 
 SOURCE = FileSource.model_validate({"path": "*.csv", "format": {"csv": {}}})
 QUOTED = Dialect(b",", b'"', True, "utf-8", ("",))
@@ -41,7 +43,7 @@ def test_stretches_are_whole_rows_without_gaps(
     data = head + b"".join(row + end for row in rows) + (b"last" if bare else b"")
     with tempfile.TemporaryDirectory() as folder:
         part = part_of(Path(folder), data, len(head))
-        found = list(stretches(Path(folder), part, SOURCE, dialect, size))
+        found = list(stretches(Folder(Path(folder)), part, SOURCE, dialect, size))
         place = len(head)
         ends = {len(head) + each for each in scan(data[len(head) :], dialect).ends}
         for stretch in found:
@@ -59,7 +61,7 @@ def test_stretches_are_whole_rows_without_gaps(
 
 def test_a_file_that_shrinks_or_changes_meanwhile_is_found_out(tmp_path: Path) -> None:
     part = part_of(tmp_path, b"a,b\n" * 100)
-    found = stretches(tmp_path, part, SOURCE, QUOTED, 40)
+    found = stretches(Folder(tmp_path), part, SOURCE, QUOTED, 40)
     next(found)
     (tmp_path / "a.csv").write_bytes(b"a,b\n" * 13)
     with pytest.raises(SourceChanged, match=r"a\.csv has (become shorter|changed)"):

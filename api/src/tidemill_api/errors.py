@@ -7,6 +7,7 @@ TidemillError
 │   ├── SourceMissing    no file matches
 │   ├── SourceUnreadable truncated, corrupt, wrong compression or encoding as a whole
 │   ├── SourceChanged    a file isn't what the run planned any more: only the next run plans it anew
+│   ├── PagingBroken     pages of an API go in a circle, don't end, or aren't what the manifest says
 │   ├── ColumnMissing    a declared column isn't in the file
 │   ├── NewColumn        a file has a column that the contract refuses
 │   ├── BadRow           a row is bad and the manifest says Fail
@@ -31,6 +32,10 @@ TidemillError
 ├── ConfigError          the worker's own configuration
 │   ├── UnknownConnection
 │   ├── SecretMissing    a Secret's key isn't mounted (yet)
+│   ├── StoreDenied      an object store refuses the connection's keys, or what is asked of it
+│   ├── BucketMissing    an object store has no such bucket
+│   ├── HTTPDenied       a web server refuses the connection's headers, or what is asked of it
+│   ├── HostRefused      a web server leads to what the pool's connection doesn't give: another host, another path
 │   └── EncryptionError  what Temporal keeps can't be encrypted or read
 │       ├── KeyRingInvalid  the folder with the keys isn't what it must be (yet)
 │       ├── UnknownKey      encrypted with a key that isn't in the ring
@@ -38,6 +43,9 @@ TidemillError
 ├── Unavailable          an outage: a retry can help
 │   ├── PostgresUnavailable
 │   ├── TemporalUnavailable
+│   ├── HTTPUnavailable  a web server can't be reached, is overloaded, or breaks off its answer
+│   ├── StoreUnavailable an object store can't be reached, or fails
+│   │   └── StoreThrottled  it asks for fewer requests
 │   ├── ArtifactsUnavailable  the place for what passes between stages can't be read or written
 │   ├── PythonUnavailable  a function of the pipeline's author says that something it needs doesn't answer
 │   └── WorkerLost       workers died, or said nothing any more, while they had the work
@@ -93,6 +101,10 @@ class SourceUnreadable(DataError):
 
 class SourceChanged(DataError):
     """A file isn't what the run planned any more: it changed, shrank or went. A run after this one plans it anew."""
+
+
+class PagingBroken(DataError):
+    """The pages of an API go in a circle, don't end, or their answers aren't what the manifest says."""
 
 
 class ColumnMissing(DataError):
@@ -203,6 +215,22 @@ class SecretMissing(ConfigError):
     retryable = True
 
 
+class HTTPDenied(ConfigError):
+    """A web server refuses the headers of its connection, or what is asked of it with them."""
+
+
+class HostRefused(ConfigError):
+    """A web server leads to a host, port, scheme or path that the pool's connection doesn't give."""
+
+
+class StoreDenied(ConfigError):
+    """An object store refuses the keys, or what is asked of it with them."""
+
+
+class BucketMissing(ConfigError):
+    """An object store has no bucket of that name."""
+
+
 class EncryptionError(ConfigError):
     """What Temporal keeps can't be encrypted or read with the key ring as it is."""
 
@@ -233,6 +261,22 @@ class PostgresUnavailable(Unavailable):
 
 class TemporalUnavailable(Unavailable):
     """Temporal can't be reached."""
+
+
+class HTTPUnavailable(Unavailable):
+    """A web server can't be reached, is overloaded, or breaks off its answer. `wait`: seconds that it asks for."""
+
+    def __init__(self, message: str, wait: float | None = None) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
+class StoreUnavailable(Unavailable):
+    """An object store can't be reached, fails, or breaks off its answers."""
+
+
+class StoreThrottled(StoreUnavailable):
+    """An object store asks for fewer requests."""
 
 
 class ArtifactsUnavailable(Unavailable):

@@ -38,6 +38,8 @@ CONFIG_FILE: Final = "worker.json"
 """Key in the pool's ConfigMap, and name of the file below CONFIG_DIR."""
 SECRETS_DIR: Final = "/etc/tidemill/secrets"
 """Each Secret of the pool is a folder here, each of its keys a file."""
+WHOLE_SECRETS_DIR: Final = "/etc/tidemill-secrets"
+"""As SECRETS_DIR, for Secrets whose keys nobody knows before: a volume each, since no list of keys names its files."""
 KEYS_DIR: Final = "/etc/tidemill-keys"
 """The key ring of the encryption, if there is one."""
 KEYS_VARIABLE: Final = "TIDEMILL_ENCRYPTION_KEYS"
@@ -80,6 +82,12 @@ def pipeline_of_workflow(workflow_id: str) -> PipelineId | None:
     """Whose run a workflow id is, or None if it isn't of ours."""
     parts = workflow_id.split("/")
     return PipelineId(*parts[:3]) if len(parts) == 4 and all(parts) else None
+
+
+S3_ACCESS_KEY: Final = "AWS_ACCESS_KEY_ID"
+S3_SECRET_KEY: Final = "AWS_SECRET_ACCESS_KEY"  # noqa: S105 - the name of one
+S3_SESSION_TOKEN: Final = "AWS_SESSION_TOKEN"  # noqa: S105 - the name of one
+"""Keys of the Secret of an object store, and variables of its clients; the last one needn't be there."""
 
 
 def task_queue(installation: str, namespace: str, pool: str) -> str:

@@ -50,7 +50,7 @@ RECIPES = {
         packages=("tidemill", "tidemill_api", "tidemill_check", "tidemill_codec", "tidemill_worker"),
         extras=("worker",),
         unused=(
-            # Arrow's Flight, and object stores: a worker reads files; an image for a store brings the library back.
+            # Arrow's Flight, and object stores, which the worker reads by a client of its own.
             *("pyarrow/*flight*", "pyarrow/libarrow_s3.*", "pyarrow/_s3fs*", "pyarrow/_gcsfs*", "pyarrow/_azurefs*"),
             *("pyarrow/_hdfs*", "pyarrow/_orc*", "pyarrow/_dataset_orc*", "pyarrow/_substrait*", "pyarrow/src"),
             # The same library three times: wheels have no symbolic links. Only the name with the version is loaded.

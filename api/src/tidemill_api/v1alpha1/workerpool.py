@@ -9,6 +9,8 @@ from pydantic import Field
 from tidemill_api.v1alpha1._base import ListKey, Model, Rule
 from tidemill_api.v1alpha1._object import AGE, Conditions, Generation, PrinterColumn, Resource, Served, condition
 from tidemill_api.v1alpha1._types import Duration, LocalRef, PartName, Quantity, SecretValue, SQLName, null_is_absence
+from tidemill_api.v1alpha1.cache import Cache
+from tidemill_api.v1alpha1.http_connection import HTTPConnection
 from tidemill_api.v1alpha1.python import PythonSettings
 
 _QUALIFIED = r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
@@ -51,12 +53,43 @@ class Concurrency(Model):
     """Chunks that one worker works on at the same time."""
 
 
-class FilesConnection(Model):
-    """A place of files."""
+_S3_URL = r"s3://[a-z0-9][-.a-z0-9]{1,61}[a-z0-9](/[^\x00-\x1f\x7f]*)?"
+S3_URL = rf"^{_S3_URL}$"
+FILES_URL = rf"^(file:///[^\x00]*|{_S3_URL})$"
+Region = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=64)]
+Endpoint = Annotated[
+    str,
+    Field(
+        pattern=r"^https?://([A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?$",
+        max_length=512,
+        examples=["http://minio.storage:9000"],
+    ),
+]
 
-    url: Annotated[str, Field(pattern=r"^file:///[^\x00]*$", max_length=1024)]
-    """Folder as a URL: `file:///data/landing/` is a folder of the worker's pod (a volume that `template` mounts).
-    Paths of sources are relative to it and can't leave it."""
+
+class FilesConnection(Model):
+    """A place of files: a folder, or the objects of a bucket below a prefix."""
+
+    url: Annotated[str, Field(pattern=FILES_URL, max_length=1024, examples=["s3://landing/daily/"])]
+    """`file:///data/landing/` is a folder of the worker's pod (a volume that `template` mounts); `s3://landing/daily/`
+    is a bucket of an S3-compatible store, and a prefix in it. Paths of sources are relative to it and can't leave it."""
+    secret_ref: LocalRef | None = None
+    """For s3: a Secret with `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, for keys that end, `AWS_SESSION_TOKEN`.
+    Without it the pods' own identity counts (`serviceAccount.annotations`)."""
+    region: Region | None = None
+    """For s3: region of the bucket; that of the pods' environment (`AWS_REGION`) if not given, else `us-east-1`."""
+    endpoint: Endpoint | None = None
+    """For s3: where the store is (MinIO and the like); Amazon's endpoint of the region if not given. Buckets are the
+    first part of the path there."""
+
+    rules = (
+        Rule(
+            cel="self.url.startsWith('s3://') || !(has(self.secretRef) || has(self.region) || has(self.endpoint))",
+            message="secretRef, region and endpoint have an effect for s3:// only",
+            holds=lambda s: s.url.startswith("s3://") or not (s.secret_ref or s.region or s.endpoint),
+            field=".url",
+        ),
+    )
 
 
 class PostgresPool(Model):
@@ -99,12 +132,14 @@ class Connection(Model):
     """A place of files."""
     postgres: PostgresConnection | None = None
     """A Postgres database."""
+    http: HTTPConnection | None = None
+    """A web server: its files, or an API."""
 
     rules = (
         Rule(
-            cel="[has(self.files), has(self.postgres)].filter(x, x).size() == 1",
-            message="a connection is exactly one of: files, postgres",
-            holds=lambda s: [s.files, s.postgres].count(None) == 1,
+            cel="[has(self.files), has(self.postgres), has(self.http)].filter(x, x).size() == 1",
+            message="a connection is exactly one of: files, postgres, http",
+            holds=lambda s: [s.files, s.postgres, s.http].count(None) == 2,
         ),
     )
 
@@ -188,6 +223,8 @@ class WorkerPoolSpec(Model):
     artifacts: Artifacts | None = None
     """Where rows pass from one stage of a run to the next. Needed by pipelines with a step that needs all rows (an
     aggregate, say)."""
+    cache: Cache | None = None
+    """Where answers are kept that needn't be asked for again; nowhere if not given."""
     python: PythonSettings | None = None
     """Python that pipelines of this pool may run; none if not given."""
     egress: Egress | None = None

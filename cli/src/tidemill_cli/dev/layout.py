@@ -283,15 +283,18 @@ class _Draft:
 
     def _files(self, name: str, url: str | None, target: Target | None, field_name: str) -> Connection:
         folder = self.beside.folder
+        if target is not None and target.s3 is not None:
+            return Connection(name=name, files=target.s3.connection)
         if target is not None and target.files is not None:
             folder = self.beside.folder / Path(target.files).expanduser()
         elif target is not None:
             self._say(field_name, name, "is a files connection, but its entry there says `postgres`")
-        elif url is not None and _folder_of(url).is_dir():
+        elif url is not None and url.startswith("file:") and _folder_of(url).is_dir():
             folder = _folder_of(url)
         else:
-            missing = f" and {_folder_of(url)} is not on this machine" if url is not None else ""
-            self._say(field_name, name, f"has no entry there{missing}; add `{name}: {{files: FOLDER}}`")
+            self._say(
+                field_name, name, f"has no entry there{_missing(url)}; add `{name}: {{files: FOLDER}}`{_or_s3(url)}"
+            )
             return Connection(name=name, files=FilesConnection(url=folder.resolve().as_uri()))
         if not folder.is_dir():
             self._say(field_name, name, f"points to {_shown(folder)}, which is no folder")
@@ -328,6 +331,18 @@ def _secret(connection: str) -> SecretValue:
 def secret_name(connection: str) -> str:
     """Name of the Secret of a postgres connection: a connection may have underscores, a Secret may not, only dots."""
     return connection.replace("_", ".")
+
+
+def _missing(url: str | None) -> str:
+    if url is None:
+        return ""
+    if url.startswith("s3:"):
+        return f", and the pool's keys for {url} are in its cluster"
+    return f" and {_folder_of(url)} is not on this machine"
+
+
+def _or_s3(url: str | None) -> str:
+    return f' or `{{s3: {{url: "{url}"}}}}`' if url is not None and url.startswith("s3:") else ""
 
 
 def _folder_of(url: str) -> Path:

@@ -2,6 +2,7 @@
 
     connections:
       landing: {files: ./data}                        # a folder, relative to this file
+      archive: {s3: {url: "s3://archive/", endpoint: "http://127.0.0.1:9000"}}   # a bucket, with your own keys
       warehouse: {postgres: {dsnEnv: WAREHOUSE_DSN}}  # a connection string, from an environment variable ...
       reporting: {postgres: {dsn: "postgresql://..."}}  # ... or as it is
     pool:                                             # only for pipelines whose WorkerPool isn't among the manifests
@@ -14,12 +15,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from tidemill_api.v1alpha1 import Model, Rule
-from tidemill_api.v1alpha1.workerpool import Concurrency
+from tidemill_api.v1alpha1.workerpool import S3_URL, Concurrency, Endpoint, FilesConnection, Region
 from tidemill_cli.lint.shape import field_text, fit
 from tidemill_cli.lint.yaml_text import Position, read_documents
 
@@ -43,19 +44,38 @@ class PostgresTarget(Model):
     )
 
 
+class S3Target(Model):
+    """A bucket of an S3-compatible store, with the keys that AWS' own programs would find: of the environment, or of
+    the profile in `~/.aws/credentials`."""
+
+    url: Annotated[str, Field(pattern=S3_URL, max_length=1024)]
+    """Bucket and prefix, `s3://landing/daily/`."""
+    region: Region | None = None
+    """Region of the bucket; `AWS_REGION` if not given, else `us-east-1`."""
+    endpoint: Endpoint | None = None
+    """Where the store is; Amazon's endpoint of the region if not given."""
+
+    @property
+    def connection(self) -> FilesConnection:
+        """As a pool would have it."""
+        return FilesConnection(url=self.url, region=self.region, endpoint=self.endpoint)
+
+
 class Target(Model):
     """Where one connection points."""
 
     files: str | None = None
     """Folder, relative to the file that says so; its sources' paths start there."""
+    s3: S3Target | None = None
+    """A bucket of an S3-compatible store."""
     postgres: PostgresTarget | None = None
     """A Postgres that runs elsewhere."""
 
     rules = (
         Rule(
-            cel="has(self.files) != has(self.postgres)",
-            message="exactly one of: files, postgres",
-            holds=lambda s: (s.files is None) != (s.postgres is None),
+            cel="[has(self.files), has(self.s3), has(self.postgres)].filter(x, x).size() == 1",
+            message="exactly one of: files, s3, postgres",
+            holds=lambda s: [s.files, s.s3, s.postgres].count(None) == 2,
         ),
     )
 

@@ -6,23 +6,27 @@ import glob
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from tidemill_api.v1alpha1 import DataPipeline, WorkerPool
 from tidemill_api.v1alpha1.datapipeline import CSV, DataPipelineSpec, FileSource, Format, Source
 from tidemill_check.problem import suggestion
 from tidemill_cli.dev.reading import UsageError
-from tidemill_cli.dev.settings import SettingsFile
+from tidemill_cli.dev.settings import S3Target, SettingsFile
 from tidemill_cli.lint.finding import Finding
 from tidemill_cli.manifests import Manifest
+
+if TYPE_CHECKING:
+    from tidemill_worker.files import Files
 
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """A pipeline's spec with each source's files where they are here, and the folder of each source."""
+    """A pipeline's spec with each source's files where they are here, and the folder (or bucket) of each source."""
 
     spec: DataPipelineSpec
-    folders: Mapping[str, Path]
+    folders: Mapping[str, Path | Files]
 
 
 def pairs(option: str, texts: Iterable[str]) -> dict[str, Path]:
@@ -60,13 +64,17 @@ def locate(
     key = (metadata.namespace, spec.worker_pool_ref.name)
     pool = next((one for one in pools if (one.object.metadata.namespace, one.object.metadata.name) == key), None)
     beside = settings((pool or pipeline).place.file.parent)
-    folders: dict[str, Path] = {}
+    folders: dict[str, Path | Files] = {}
     problems: list[Finding] = []
     sources = []
     for place, source in enumerate(spec.sources):
         sources.append(at_file(source, files[source.name]) if source.name in files else source)
         if source.name in files:
             folders[source.name] = files[source.name].resolve().parent
+            continue
+        target = beside.settings.connections.get(source.connection)
+        if source.connection not in given and target is not None and target.s3 is not None:
+            folders[source.name] = _bucket(source.connection, target.s3)
             continue
         folder = given.get(source.connection) or _configured(source.connection, pool, beside)
         if folder is not None and folder.is_dir():
@@ -102,6 +110,12 @@ def check_names(
             raise UsageError(f"--source {name}: there is no source {name}{suggestion(name, sources)}")
         if not file.is_file():
             raise UsageError(f"--source {name}={file}: there is no such file")
+
+
+def _bucket(connection: str, target: S3Target) -> Files:
+    from tidemill_worker.connections.file_places import place_of
+
+    return place_of(target.connection, connection, Path())
 
 
 def _configured(connection: str, pool: Manifest[WorkerPool] | None, beside: SettingsFile) -> Path | None:

@@ -143,7 +143,7 @@ def _pod(pool: str, spec: WorkerPoolSpec, secrets: Iterable[SecretKey], image: s
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [_container(spec, image)],
-            "volumes": _volumes(pool, secrets),
+            "volumes": _volumes(pool, secrets, whole_secrets(spec)),
         },
     }
 
@@ -170,6 +170,10 @@ def _container(spec: WorkerPoolSpec, image: str) -> dict[str, Any]:
         "volumeMounts": [
             {"name": "tidemill", "mountPath": names.CONFIG_DIR, "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod's own
+            *(
+                {"name": f"secret-{place}", "mountPath": f"{names.WHOLE_SECRETS_DIR}/{secret}", "readOnly": True}
+                for place, secret in enumerate(whole_secrets(spec))
+            ),
         ],
     }
 
@@ -194,11 +198,17 @@ def _tolerant(pod: Any) -> Any:
     return {**pod, "tolerations": [*given, *added]} if added else pod
 
 
+def whole_secrets(spec: WorkerPoolSpec) -> tuple[str, ...]:
+    """Names of the Secrets of which workers get all keys, sorted."""
+    found = {c.http.headers_from.secret_ref.name for c in spec.connections if c.http and c.http.headers_from}
+    return tuple(sorted(found))
+
+
 def _tolerates(toleration: Any, taint: str) -> bool:
     return isinstance(toleration, Mapping) and toleration.get("key") in (None, "", taint)
 
 
-def _volumes(pool: str, secrets: Iterable[SecretKey]) -> list[dict[str, Any]]:
+def _volumes(pool: str, secrets: Iterable[SecretKey], whole: Iterable[str]) -> list[dict[str, Any]]:
     keys: dict[str, list[str]] = {}
     for secret, key in sorted(set(secrets)):
         keys.setdefault(secret, []).append(key)
@@ -207,9 +217,16 @@ def _volumes(pool: str, secrets: Iterable[SecretKey]) -> list[dict[str, Any]]:
     config = {"name": names.pool_child(pool), "items": [{"key": names.CONFIG_FILE, "path": names.CONFIG_FILE}]}
     sources: list[dict[str, Any]] = [{"configMap": config}]
     for secret, found in keys.items():
-        items = [{"key": key, "path": f"{below}/{secret}/{key}"} for key in found]
+        items = [{"key": key, "path": f"{below}/{secret}/{key}"} for key in found if key != names.S3_SESSION_TOKEN]
         sources.append({"secret": {"name": secret, "items": items}})
+        if names.S3_SESSION_TOKEN in found:  # only keys for a while have one
+            token = {"key": names.S3_SESSION_TOKEN, "path": f"{below}/{secret}/{names.S3_SESSION_TOKEN}"}
+            sources.append({"secret": {"name": secret, "items": [token], "optional": True}})
     return [
         {"name": "tidemill", "projected": {"defaultMode": 0o440, "sources": sources}},
         {"name": "tmp", "emptyDir": {}},
+        *(
+            {"name": f"secret-{place}", "secret": {"secretName": secret, "defaultMode": 0o440}}
+            for place, secret in enumerate(whole)
+        ),
     ]

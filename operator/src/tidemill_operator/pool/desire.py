@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from tidemill_api.conditions import INVALID_SPEC
 from tidemill_api.contract import TemporalAddress, WorkerConfig
-from tidemill_api.names import task_queue
+from tidemill_api.names import S3_ACCESS_KEY, S3_SECRET_KEY, S3_SESSION_TOKEN, task_queue
 from tidemill_api.v1alpha1 import TemporalConnectionSpec, WorkerPoolSpec
 from tidemill_check.problem import Problem
 from tidemill_check.verdict import check_pool
 from tidemill_operator.clients import Object, Settings
-from tidemill_operator.pool.children import SecretKey, children
+from tidemill_operator.pool.children import SecretKey, children, whole_secrets
 from tidemill_operator.pool.key_ring import key_ring_secret
 from tidemill_operator.pool.observe import Observed
 from tidemill_operator.reading import Memory, read_spec
@@ -97,11 +97,13 @@ def _read(observed: Observed, settings: Settings, queue: str) -> _Reading:
         connections=spec.connections,
         metastore=spec.metastore,
         artifacts=spec.artifacts,
+        cache=spec.cache,
         python=spec.python,
     )
     secrets = tuple(_secret_keys(spec, temporal))
     made = children(metadata, spec, config, secrets, settings.image, settings.key_ring)
-    return _Reading(made, tuple(sorted({secret for secret, _ in secrets})), (), spec.replicas)
+    needed = {secret for secret, _ in secrets} | set(whole_secrets(spec))
+    return _Reading(made, tuple(sorted(needed)), (), spec.replicas)
 
 
 def _name_problems(name: str) -> Iterator[Problem]:
@@ -144,6 +146,11 @@ def _secret_keys(spec: WorkerPoolSpec, temporal: TemporalAddress) -> Iterator[Se
         if connection.postgres is not None:
             ref = connection.postgres.dsn.secret_key_ref
             yield ref.name, ref.key
+        if connection.files is not None and connection.files.secret_ref is not None:
+            for key in (S3_ACCESS_KEY, S3_SECRET_KEY, S3_SESSION_TOKEN):
+                yield connection.files.secret_ref.name, key
+    if spec.cache is not None:
+        yield spec.cache.redis.url.secret_key_ref.name, spec.cache.redis.url.secret_key_ref.key
     for file in (temporal.ca_file, temporal.cert_file, temporal.key_file, temporal.api_key_file):
         if file is not None:
             secret, _, key = file.partition("/")

@@ -30,12 +30,17 @@ from tidemill_worker.engine.model import Chunk, ChunkOutcome, Connections, Place
 from tidemill_worker.engine.places import places_of
 from tidemill_worker.engine.replaying import Rejected, Target
 from tidemill_worker.engine.text_layout import TextLayout
+from tidemill_worker.files import Files
+from tidemill_worker.files.folder import Folder
 from tidemill_worker.metastore import Metastore, RunId, chunks, replays
 from tidemill_worker.metastore.chunks import PlanSize
 from tidemill_worker.metastore.replays import ReplayChunk
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from tidemill_worker.cache import Computed
+    from tidemill_worker.connections.http import HTTPPlace
 
 _SHOWN = 5
 """Letters that a refusal names."""
@@ -202,9 +207,18 @@ class WithRows:
     connections: Connections
     rows: Path
 
-    def folder(self, name: str) -> Path:
+    def files(self, name: str) -> Files:
         """See `Connections`."""
-        return self.rows if name == replaying.CONNECTION else self.connections.folder(name)
+        return Folder(self.rows) if name == replaying.CONNECTION else self.connections.files(name)
+
+    @property
+    def cache(self) -> Computed | None:
+        """See `Connections`."""
+        return self.connections.cache
+
+    def http(self, name: str) -> HTTPPlace:
+        """See `Connections`."""
+        return self.connections.http(name)
 
     def artifacts(self) -> Artifacts:
         """See `Connections`."""

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import asyncpg
 
 from tidemill_api.errors import ConfigError, UnknownConnection
-from tidemill_api.v1alpha1.workerpool import Artifacts, Connection, PostgresConnection
+from tidemill_api.v1alpha1.workerpool import Artifacts, Connection, FilesConnection, PostgresConnection
 from tidemill_worker.connections.database import Database, Prepare
-from tidemill_worker.connections.folders import folder_of
+from tidemill_worker.connections.file_places import artifacts_of, place_of
 from tidemill_worker.connections.kept_folder import FolderArtifacts
 from tidemill_worker.connections.login import Login
-from tidemill_worker.connections.secrets import read_secret
+from tidemill_worker.connections.secrets import read_secret, whole_secrets
+from tidemill_worker.files import Files
+
+if TYPE_CHECKING:
+    from tidemill_worker.cache import Cache
+    from tidemill_worker.connections.http import HTTPPlace
+    from tidemill_worker.connections.s3.artifacts import ObjectArtifacts
 
 SECRETS_READ_EVERY: Final = 5.0
 """Seconds. Files of a mounted Secret are read anew: a look at them costs less than any way to be told."""
@@ -41,25 +48,50 @@ class PoolConnections:
         self._tell = tell
         self._artifacts = artifacts
         self._held: dict[str, Database] = {}
+        self._places: dict[str, Files] = {}
+        self._kept: FolderArtifacts | ObjectArtifacts | None = None
         self._logins: dict[str, Login] = {}
+        self._servers: dict[str, HTTPPlace] = {}
+        self.cache: Cache | None = None
+        """The pool's, if it has one."""
+        self._lock = threading.Lock()
 
-    def folder(self, name: str) -> Path:
-        """The folder of a `files` connection, resolved. Raises UnknownConnection, ConfigError."""
-        files = self._named(name).files
-        if files is None:
-            raise UnknownConnection(f"connection {name} is not of kind files")
-        return folder_of(files.url, name)
+    def files(self, name: str) -> Files:
+        """The place of a `files` connection, or of files of a `http` one. Raises UnknownConnection, ConfigError."""
+        held = self._places.get(name)
+        if held is None and self._named(name).http is not None:
+            from tidemill_worker.connections.http_files import HTTPFiles
+
+            held = self._places[name] = HTTPFiles(self.http(name))
+        if held is None:
+            held = self._places[name] = place_of(self._files(name), name, self._secrets)
+        return held
+
+    def http(self, name: str) -> HTTPPlace:
+        """The web server of a `http` connection. Raises UnknownConnection."""
+        settings = self._named(name).http
+        if settings is None:
+            raise UnknownConnection(f"connection {name} is not of kind http")
+        with self._lock:
+            held = self._servers.get(name)
+            if held is None:
+                from tidemill_worker.connections.http import HTTPPlace
+
+                held = self._servers[name] = HTTPPlace(name, settings, whole_secrets(self._secrets))
+        return held
 
     @property
     def keeps_artifacts(self) -> bool:
         """Whether there is a place for what passes between stages."""
         return self._artifacts is not None
 
-    def artifacts(self) -> FolderArtifacts:
+    def artifacts(self) -> FolderArtifacts | ObjectArtifacts:
         """The place for what passes between stages. Raises UnknownConnection, ConfigError."""
         if self._artifacts is None:
             raise ConfigError("the pool has no place for what passes between stages: set spec.artifacts of the pool")
-        return FolderArtifacts(self.folder(self._artifacts.connection) / self._artifacts.path)
+        if self._kept is None:
+            self._kept = artifacts_of(self._files(self._artifacts.connection), self._artifacts, self._secrets)
+        return self._kept
 
     async def postgres(self, name: str) -> asyncpg.Pool:
         """The pool of a `postgres` connection; a database that may be written to is migrated when you get it.
@@ -99,6 +131,12 @@ class PoolConnections:
         for held in self._held.values():
             held.terminate()
         self._held.clear()
+        for server in self._servers.values():
+            server.close()
+        if self.cache is not None:
+            self.cache.close()
+        for place in self._places.values():
+            place.close()
 
     async def _pool_of(self, name: str, key: str) -> asyncpg.Pool:
         settings = self._named(name).postgres
@@ -114,6 +152,12 @@ class PoolConnections:
         ref = settings.dsn.secret_key_ref
         login = Login(name, lambda: read_secret(self._secrets, ref.name, ref.key), lambda bad: self._tell(name, bad))
         return self._logins.setdefault(name, login)
+
+    def _files(self, name: str) -> FilesConnection:
+        found = self._named(name).files
+        if found is None:
+            raise UnknownConnection(f"connection {name} is not of kind files")
+        return found
 
     def _named(self, name: str) -> Connection:
         connection = self._connections.get(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
 import tempfile
@@ -73,6 +74,12 @@ class FolderArtifacts:
         if not path.is_file():
             raise ArtifactGone(f"the artifact {name} is gone: run the pipeline again")
         yield path
+
+    @contextlib.contextmanager
+    def opened(self, name: str) -> Iterator[io.RawIOBase]:
+        """See `Artifacts`."""
+        with self.held(name) as path, path.open("rb", buffering=0) as file:
+            yield file
 
     def drop(self, folder: str) -> None:
         """See `Artifacts`."""

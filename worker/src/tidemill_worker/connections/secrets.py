@@ -5,6 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from tidemill_api.errors import SecretMissing
+from tidemill_api.names import SECRETS_DIR, WHOLE_SECRETS_DIR
+
+
+def whole_secrets(folder: Path) -> Path:
+    """Where Secrets are with all their keys: in a pod apart from the others, elsewhere beside them."""
+    return Path(WHOLE_SECRETS_DIR) if folder == Path(SECRETS_DIR) else folder
 
 
 def read_secret(folder: Path, secret: str, key: str) -> str:

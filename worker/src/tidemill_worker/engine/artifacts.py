@@ -6,6 +6,7 @@ retry or a lost worker that comes late changes nothing.
 
 from __future__ import annotations
 
+import io
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,10 @@ class Artifacts(Protocol):
 
     def held(self, name: str) -> AbstractContextManager[Path]:
         """A finished file, to be read where it is or from a copy that goes away at the end. Raises ArtifactGone."""
+        ...
+
+    def opened(self, name: str) -> AbstractContextManager[io.RawIOBase]:
+        """A finished file, to be read from any place, and no more of it than is read. Raises ArtifactGone."""
         ...
 
     def drop(self, folder: str) -> None:

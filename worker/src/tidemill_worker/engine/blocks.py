@@ -44,6 +44,16 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class PageBlock(Block):
+    """Whole rows of one page of an API, each on a line."""
+
+    page: str
+    """How letters call the page."""
+    line: int
+    """Number of the first row in its page, from 1."""
+
+
+@dataclass(frozen=True, slots=True)
 class BrokenRow:
     """A row that can't be one: too long, or with a quote that isn't closed. Reading goes on with the next line."""
 
@@ -89,6 +99,16 @@ class Typed:
 
 TextPiece = Block | BrokenRow
 Piece = TextPiece | Typed
+
+
+def page_blocks(page: str, lines: bytes, offset: int, size: int) -> Iterator[PageBlock]:
+    """A page's rows in blocks of about `size` bytes; `offset` is where they begin among the rows of all pages."""
+    begin, line = 0, 1
+    while begin < len(lines):
+        end = lines.find(b"\n", min(begin + size, len(lines)) - 1) + 1 or len(lines)
+        data = lines[begin:end]
+        yield PageBlock(offset + begin, data, page, line)
+        begin, line = end, line + data.count(b"\n")
 
 
 def pieces(read: Read, dialect: Dialect, offset: int, size: int = BLOCK) -> Iterator[TextPiece]:

@@ -178,15 +178,16 @@ def _source(reader: Reader, parts: tuple[Part, ...], place: Place, chunk: int) -
     found: list[_Piece] = []
     counts, letters = [], []
     for ordinal, part in enumerate(parts):
-        origin = Origin(reader.source.name, chunk, part.file.label, ordinal)
+        whole = Origin(reader.source.name, chunk, part.file.label, ordinal)
         line = part.first_line
         with ExitStack() as stack:
             for piece in reader.open(stack, place, part, part.start, BLOCK):
+                origin, first = dead.origin_of(whole, piece), dead.first_line(piece, line)
                 done = reader.read(piece, part.layout, origin)
-                found.append(_Piece(piece, origin, reader, line, done.batch))
+                found.append(_Piece(piece, origin, reader, first, done.batch))
                 counts.append(done.count)
                 if done.letters is not None:
-                    letters.append(dead.shifted(done.letters, line))
+                    letters.append(dead.shifted(done.letters, first))
                 line += piece.lines if done.lines is None else done.lines
     schema = schema_of(parts[0].layout)
     return found, _node(schema, [each.batch for each in found], [c for c in counts if c], letters, reader.source.name)

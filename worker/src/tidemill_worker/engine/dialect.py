@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tidemill_api.errors import SpecError
-from tidemill_api.v1alpha1.datapipeline import CSV, Format, Source
+from tidemill_api.v1alpha1.datapipeline import CSV, Format, JSONLines, Source
 
 MAX_ROW: Final = 4 << 20
 """Most bytes of a row. A longer one is a dead letter; so is the line of a quote that isn't closed within as much."""
@@ -39,8 +39,14 @@ TABLE: Final = Format(csv=CSV(header=False, null_values=(NULL,)))
 """The format in which rows of a table come."""
 
 
+PAGES: Final = Format(json_lines=JSONLines())
+"""The format in which rows of an API come."""
+
+
 def format_of(source: Source) -> Format:
     """The format in which the rows of a source come."""
+    if source.http is not None:
+        return PAGES
     return TABLE if source.files is None else source.files.format
 
 

@@ -1,66 +1,35 @@
-"""Files of a connection's folder, as streams of uncompressed bytes.
-
-A file that isn't what planning saw is `SourceChanged`.
-"""
+"""Files of a connection, as streams of uncompressed bytes."""
 
 from __future__ import annotations
 
 import gzip
-import os
+import io
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from dataclasses import replace
 from typing import IO, Final
 
 from tidemill_api.errors import SourceChanged, SourceMissing, SourceUnreadable
 from tidemill_api.v1alpha1.datapipeline import FileSource
 from tidemill_worker.engine.blocks import Read
-from tidemill_worker.engine.model import FileRef
 from tidemill_worker.engine.recoding import is_recoded, recoded
+from tidemill_worker.files import FileRef, Files
+from tidemill_worker.files.readable import readable
 
-OURS: Final = ".tidemill"
-"""A folder of this name is the default place for what passes between stages; no source's files are in it."""
+_AHEAD: Final = 1 << 20
+"""Bytes that are read at once of a zip, which is read in small steps."""
 
 
-def find(root: Path, source: FileSource) -> tuple[FileRef, ...]:
+def find(place: Files, source: FileSource) -> tuple[FileRef, ...]:
     """The files of a source, in the order of their names; of a zip, each of its members.
 
-    Symbolic links are followed only if they stay below `root`. Raises SourceMissing, SourceUnreadable.
+    Raises SourceMissing, SourceUnreadable.
     """
-    found: list[FileRef] = []
-    for name in _matching(root, source.path):
-        found.extend(_refs(root, name, source))
+    found = [each for ref in place.matching(source.path) for each in _refs(place, ref, source)]
     if not found:
         raise SourceMissing(f"no file matches {source.path}")
     return tuple(found)
-
-
-def _matching(root: Path, pattern: str) -> list[str]:
-    """Files below `root` that the pattern matches, by their paths relative to it, sorted.
-
-    What `glob` makes of some patterns differs from one version of Python to the next: it is given only such as don't.
-    """
-    parts = [part for part in pattern.split("/") if part not in ("", ".")]
-    if any("**" in part and part != "**" for part in parts):
-        raise SourceMissing(f"no file matches {pattern}: ** stands for whole folders only, as in **/*.csv")
-    if not parts:
-        raise SourceMissing(f"no file matches {pattern}: it names the connection's folder itself; write */ or *.csv")
-    if parts[-1] == "**":
-        parts.append("*")
-    with _readable(pattern):
-        found = [
-            path.relative_to(root).as_posix()
-            for path in root.glob("/".join(parts))
-            if path.is_file()
-            and path.resolve().is_relative_to(root.resolve())
-            and OURS not in path.relative_to(root).parts
-        ]
-    for name in found:
-        if any("\ud800" <= character <= "\udfff" for character in name):  # how bytes that aren't UTF-8 come
-            raise SourceUnreadable(f"the name of the file {name!a} isn't UTF-8: give it another one")
-    return sorted(found)
 
 
 def compression(path: str, source: FileSource) -> str:
@@ -79,46 +48,30 @@ def can_be_cut(path: str, source: FileSource) -> bool:
     return compression(path, source) == "None" and not is_recoded(source)
 
 
-def _refs(root: Path, name: str, source: FileSource) -> Iterator[FileRef]:
-    path = root / name
-    stat = path.stat()
-    if compression(name, source) != "Zip":
-        yield FileRef(name, stat.st_size, stat.st_mtime_ns)
+def _refs(place: Files, ref: FileRef, source: FileSource) -> Iterator[FileRef]:
+    if compression(ref.path, source) != "Zip":
+        yield ref
         return
-    with _readable(name), zipfile.ZipFile(path) as archive:
+    with place.held(ref) as raw, readable(ref.path), zipfile.ZipFile(_buffered(raw)) as archive:
         members = [member.filename for member in archive.infolist() if not member.is_dir()]
     twice = sorted({member for member in members if members.count(member) > 1})
     if twice:
-        raise SourceUnreadable(f"{name} has more than one member called {', '.join(twice)}: zip it anew")
+        raise SourceUnreadable(f"{ref.path} has more than one member called {', '.join(twice)}: zip it anew")
     for member in members:
-        yield FileRef(name, stat.st_size, stat.st_mtime_ns, member)
+        yield replace(ref, member=member)
 
 
 @contextmanager
-def held(root: Path, ref: FileRef) -> Iterator[Path]:
-    """A file to be read from any place. Looked at before and after, as `opened` does.
-
-    Raises SourceChanged.
-    """
-    unchanged(root, ref)
-    yield root / ref.path
-    unchanged(root, ref)
-
-
-@contextmanager
-def opened(root: Path, ref: FileRef, source: FileSource, start: int = 0, end: int | None = None) -> Iterator[Read]:
+def opened(place: Files, ref: FileRef, source: FileSource, start: int = 0, end: int | None = None) -> Iterator[Read]:
     """Read what rows are cut from: a file's uncompressed bytes, recoded where need be, from `start` to `end`.
 
     None is the end of all. Raises SourceChanged, SourceUnreadable.
-
-    Looked at when it is opened and again when it is closed, so that a file that changes meanwhile isn't taken for
-    whole.
     """
     if not is_recoded(source):
-        with _stream(root, ref, source, start) as stream:
+        with _stream(place, ref, source, start, end) as stream:
             yield _reader(stream, ref, None if end is None else end - start)
         return
-    with _stream(root, ref, source, 0) as stream:
+    with _stream(place, ref, source) as stream:
         read = recoded(_reader(stream, ref, None), source, ref.label)
         _pass_over(read, start)
         yield read
@@ -126,10 +79,11 @@ def opened(root: Path, ref: FileRef, source: FileSource, start: int = 0, end: in
 
 @contextmanager
 def opened_to_fill(
-    root: Path, ref: FileRef, source: FileSource, start: int, end: int | None
+    place: Files, ref: FileRef, source: FileSource, start: int, end: int | None
 ) -> Iterator[Callable[[bytearray], int]]:
     """As `opened`, for a file that isn't compressed: fills a buffer, tells how far: all of it but at the end."""
-    with _stream(root, ref, source, start) as stream:
+    del source
+    with place.opened(ref, start, end) as stream:
         left = (ref.size if end is None else end) - start
 
         def fill(buffer: bytearray) -> int:
@@ -137,8 +91,8 @@ def opened_to_fill(
             wanted = memoryview(buffer)[: min(len(buffer), left)]
             filled = 0
             while filled < len(wanted):
-                with _readable(ref.label):
-                    more = stream.readinto(wanted[filled:])  # type: ignore[attr-defined]  # a FileIO
+                with readable(ref.label):
+                    more = stream.readinto(wanted[filled:])
                 if not more:
                     raise SourceChanged(f"{ref.path} has become shorter while it was read")
                 filled += more
@@ -149,59 +103,46 @@ def opened_to_fill(
 
 
 @contextmanager
-def _stream(root: Path, ref: FileRef, source: FileSource, start: int) -> Iterator[IO[bytes]]:
+def _stream(
+    place: Files, ref: FileRef, source: FileSource, start: int = 0, end: int | None = None
+) -> Iterator[IO[bytes] | io.RawIOBase]:
+    kind = compression(ref.path, source)
     with ExitStack() as stack:
-        with _readable(ref.label):
-            try:
-                raw = stack.enter_context((root / ref.path).open("rb", buffering=0))
-            except FileNotFoundError:
-                raise SourceChanged(f"{ref.path} was there when the run was planned and is gone") from None
-            _same(os.fstat(raw.fileno()), ref)
-            stream = stack.enter_context(_uncompressed(raw, ref, source))
-            _skip(stream, start, compression(ref.path, source) == "None")
+        if kind == "None":
+            yield stack.enter_context(place.opened(ref, start, end))
+            return
+        raw = stack.enter_context(place.held(ref) if kind == "Zip" else place.opened(ref))
+        with readable(ref.label):
+            stream = stack.enter_context(_uncompressed(raw, ref, kind))
+            _pass_over(stream.read, start)
         yield stream
-        _same(os.fstat(raw.fileno()), ref)
-
-
-def unchanged(root: Path, ref: FileRef) -> None:
-    """Raises SourceChanged if the file isn't what planning saw, or is gone."""
-    try:
-        _same((root / ref.path).stat(), ref)
-    except FileNotFoundError:
-        raise SourceChanged(f"{ref.path} was there when the run was planned and is gone") from None
-
-
-def _same(stat: os.stat_result, ref: FileRef) -> None:
-    if (stat.st_size, stat.st_mtime_ns) != (ref.size, ref.mtime_ns):
-        raise SourceChanged(
-            f"{ref.path} has changed since the run was planned: {ref.size} bytes then, {stat.st_size} now, "
-            "or written to in between"
-        )
 
 
 @contextmanager
-def _uncompressed(raw: IO[bytes], ref: FileRef, source: FileSource) -> Iterator[IO[bytes]]:
-    match compression(ref.path, source):
+def _uncompressed(raw: io.RawIOBase, ref: FileRef, kind: str) -> Iterator[IO[bytes]]:
+    match kind:
         case "Gzip":
             with gzip.GzipFile(fileobj=raw, mode="rb") as unzipped:
                 yield unzipped  # type: ignore[misc]  # a GzipFile reads like any binary file
         case "Zip":
-            with zipfile.ZipFile(raw) as archive, archive.open(ref.member or "") as member:
+            with zipfile.ZipFile(_buffered(raw)) as archive, archive.open(ref.member or "") as member:
                 yield member
-        case "Zstd":
+        case _:
             import pyarrow as pa
 
             with pa.input_stream(raw, compression="zstd") as stream:
                 yield stream
-        case _:
-            yield raw
 
 
-def _skip(stream: IO[bytes], start: int, seekable: bool) -> None:
-    if seekable:
-        stream.seek(start)
-    else:
-        _pass_over(stream.read, start)
+def _buffered(raw: io.RawIOBase) -> IO[bytes]:
+    """Closing it leaves `raw` open, whose owner looks at it once more."""
+    return _Buffered(raw, _AHEAD)
+
+
+class _Buffered(io.BufferedReader):
+    def close(self) -> None:
+        if not self.raw.closed:
+            self.detach()
 
 
 def _pass_over(read: Read, start: int) -> None:
@@ -212,7 +153,7 @@ def _pass_over(read: Read, start: int) -> None:
         start -= skipped
 
 
-def _reader(stream: IO[bytes], ref: FileRef, length: int | None) -> Read:
+def _reader(stream: IO[bytes] | io.RawIOBase, ref: FileRef, length: int | None) -> Read:
     left = length
 
     def read(size: int) -> bytes:
@@ -220,7 +161,7 @@ def _reader(stream: IO[bytes], ref: FileRef, length: int | None) -> Read:
         wanted = size if left is None else min(size, left)
         parts = []
         while wanted:
-            with _readable(ref.label):
+            with readable(ref.label):
                 part = stream.read(wanted)
             if not part:
                 break
@@ -233,22 +174,3 @@ def _reader(stream: IO[bytes], ref: FileRef, length: int | None) -> Read:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     return read
-
-
-@contextmanager
-def _readable(label: str) -> Iterator[None]:
-    """What the system and the decompressors raise, as one typed error."""
-    try:
-        yield
-    except gzip.BadGzipFile as error:  # its words quote how the file begins
-        raise SourceUnreadable(f"{label} is truncated, corrupt or not compressed as its name says") from error
-    except (zlib.error, zipfile.BadZipFile, EOFError) as error:
-        raise SourceUnreadable(f"{label} is truncated, corrupt or not compressed as its name says: {error}") from error
-    except (NotImplementedError, RuntimeError) as error:  # a zip with a password, or an unknown method
-        raise SourceUnreadable(f"{label} can't be uncompressed: {error}") from error
-    except OSError as error:
-        if error.errno is None and not error.strerror and error.args:  # of Arrow, which uncompresses zstd
-            raise SourceUnreadable(
-                f"{label} is truncated, corrupt or not compressed as its name says: {error.args[0]}"
-            ) from error
-        raise SourceUnreadable(f"{label} can't be read: {error.strerror or type(error).__name__}") from error

@@ -8,19 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final, Protocol, assert_never
 
 from tidemill_api.v1alpha1.datapipeline import CSV, JSON, JSONLines, Parquet, Source
 from tidemill_worker.engine import files, parquet
 from tidemill_worker.engine import reading_tables as tables
-from tidemill_worker.engine.blocks import Block, Piece, Typed, pieces
+from tidemill_worker.engine.blocks import Block, Piece, Typed, page_blocks, pieces
 from tidemill_worker.engine.dialect import TABLE, Dialect, dialect_of
 from tidemill_worker.engine.fit import TypedRows, fitted
 from tidemill_worker.engine.json_lines import LINES, Keys, parse_lines
 from tidemill_worker.engine.letters import RowsOf
-from tidemill_worker.engine.model import Layout, Part, Place
+from tidemill_worker.engine.model import Layout, Pages, Part, Place
 from tidemill_worker.engine.parse import Parsed, Rows, parse
+from tidemill_worker.files import Files
 
 
 class Form(Protocol):
@@ -51,6 +51,8 @@ class Form(Protocol):
 
 def form_of(source: Source, field: str) -> Form:
     """The form of a source, whose `format` is at `field`. Raises SpecError for a dialect that can't be read."""
+    if source.http is not None:
+        return APIRows(keys_of(source))
     if source.files is None:
         return TableRows()
     match source.files.format.chosen:
@@ -79,7 +81,7 @@ class DelimitedText:
         self, stack: ExitStack, place: Place, source: Source, part: Part, offset: int, size: int
     ) -> Iterator[Piece]:
         """See `Form`."""
-        read = stack.enter_context(files.opened(folder_of(place), part.file, source.in_files, offset, part.end))
+        read = stack.enter_context(files.opened(files_at(place), part.file, source.in_files, offset, part.end))
         return pieces(read, self.dialect, offset, size)
 
     def parse(self, piece: Block | Typed, layout: Layout) -> Parsed:
@@ -93,9 +95,9 @@ class DelimitedText:
         return Rows(piece, self.dialect)
 
 
-def folder_of(place: Place) -> Path:
-    """The folder of a source that is one of files."""
-    assert isinstance(place, Path)
+def files_at(place: Place) -> Files:
+    """The place of a source that is one of files."""
+    assert isinstance(place, Files)
     return place
 
 
@@ -112,7 +114,7 @@ class TableRows(DelimitedText):
         self, stack: ExitStack, place: Place, source: Source, part: Part, offset: int, size: int
     ) -> Iterator[Piece]:
         """See `Form`. A table is read from its beginning: `offset` is 0."""
-        assert not isinstance(place, Path)
+        assert not isinstance(place, Files | Pages)
         assert part.keys is not None
         del source
         read = stack.enter_context(place.copied(tables.query_of(part.file.path, part.keys, part.layout)))
@@ -136,7 +138,7 @@ class JSONText:
         self, stack: ExitStack, place: Place, source: Source, part: Part, offset: int, size: int
     ) -> Iterator[Piece]:
         """See `Form`."""
-        read = stack.enter_context(files.opened(folder_of(place), part.file, source.in_files, offset, part.end))
+        read = stack.enter_context(files.opened(files_at(place), part.file, source.in_files, offset, part.end))
         return pieces(read, LINES, offset, size)
 
     def parse(self, piece: Block | Typed, layout: Layout) -> Parsed:
@@ -151,6 +153,22 @@ class JSONText:
 
 
 @dataclass(frozen=True, slots=True)
+class APIRows(JSONText):
+    """Rows of an API, each of which became a line of JSON."""
+
+    def pieces(
+        self, stack: ExitStack, place: Place, source: Source, part: Part, offset: int, size: int
+    ) -> Iterator[Piece]:
+        """See `Form`. An API is read from its beginning: `offset` is 0."""
+        del stack, source
+        assert isinstance(place, Pages)
+        assert part.asked is not None
+        for page in place.pages(part.asked):
+            yield from page_blocks(page.label, page.lines, offset, size)
+            offset += len(page.lines)
+
+
+@dataclass(frozen=True, slots=True)
 class ParquetFiles:
     """Parquet."""
 
@@ -161,7 +179,7 @@ class ParquetFiles:
     ) -> Iterator[Piece]:
         """See `Form`."""
         del source  # its format has no settings, and is compressed inside
-        return parquet.pieces(stack, folder_of(place), part, offset, size)
+        return parquet.pieces(stack, files_at(place), part, offset, size)
 
     def parse(self, piece: Block | Typed, layout: Layout) -> Parsed:
         """See `Form`."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_check.incremental import sinks_of
-from tidemill_worker.engine.model import Chunk, CursorRange, FileRef
+from tidemill_worker.engine.model import Chunk, CursorRange
+from tidemill_worker.files import FileRef
 
 LoadedFile = tuple[str, int, int]
 """Path, size, and time of the last change in nanoseconds, as planning saw it."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pyarrow as pa
@@ -42,11 +42,13 @@ class Keeping:
     """Columns that are a primary key of a sink."""
     layouts: Mapping[tuple[str, str], TextLayout]
     """By source and file."""
+    of_pages: Mapping[str, TextLayout] = field(default_factory=dict)
+    """By source: of APIs, whose letters name pages."""
 
     def kept(self, letters: pa.Table) -> pa.Table:
         """Letters of `letters.SCHEMA` as they may be kept: `SCHEMA`."""
         found = zip(letters.column("source").to_pylist(), letters.column("file").to_pylist(), strict=True)
-        layouts = [self.layouts.get(place) for place in found]
+        layouts = [self.layouts.get(place) or self.of_pages.get(place[0]) for place in found]
         columns = {name: letters.column(name) for name in letters.column_names}
         count = letters.num_rows
         columns["row_keys"] = pa.nulls(count, pa.string())
@@ -98,7 +100,8 @@ def keeping_of(spec: DataPipelineSpec, chunk: Chunk) -> Keeping:
         for source, part in parts
     }
     keys = frozenset(name for sink in spec.sinks for name in sink.primary_key)
-    return Keeping(spec.dead_letter, keys, layouts)
+    apis = {source: layouts[source, part.file.label] for source, part in parts if part.asked is not None}
+    return Keeping(spec.dead_letter, keys, layouts, apis)
 
 
 def layout_of(layout: Layout, form: Format, keys_of: Mapping[str, str]) -> TextLayout:

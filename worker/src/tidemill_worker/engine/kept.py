@@ -24,6 +24,7 @@ from tidemill_worker.engine.feed import in_thread
 from tidemill_worker.engine.fit import TypedRows
 from tidemill_worker.engine.letters import Origin, RowsOf
 from tidemill_worker.engine.model import Chunk, Layout, Part, Place, PlannedColumn, RunRef
+from tidemill_worker.engine.parquet import for_arrow
 from tidemill_worker.engine.postgres import ledger
 from tidemill_worker.engine.stage import Done
 from tidemill_worker.engine.steps import Batch
@@ -172,23 +173,23 @@ def whole_files(store: Artifacts, run: RunRef, node: str, first: int, count: int
 
 def groups_of(store: Artifacts, name: str) -> list[tuple[int, int]]:
     """Rows and bytes of each row group of a file. Blocks."""
-    with store.held(name) as path:
-        metadata = pq.read_metadata(str(path))
+    with store.opened(name) as file:
+        metadata = pq.read_metadata(for_arrow(file))
     groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
     return [(group.num_rows, group.total_byte_size) for group in groups]
 
 
 def _metadata(store: Artifacts, run: RunRef, node: str, kept: Kept) -> pq.FileMetaData:
-    with store.held(f"{node_folder(run, node)}/{kept.name}") as path:
-        return pq.read_metadata(str(path))
+    with store.opened(f"{node_folder(run, node)}/{kept.name}") as file:
+        return pq.read_metadata(for_arrow(file))
 
 
 def read_whole(store: Artifacts, names: list[str]) -> pa.Table:
     """All rows of some files, in their order. Blocks; raises ArtifactGone."""
     tables = []
     for name in names:
-        with store.held(name) as path:
-            tables.append(pq.read_table(str(path), memory_map=False, use_threads=False))
+        with store.opened(name) as file:
+            tables.append(pq.ParquetFile(for_arrow(file)).read(use_threads=False))
     return pa.concat_tables(tables).replace_schema_metadata(None).combine_chunks()
 
 
@@ -206,11 +207,11 @@ class KeptReader:
         del layout
         return self.columns
 
-    def open(self, stack: ExitStack, place: Place, part: Part, offset: int, size: int) -> Iterator[Piece]:
+    def open(self, stack: ExitStack, place: Place | None, part: Part, offset: int, size: int) -> Iterator[Piece]:
         """See `Reads`."""
         del place
-        path = stack.enter_context(self.store.held(f"{self.folder}/{part.file.path}"))
-        file = stack.enter_context(pq.ParquetFile(str(path), page_checksum_verification=True))
+        held = stack.enter_context(self.store.opened(f"{self.folder}/{part.file.path}"))
+        file = stack.enter_context(pq.ParquetFile(for_arrow(held), page_checksum_verification=True))
         return self._pieces(file, part, offset, size)
 
     def _pieces(self, file: pq.ParquetFile, part: Part, offset: int, size: int) -> Iterator[Piece]:
@@ -251,8 +252,8 @@ def layout_of(schema: pa.Schema) -> Layout:
 
 def rows_of_file(store: Artifacts, name: str) -> int:
     """How many rows a file has. Blocks; raises ArtifactGone."""
-    with store.held(name) as path:
-        return int(pq.read_metadata(str(path)).num_rows)
+    with store.opened(name) as file:
+        return int(pq.read_metadata(for_arrow(file)).num_rows)
 
 
 def kept_reader(store: Artifacts, run: RunRef, chunk: Chunk) -> KeptReader:
@@ -263,5 +264,5 @@ def kept_reader(store: Artifacts, run: RunRef, chunk: Chunk) -> KeptReader:
 
 def schema_of_file(store: Artifacts, name: str) -> pa.Schema:
     """The columns of a file. Blocks; raises ArtifactGone."""
-    with store.held(name) as path:
-        return pq.read_schema(str(path)).remove_metadata()
+    with store.opened(name) as file:
+        return pq.read_schema(for_arrow(file)).remove_metadata()

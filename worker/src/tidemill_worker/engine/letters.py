@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tidemill_worker.engine.blocks import SHOWN, BrokenRow
+from tidemill_worker.engine.blocks import SHOWN, BrokenRow, PageBlock, Piece
 
 Reason = Literal["BadValue", "BadRow", "RuleBroken", "BadKey"]
 """BadValue: a value of the wrong type, or a required one that is missing.
@@ -69,6 +69,16 @@ class Origin:
     def position(self, offset: int) -> int:
         """A row's position: its byte offset, made unique among the files of the chunk."""
         return (self.ordinal << 44) + offset
+
+
+def origin_of(origin: Origin, piece: Piece) -> Origin:
+    """Where the rows of a piece come from: of an API, from their page."""
+    return replace(origin, file=piece.page) if isinstance(piece, PageBlock) else origin
+
+
+def first_line(piece: Piece, line: int) -> int:
+    """The line at which a piece begins in its file (or page), of which `line` is known."""
+    return piece.line if isinstance(piece, PageBlock) else line
 
 
 @dataclass(frozen=True, slots=True)

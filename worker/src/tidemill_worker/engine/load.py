@@ -77,7 +77,7 @@ async def load_chunk(  # noqa: PLR0913, PLR0917 - see there
         committed[_key(node)] = await in_thread(partial(kept.entries, store, run, node, chunk.index))
     if all(any(entry.last for entry in parts.values()) for parts in committed.values()):
         return _outcome(sinks, committed)
-    bench = await workbench(spec, parameters, run, chunk, connections)
+    bench = await workbench(spec, parameters, run, chunk, connections, asked_to_stop)
     direct = publishes_itself(spec, chunk, chunks_in_run)
     try:
         for sink in sinks:

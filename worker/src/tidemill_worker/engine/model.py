@@ -6,21 +6,24 @@ what it needs of them comes in as `Connections` and `DeadLetters`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tidemill_api.contract import CheckResult, RunProgress, SinkCount, StepCount
 from tidemill_api.errors import TidemillError
+from tidemill_worker.files import FileRef, Files
 
 if TYPE_CHECKING:
     import asyncpg
     import pyarrow as pa
 
     from tidemill_check.cursors import Kind
+    from tidemill_worker.cache import Computed
+    from tidemill_worker.connections.http import HTTPPlace
     from tidemill_worker.engine.artifacts import Artifacts
 
 Scalar = str | int | float | bool
@@ -51,23 +54,6 @@ class RunRef:
     """Nominal time of the run, with a time zone; its interval ends here."""
     interval_start: datetime | None = None
     """Where its interval begins; None: at the beginning of all times."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileRef:
-    """A file as planning saw it; another size or time when it is read is a `SourceChanged`."""
-
-    path: str
-    """Relative to the connection's folder."""
-    size: int
-    mtime_ns: int
-    member: str | None = None
-    """Name within a zip."""
-
-    @property
-    def label(self) -> str:
-        """How dead letters and messages call it: `a/b.zip!c.csv`."""
-        return self.path if self.member is None else f"{self.path}!{self.member}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +91,16 @@ class KeyRange:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of an API, with the values of the run in it."""
+
+    path: str
+    """Below the connection's URL; not percent-encoded."""
+    query: tuple[tuple[str, str], ...] = ()
+    """Parameters of the first page, in the manifest's order."""
+
+
+@dataclass(frozen=True, slots=True)
 class CursorRange(KeyRange):
     """Of these rows those whose cursor is in a range; rows without a value don't belong to it.
 
@@ -138,11 +134,13 @@ class Part:
     """Bytes to read, where the borders don't tell."""
     keys: KeyRange | None = None
     """Of a table, whose name is the file's path: which rows."""
+    asked: Asked | None = None
+    """Of an API."""
 
     @property
     def at_once(self) -> bool:
         """It is committed as a whole: it is small, or nothing can be read again as it was."""
-        return self.end is not None or self.keys is not None
+        return self.end is not None or self.keys is not None or self.asked is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +200,7 @@ class Chunk:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON: only objects, lists, strings, numbers, booleans and null."""
-        return asdict(self)
+        return dict(asdict(self, dict_factory=_bare))
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Chunk:
@@ -220,6 +218,11 @@ class Chunk:
         )
 
 
+def _bare(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A dataclass' fields, without an `etag` or `asked` that isn't there: plans of folders stay what they were."""
+    return {name: value for name, value in items if name not in {"etag", "asked"} or value is not None}
+
+
 def _part(value: Mapping[str, Any]) -> Part:
     layout = value["layout"]
     return Part(
@@ -234,7 +237,12 @@ def _part(value: Mapping[str, Any]) -> Part:
         first_line=value["first_line"],
         bytes=value.get("bytes"),
         keys=_keys(value["keys"]) if value.get("keys") else None,
+        asked=_asked(value["asked"]) if value.get("asked") else None,
     )
+
+
+def _asked(value: Mapping[str, Any]) -> Asked:
+    return Asked(value["path"], tuple((name, each) for name, each in value["query"]))
 
 
 def _keys(value: Mapping[str, Any]) -> KeyRange:
@@ -284,15 +292,43 @@ class Database(Protocol):
         ...
 
 
-Place = Path | Database
-"""Where a source's rows are: the folder of its files, or its database."""
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The rows of one page of an API."""
+
+    label: str
+    """Path and place of the page, without secrets: how dead letters call it."""
+    lines: bytes
+    """Each row as a line of JSON."""
+    rows: int
+
+
+class Pages(ABC):
+    """A place of rows that come page by page. Blocks; for threads."""
+
+    @abstractmethod
+    def pages(self, asked: Asked) -> Iterator[Page]:
+        """All pages, in order. Raises what reading an API raises."""
+
+
+Place = Files | Database | Pages
+"""Where a source's rows are: its files, or its database."""
 
 
 class Connections(Protocol):
     """The pool's connections, by name. Raises UnknownConnection, SecretMissing, PostgresUnavailable."""
 
-    def folder(self, name: str) -> Path:
-        """The folder of a `files` connection, resolved and absolute."""
+    def files(self, name: str) -> Files:
+        """The place of a `files` connection."""
+        ...
+
+    @property
+    def cache(self) -> Computed | None:
+        """What is kept so that it needn't be computed again; None if the pool has no place for that."""
+        ...
+
+    def http(self, name: str) -> HTTPPlace:
+        """The web server of a `http` connection."""
         ...
 
     async def postgres(self, name: str) -> asyncpg.Pool:

@@ -2,39 +2,44 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 from pyarrow import parquet as pq
 
 from tidemill_api.errors import SourceUnreadable
-from tidemill_worker.engine import files
 from tidemill_worker.engine.blocks import Typed
 from tidemill_worker.engine.columns import type_name
-from tidemill_worker.engine.model import FileRef, Layout, Part, PlannedColumn
+from tidemill_worker.engine.model import Layout, Part, PlannedColumn
+from tidemill_worker.files import FileRef, Files
 
 MOST_ROWS: Final = 1 << 17
 """Of a piece."""
 
 
 @contextmanager
-def opened(folder: Path, ref: FileRef) -> Iterator[pq.ParquetFile]:
+def opened(place: Files, ref: FileRef) -> Iterator[pq.ParquetFile]:
     """A file as planning saw it. Raises SourceChanged, SourceUnreadable if it is no Parquet file."""
-    with files.held(folder, ref) as path, ExitStack() as stack:
+    with place.held(ref) as held, ExitStack() as stack:
         with readable(ref.label):
-            raw = stack.enter_context(pa.OSFile(str(path)))
+            raw = stack.enter_context(for_arrow(held))
             file = stack.enter_context(
                 pq.ParquetFile(raw, coerce_int96_timestamp_unit="us", page_checksum_verification=True)
             )
         yield file
 
 
-def pieces(stack: ExitStack, folder: Path, part: Part, offset: int, size: int) -> Iterator[Typed]:
+def for_arrow(held: io.RawIOBase) -> pa.NativeFile:
+    """A file of this machine is read without Python."""
+    return pa.OSFile(str(held.name)) if isinstance(held, io.FileIO) else pa.PythonFile(held, "r")
+
+
+def pieces(stack: ExitStack, place: Files, part: Part, offset: int, size: int) -> Iterator[Typed]:
     """The rows of a part from number `offset` on, in pieces of about `size` bytes. Raises as `opened` does."""
-    file = stack.enter_context(opened(folder, part.file))
+    file = stack.enter_context(opened(place, part.file))
     return _pieces(file, part, offset, size)
 
 

@@ -65,7 +65,7 @@ class _AnswerReader:
         del layout
         return self.columns
 
-    def open(self, stack: ExitStack, place: Place, part: Part, offset: int, size: int) -> Iterator[Piece]:
+    def open(self, stack: ExitStack, place: Place | None, part: Part, offset: int, size: int) -> Iterator[Piece]:
         """See `Reads`; an answer is in no file."""
         del stack, place, part, offset, size
         return iter(())

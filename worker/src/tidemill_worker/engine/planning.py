@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Protocol, assert_never
 
@@ -16,15 +15,17 @@ from tidemill_check.parameters import bind_parameters
 from tidemill_check.paths import rendered
 from tidemill_check.stages import stages
 from tidemill_worker.engine import files
-from tidemill_worker.engine.forms import folder_of
+from tidemill_worker.engine.forms import files_at
 from tidemill_worker.engine.incremental import Known, KnownFiles, KnownRows
-from tidemill_worker.engine.model import Chunk, Connections, FileRef, Parameters, Part, Place, RunRef
+from tidemill_worker.engine.model import Chunk, Connections, Pages, Parameters, Part, Place, RunRef
 from tidemill_worker.engine.places import places_of
+from tidemill_worker.engine.planning_api import APIPlanner
 from tidemill_worker.engine.planning_csv import CSVPlanner
 from tidemill_worker.engine.planning_json import JSONPlanner
 from tidemill_worker.engine.planning_parquet import ParquetPlanner
 from tidemill_worker.engine.planning_tables import TablePlanner
 from tidemill_worker.engine.postgres.reprocess import refuse_other_rows
+from tidemill_worker.files import FileRef, Files
 
 _NOTHING: Final[Mapping[str, Known]] = MappingProxyType({})
 
@@ -80,16 +81,18 @@ def _parts(
     spec: DataPipelineSpec, place: int, where: Mapping[str, Place], known: Known | None = None
 ) -> tuple[Part, ...]:
     source, planner = spec.sources[place], _planner(spec, place, where)
-    if isinstance(planner, TablePlanner):
-        return planner.new_rows(known) if isinstance(known, KnownRows) else planner.parts(())
-    refs = _refs(source, folder_of(where[source.name]), known)
+    if isinstance(planner, TablePlanner) and isinstance(known, KnownRows):
+        return planner.new_rows(known)
+    if isinstance(planner, TablePlanner | APIPlanner):
+        return planner.parts(())
+    refs = _refs(source, files_at(where[source.name]), known)
     return planner.parts(refs) if refs else ()
 
 
-def _refs(source: Source, folder: Path, known: Known | None) -> tuple[FileRef, ...]:
+def _refs(source: Source, place: Files, known: Known | None) -> tuple[FileRef, ...]:
     """The files to read. Of a source that reads only new ones there may be none."""
     try:
-        found = files.find(folder, source.in_files)
+        found = files.find(place, source.in_files)
     except SourceMissing:
         if known is None:
             raise
@@ -113,16 +116,18 @@ def _planner(spec: DataPipelineSpec, place: int, where: Mapping[str, Place]) -> 
     source = spec.sources[place]
     reached = where[source.name]
     if source.postgres is not None:
-        assert not isinstance(reached, Path)
+        assert not isinstance(reached, Files | Pages)
         return TablePlanner(source, source.postgres, f"spec.sources[{place}].postgres", reached)
-    folder, field = folder_of(reached), f"spec.sources[{place}].files.format"
+    if source.http is not None:
+        return APIPlanner(source, source.http)
+    held, field = files_at(reached), f"spec.sources[{place}].files.format"
     match source.in_files.format.chosen:
         case CSV() as csv:
-            return CSVPlanner(source, csv, f"{field}.csv", folder)
+            return CSVPlanner(source, csv, f"{field}.csv", held)
         case JSONLines() | JSON():
-            return JSONPlanner(source, folder)
+            return JSONPlanner(source, held)
         case Parquet():
-            return ParquetPlanner(source, folder)
+            return ParquetPlanner(source, held)
         case other:
             assert_never(other)
 

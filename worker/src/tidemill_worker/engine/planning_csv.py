@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
@@ -16,11 +15,12 @@ from tidemill_worker.engine import files
 from tidemill_worker.engine.borders import last_border, scan
 from tidemill_worker.engine.columns import infer
 from tidemill_worker.engine.dialect import BLOCK, Dialect, dialect_of
-from tidemill_worker.engine.model import FileRef, Layout, Part
+from tidemill_worker.engine.model import Layout, Part
 from tidemill_worker.engine.parse import text_rows
 from tidemill_worker.engine.recoding import is_recoded
 from tidemill_worker.engine.stretches import Stretch, stretches
 from tidemill_worker.engine.wanted import Wanted, by_name, by_order, declared
+from tidemill_worker.files import FileRef, Files
 
 SAMPLE_BYTES: Final = 1 << 20
 """Beginning of a file that is looked at for inferring types."""
@@ -51,7 +51,7 @@ class CSVPlanner:
     csv: CSV
     field: str
     """Of `csv` in the manifest."""
-    folder: Path
+    place: Files
 
     @property
     def _dialect(self) -> Dialect:
@@ -82,7 +82,7 @@ class CSVPlanner:
         return tuple(Part(head.ref, layouts[head.ref], head.start, None, head.first_line) for head in filled)
 
     def _head(self, ref: FileRef) -> _Head:
-        with files.opened(self.folder, ref, self.source.in_files) as read:
+        with files.opened(self.place, ref, self.source.in_files) as read:
             data = read(SAMPLE_BYTES)
         if data.startswith(_UTF16) and not is_recoded(self.source.in_files):
             raise SourceUnreadable(f"{ref.label} is UTF-16, not {self.csv.encoding}: set files.format.csv.encoding")
@@ -135,21 +135,21 @@ class CSVPlanner:
 
     def cut(self, part: Part, most_bytes: int, most_rows: int) -> Iterator[Part]:
         """See `cut_text`."""
-        return cut_text(self.source, self.folder, self._dialect, part, most_bytes, most_rows)
+        return cut_text(self.source, self.place, self._dialect, part, most_bytes, most_rows)
 
 
 def cut_text(
-    source: Source, folder: Path, dialect: Dialect, part: Part, most_bytes: int, most_rows: int
+    source: Source, place: Files, dialect: Dialect, part: Part, most_bytes: int, most_rows: int
 ) -> Iterator[Part]:
     """Ranges of a part. What is compressed or recoded stays whole: it can't be read from the middle."""
-    if not files.can_be_cut(part.file.path, source.in_files):
+    if not (files.can_be_cut(part.file.path, source.in_files) and place.ranged(part.file)):
         yield part
         return
     whole = replace(part, end=max(part.file.size, part.start))
-    if _small(folder, whole, source, most_bytes, most_rows):
+    if _small(place, whole, source, most_bytes, most_rows):
         yield whole
         return
-    found = stretches(folder, whole, source.in_files, dialect, min(BLOCK, most_bytes))
+    found = stretches(place, whole, source.in_files, dialect, min(BLOCK, most_bytes))
     cuts = list(cuts_of(found, dialect, part, most_bytes, most_rows))
     for (start, line), (end, _) in zip(cuts, [*cuts[1:], (part.file.size, 0)], strict=True):
         yield replace(part, start=start, end=end, first_line=line)
@@ -166,14 +166,14 @@ def _blank(data: bytes) -> int:
     return len(data) - len(data.lstrip(b"\r\n"))
 
 
-def _small(folder: Path, part: Part, source: Source, most_bytes: int, most_rows: int) -> bool:
+def _small(place: Files, part: Part, source: Source, most_bytes: int, most_rows: int) -> bool:
     """Whether the part is surely one chunk, so that it needn't be looked through for borders."""
     size = (part.end or 0) - part.start
     if size > most_bytes:
         return False
     if size <= most_rows:  # a row takes a byte at least
         return True
-    with files.opened(folder, part.file, source.in_files, part.start, part.end) as read:
+    with files.opened(place, part.file, source.in_files, part.start, part.end) as read:
         sample = read(SAMPLE_BYTES)
     rows = sample.count(b"\n") or sample.count(b"\r") or 1
     return size * rows / len(sample) < 0.9 * most_rows

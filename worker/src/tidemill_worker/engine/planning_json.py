@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
@@ -16,9 +15,10 @@ from tidemill_worker.engine.borders import last_border
 from tidemill_worker.engine.columns import infer
 from tidemill_worker.engine.json_lines import LINES
 from tidemill_worker.engine.json_text import Number, loads, text_of
-from tidemill_worker.engine.model import FileRef, Part
+from tidemill_worker.engine.model import Part
 from tidemill_worker.engine.planning_csv import SAMPLE_BYTES, SAMPLE_FILES, cut_text
 from tidemill_worker.engine.wanted import Wanted, by_order, declared
+from tidemill_worker.files import FileRef, Files
 
 _TIMES: Final = ("date", "timestamp", "timestamptz")
 _BOM: Final = b"\xef\xbb\xbf"
@@ -29,7 +29,7 @@ class JSONPlanner:
     """Plans the files of one source."""
 
     source: Source
-    folder: Path
+    place: Files
 
     def parts(self, refs: Sequence[FileRef]) -> tuple[Part, ...]:
         """Each of the files that has rows, or the first one if none has."""
@@ -48,10 +48,10 @@ class JSONPlanner:
 
     def cut(self, part: Part, most_bytes: int, most_rows: int) -> Iterator[Part]:
         """See `cut_text`."""
-        return cut_text(self.source, self.folder, LINES, part, most_bytes, most_rows)
+        return cut_text(self.source, self.place, LINES, part, most_bytes, most_rows)
 
     def _sample(self, ref: FileRef, size: int = SAMPLE_BYTES) -> bytes:
-        with files.opened(self.folder, ref, self.source.in_files) as read:
+        with files.opened(self.place, ref, self.source.in_files) as read:
             return read(size)
 
     def _start(self, ref: FileRef, sample: list[bytes]) -> int:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pyarrow as pa
 
 from tidemill_api.v1alpha1.datapipeline import Source
 from tidemill_worker.engine import parquet
 from tidemill_worker.engine.columns import common_type, type_name
-from tidemill_worker.engine.model import FileRef, Part
+from tidemill_worker.engine.model import Part
 from tidemill_worker.engine.wanted import Wanted, by_name, declared
+from tidemill_worker.files import FileRef, Files
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class ParquetPlanner:
     """Plans the Parquet files of one source."""
 
     source: Source
-    folder: Path
+    place: Files
 
     def parts(self, refs: Sequence[FileRef]) -> tuple[Part, ...]:
         """Each of the files that has rows, or the first one if none has."""
@@ -59,7 +59,7 @@ class ParquetPlanner:
         yield replace(part, start=start, end=start + rows, first_line=start + 1, bytes=size)
 
     def _head(self, ref: FileRef) -> _Head:
-        with parquet.opened(self.folder, ref) as file:
+        with parquet.opened(self.place, ref) as file:
             found = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
             with parquet.readable(ref.label):
                 schema = file.schema_arrow

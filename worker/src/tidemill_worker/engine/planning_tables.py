@@ -14,9 +14,10 @@ from tidemill_api.v1alpha1.datapipeline import PostgresSource, Source
 from tidemill_check import cursors
 from tidemill_check.cursors import Kind
 from tidemill_worker.engine.incremental import KnownRows
-from tidemill_worker.engine.model import CursorRange, Database, FileRef, KeyRange, Layout, Part
+from tidemill_worker.engine.model import CursorRange, Database, KeyRange, Layout, Part
 from tidemill_worker.engine.reading_tables import cursor_bounds, quoted, quoted_table
 from tidemill_worker.engine.wanted import Wanted, by_name, declared
+from tidemill_worker.files import FileRef
 
 MOST_RANGES: Final = 10_000
 _TYPES: Final = {

@@ -39,6 +39,8 @@ from tidemill_worker.engine.sandbox import Sandbox
 from tidemill_worker.engine.stage import Done, Step, apply, first_input, reader_of, rejected, steps_of
 from tidemill_worker.engine.steps import Query, Validate
 from tidemill_worker.engine.whole_query import answer, whole_step
+from tidemill_worker.files import Files
+from tidemill_worker.files.folder import Folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +102,16 @@ class Rehearsal:
         spec: DataPipelineSpec,
         parameters: Parameters,
         run_time: datetime,
-        folders: Mapping[str, Path],
+        places: Mapping[str, Path | Files],
         bounds: Bounds | None = None,
     ) -> None:
-        """`folders` has the folder in which each source's paths are, by the source's name.
+        """`places` has the folder (or the like) in which each source's paths are, by the source's name.
 
         Raises SpecError for parameters that don't fit.
         """
         values = bind_parameters(spec, parameters, run_time, interval_start(spec.schedule, run_time))
         self._spec = rendered(spec, values)
-        self._folders = folders
+        self._places = {name: Folder(place) if isinstance(place, Path) else place for name, place in places.items()}
         self._bounds = bounds or Bounds()
         self._inputs = inputs_of(spec)
         self._order = topological(self._inputs)
@@ -165,8 +167,8 @@ class Rehearsal:
     def _begin(self, source: Source) -> None:
         with _of(source.name):
             reader = reader_of(self._spec, source.name)
-            ((_, parts),) = parts_of(self._spec, (source.name,), {source.name: self._folders[source.name]})
-        self._readings[source.name] = Reading(reader, parts, self._folders[source.name])
+            ((_, parts),) = parts_of(self._spec, (source.name,), self._places)
+        self._readings[source.name] = Reading(reader, parts, self._places[source.name])
         self.seen[source.name] = Seen(source.name, schema_of(parts[0].layout))
 
     def _check(self, name: str) -> None:

@@ -17,8 +17,9 @@ from tidemill_check.graph import inputs_of, topological
 from tidemill_check.sql_single import may_multiply
 from tidemill_check.stages import stages, whole_steps
 from tidemill_worker.engine.dialect import format_of
-from tidemill_worker.engine.model import FileRef, Layout, Part, PlannedColumn
+from tidemill_worker.engine.model import Layout, Part, PlannedColumn
 from tidemill_worker.engine.text_layout import TextLayout
+from tidemill_worker.files import FileRef
 
 CONNECTION: Final = "tidemill-replay"
 """Stands for the folder with the rows to run again; no connection of a pool can be meant, whatever its name."""
@@ -218,7 +219,8 @@ def _reading_objects(source: Source, layout: TextLayout) -> Source:
 def _reading(source: Source, form: Format) -> Source:
     files = FileSource(path=FILE, compression="None", format=form)
     contract = source.contract.model_copy(update={"bad_values": "DeadLetter", "new_columns": "Ignore"})
-    return source.model_copy(update={"connection": CONNECTION, "files": files, "postgres": None, "contract": contract})
+    elsewhere = {"connection": CONNECTION, "files": files, "postgres": None, "http": None}
+    return source.model_copy(update={**elsewhere, "contract": contract})
 
 
 def part_of(spec: DataPipelineSpec, source: str, layout: TextLayout, size: int) -> Part:

@@ -70,7 +70,7 @@ class Reads(Protocol):
         """The columns that it gives."""
         ...
 
-    def open(self, stack: ExitStack, place: Place, part: Part, offset: int, size: int) -> Iterator[Piece]:
+    def open(self, stack: ExitStack, place: Place | None, part: Part, offset: int, size: int) -> Iterator[Piece]:
         """The pieces of a part, of about `size` bytes each, from `offset` on; open until `stack` is left. Blocks."""
         ...
 
@@ -99,11 +99,12 @@ class Reader:
         """See `Reads`."""
         return schema_of(layout)
 
-    def open(self, stack: ExitStack, place: Place, part: Part, offset: int, size: int) -> Iterator[Piece]:
+    def open(self, stack: ExitStack, place: Place | None, part: Part, offset: int, size: int) -> Iterator[Piece]:
         """The pieces of a part, of about `size` bytes each, from `offset` on; open until `stack` is left. Blocks.
 
         Raises SourceChanged, SourceUnreadable.
         """
+        assert place is not None  # of a source
         return self.form.pieces(stack, place, self.source, part, offset, size)
 
     def rows(self, piece: Block | Typed) -> RowsOf:

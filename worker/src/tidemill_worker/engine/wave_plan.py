@@ -10,9 +10,10 @@ from tidemill_api.v1alpha1 import DataPipelineSpec, parse_bytes
 from tidemill_check.stages import Cut, Stage, cut
 from tidemill_worker.engine import kept
 from tidemill_worker.engine.artifacts import Artifacts, node_folder
-from tidemill_worker.engine.model import Chunk, Connections, FileRef, Given, Parameters, Part, RunRef
+from tidemill_worker.engine.model import Chunk, Connections, Given, Parameters, Part, RunRef
 from tidemill_worker.engine.postgres.reprocess import refuse_other_rows
 from tidemill_worker.engine.work import Computation, Work
+from tidemill_worker.files import FileRef
 
 
 async def plan_wave(

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -14,15 +13,16 @@ from tidemill_api.contract import StepCount
 from tidemill_api.v1alpha1 import DataPipelineSpec, parse_bytes
 from tidemill_check.parameters import bind_parameters
 from tidemill_check.stages import stages
-from tidemill_worker.engine import files
 from tidemill_worker.engine import letters as dead
-from tidemill_worker.engine.blocks import BrokenRow, Piece
+from tidemill_worker.engine.api import API
+from tidemill_worker.engine.api_fetch import Fetched, fetched
+from tidemill_worker.engine.blocks import BrokenRow, PageBlock, Piece
 from tidemill_worker.engine.broadcast import Answers, Broadcasts, Node
 from tidemill_worker.engine.dialect import BLOCK
 from tidemill_worker.engine.feed import in_thread
 from tidemill_worker.engine.kept import kept_reader
 from tidemill_worker.engine.letters import Origin
-from tidemill_worker.engine.model import Chunk, Connections, Parameters, Place, RunRef
+from tidemill_worker.engine.model import AskedToStop, Chunk, Connections, Parameters, Place, RunRef
 from tidemill_worker.engine.places import places_of
 from tidemill_worker.engine.postgres.encode import Encoded, Encoder
 from tidemill_worker.engine.python.calls import Calls
@@ -30,6 +30,7 @@ from tidemill_worker.engine.python.steps import Python
 from tidemill_worker.engine.sandbox import Sandbox, Sandboxes
 from tidemill_worker.engine.stage import Reads, Stage, Worked, reader_of, rejected, steps_of
 from tidemill_worker.engine.steps import Validate
+from tidemill_worker.files import Files
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class Finished:
     """Letters of rows that sinks couldn't take."""
     counts: tuple[StepCount, ...]
     """Of the source, the validate steps and the sinks."""
+    page_line: int | None = None
+    """Of rows of an API: the number of the first one in its page."""
 
     @property
     def loaded(self) -> dict[str, int]:
@@ -84,17 +87,18 @@ class Workbench:
 
     def open(self, stack: ExitStack, offset: int) -> Iterator[Piece]:
         """The pieces from `offset` on. Blocks."""
-        return self.stage.reader.open(stack, self.place or Path(), self.chunk.part, offset, self.block)
+        return self.stage.reader.open(stack, self.place, self.chunk.part, offset, self.block)
 
     def unchanged(self) -> None:
         """Raises SourceChanged if the file isn't what was planned. Rows that were kept, or of a table, aren't one."""
-        if isinstance(self.place, Path):
-            files.unchanged(self.place, self.chunk.part.file)
+        if isinstance(self.place, Files):
+            self.place.unchanged(self.chunk.part.file)
 
     def work(self, piece: Piece) -> Finished:
         """A piece through the stage and the encoders. Raises BadRow, StepFailed."""
         with self.sandboxes.one() as sandbox:
-            worked = self.stage.work(piece, self.chunk.part.layout, self._origin, sandbox)
+            origin = dead.origin_of(self._origin, piece)
+            worked = self.stage.work(piece, self.chunk.part.layout, origin, sandbox)
             encoded, refused, counts = {}, [], list(worked.counts)
             for sink, encoder in self.encoders.items():
                 batch = worked.batches[self.inputs[sink]]
@@ -106,19 +110,21 @@ class Workbench:
                 if bad and not isinstance(piece, BrokenRow):
                     places = pa.array([place for place, _ in bad], pa.int64())
                     rows_of = self.stage.reader.rows(piece)
-                    refused.append(
-                        rejected(sink, batch, places, rows_of, self._origin, sandbox, [why for _, why in bad])
-                    )
+                    refused.append(rejected(sink, batch, places, rows_of, origin, sandbox, [why for _, why in bad]))
         lines = piece.lines if worked.lines is None else worked.lines
-        return Finished(piece.end, piece.bytes, lines, worked, encoded, tuple(refused), tuple(counts))
+        line = piece.line if isinstance(piece, PageBlock) else None
+        return Finished(piece.end, piece.bytes, lines, worked, encoded, tuple(refused), tuple(counts), line)
 
     def with_lines(self, piece: Finished, line: int) -> list[pa.Table]:
         """The piece's letters with true lines; `line` is that of its first row."""
-        return [dead.shifted(table, line) for table in (*piece.worked.letters, *piece.refused)]
+        first = line if piece.page_line is None else piece.page_line
+        return [dead.shifted(table, first) for table in (*piece.worked.letters, *piece.refused)]
 
     def close(self) -> None:
-        """Leave the sandboxes to other chunks."""
+        """Leave the sandboxes to other chunks, and drop what was fetched."""
         self.sandboxes.close()
+        if isinstance(self.place, Fetched):
+            self.place.close()
 
 
 @cache
@@ -128,15 +134,23 @@ def _broadcasts() -> Broadcasts:
 
 
 async def workbench(
-    spec: DataPipelineSpec, parameters: Parameters, run: RunRef, chunk: Chunk, connections: Connections
+    spec: DataPipelineSpec,
+    parameters: Parameters,
+    run: RunRef,
+    chunk: Chunk,
+    connections: Connections,
+    asked_to_stop: AskedToStop,
 ) -> Workbench:
-    """Make it, reading whole inputs if the worker doesn't hold them.
+    """Make it, reading whole inputs if the worker doesn't hold them, and all pages if the chunk is an API's.
 
     Raises what `engine.load_chunk` raises of reading and SQL.
     """
     values = bind_parameters(spec, parameters, run.run_time, run.interval_start)
     cut, calls = stages(spec)[chunk.stage], Calls(values)
     places = await places_of(spec.sources, connections)
+    api = places.get(chunk.source)
+    if isinstance(api, API) and chunk.part.asked is not None:
+        places[chunk.source] = await fetched(api, chunk.part.asked, asked_to_stop)
 
     def make() -> Workbench:
         answers = Answers(connections.artifacts, run, chunk.answers)

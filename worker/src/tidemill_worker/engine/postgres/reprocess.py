@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from tidemill_api.errors import ReprocessRefused
 from tidemill_api.names import content_hash
 from tidemill_api.v1alpha1 import DataPipelineSpec
@@ -16,7 +14,7 @@ def content_of(spec: DataPipelineSpec, parameters: Parameters, chunk: Chunk) -> 
     """Hash of all that decides which rows a chunk gives: the files, and the parts of the spec that say what is done."""
     chunk = chunk.by_its_rows()
     made_of = [spec.sources, spec.steps, spec.sinks, spec.parameters]
-    return content_hash([[[model.to_json() for model in part] for part in made_of], dict(parameters), asdict(chunk)])
+    return content_hash([[[model.to_json() for model in part] for part in made_of], dict(parameters), chunk.to_json()])
 
 
 async def refuse_other_rows(
