@@ -26,7 +26,7 @@ def python_pool(
     """A pool whose worker finds the tests' functions, and may call these."""
     with new_database(postgres_server) as database:
         pool = Pool(tmp_path_factory.mktemp("pool"), database, unique("i"), temporal_server)
-        pool.write(python={"allowedEntrypoints": [f"{MODULE}:*", "nowhere.*:*"]})
+        pool.write(python={"allowedEntrypoints": [f"{MODULE}:*", "nowhere.*:*"]}, artifacts={"connection": "landing"})
         worker = pool.start("--modules", str(ROOT))
         yield pool
         assert worker.stop() == 0, worker.log.read_text()
@@ -93,10 +93,13 @@ async def test_a_function_that_fails_fails_the_run(here: Bench, function: str, k
     assert "private" not in log
 
 
-async def test_a_cancelled_run_ends_though_its_function_doesn_t(here: Bench) -> None:
+@pytest.mark.parametrize("mode", ["Batch", "Whole"])
+async def test_a_cancelled_run_ends_though_its_function_doesn_t(here: Bench, mode: str) -> None:
     log = here.pool.processes[0].log
     before = log.read_text().count("deaf has begun")
-    handle = await here.start(spec(here, "deaf"))
+    wanted = spec(here, "deaf" if mode == "Batch" else "deaf_over_all")
+    wanted["steps"][0]["python"]["mode"] = mode
+    handle = await here.start(wanted)
     await eventually(lambda: log.read_text().count("deaf has begun") > before)
     await handle.cancel()
     with pytest.raises(WorkflowFailureError):

@@ -177,3 +177,18 @@ def by_grade(whole: tidemill.Whole) -> pa.Table:
     found = whole.rows.group_by("grade").aggregate([("id", "sum"), ("id", "count")])
     table = found.rename_columns(["grade", "total", "rows"])
     return table.append_column("names", pa.repeat(whole.tables["names"].num_rows, table.num_rows))
+
+
+def acted(batch: tidemill.Batch) -> tidemill.Rows:
+    """What each row says of itself: keep, reject, skip, both, drop, twice, or a value beyond its type."""
+    acts = batch.rows["act"].to_pylist()
+    batch.reject([act in {"reject", "both"} for act in acts], rule="asked")
+    batch.skip([row for row, act in enumerate(acts) if act in {"skip", "both"}])
+    places = [row for row, act in enumerate(acts) for _ in range({"drop": 0, "twice": 2}.get(act, 1))]
+    places.reverse()
+    rows = batch.rows.append_column("value", pa.array([40_000 if act == "large" else 1 for act in acts]))
+    return tidemill.Rows(rows.take(pa.array(places, pa.int64())), places)
+
+
+def deaf_over_all(whole: tidemill.Whole) -> pa.Table:
+    return deaf(tidemill.Batch(whole.rows, context=whole.context))

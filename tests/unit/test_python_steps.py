@@ -11,6 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import settings as thorough
+from hypothesis import strategies as st
 
 import tidemill
 from tests.support import author_steps
@@ -186,6 +189,26 @@ def test_inputs_larger_than_the_memory_are_refused(tmp_path: Any) -> None:
     assert held(step, files, 2 << 20)["raw"].num_rows == 200_000
     with pytest.raises(StepFailed, match=r"step made: its inputs need more memory than a step may have \(1 MiB\)"):
         held(step, files, 1 << 20)
+
+
+ACTS = ("keep", "reject", "skip", "both", "drop", "twice", "large")
+
+
+@thorough(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(ACTS), max_size=12), st.integers(0, 12))
+def test_each_row_is_out_rejected_or_skipped_wherever_rows_are_cut(acts: list[str], cut: int) -> None:
+    step = step_of("acted", Calls(VALUES), addColumns=[{"name": "value", "type": "int16"}], mayMultiply=True)
+    rows = pa.table({"place": pa.array(range(len(acts)), pa.int32()), "act": pa.array(acts, pa.string())})
+
+    found = step.answer(rows, {})
+
+    out = [place for place, act in enumerate(acts) for _ in range({"keep": 1, "twice": 2}.get(act, 0))]
+    assert found.table.column("place").to_pylist() == found.places.to_pylist() == out
+    assert list(found.rejected) == [place for place, act in enumerate(acts) if act in {"reject", "both", "large"}]
+    assert found.rows_out == len(set(out))
+    parts = [step.answer(rows.slice(0, cut), {}), step.answer(rows.slice(cut), {})]
+    assert pa.concat_tables([each.table for each in parts]).equals(found.table)
+    assert sum(len(each.rejected) for each in parts) == len(found.rejected)
 
 
 def test_the_public_names() -> None:

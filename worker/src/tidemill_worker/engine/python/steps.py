@@ -138,7 +138,7 @@ def _rejected(rejections: Sequence[tidemill.Rejection]) -> dict[int, Refusal]:
 def _made(
     table: pa.Table, origin: pa.Int64Array | None, total: int, skipped: pa.Int64Array, why: dict[int, Refusal]
 ) -> Made:
-    places = pa.array(range(total), pa.int64()) if origin is None else origin
+    places = pa.arange(0, total) if origin is None else origin
     out = pa.concat_arrays([skipped, pa.array(list(why), pa.int64())])
     if len(out):
         kept = pc.indices_nonzero(pc.invert(pc.is_in(places, out)))
