@@ -20,6 +20,8 @@ from tidemill_cli.dev.components import postgres, temporal
 from tidemill_cli.dev.components.component import running
 
 ROWS_A_CHUNK = 2
+LOOK_EVERY = 0.5
+"""Seconds between two looks at memory and history."""
 
 
 def spec(*, answer: bool) -> dict[str, Any]:
@@ -83,7 +85,7 @@ class Watched:
             self.megabytes.append(max(_megabytes(worker.child.pid) for worker in workers))
             described = await runs.client.get_workflow_handle(handle.id).describe()
             self.events = max(self.events, described.history_length)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(LOOK_EVERY)
 
     @property
     def growth(self) -> float:

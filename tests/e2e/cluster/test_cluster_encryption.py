@@ -96,7 +96,7 @@ def test_nothing_of_a_run_in_the_cluster_can_be_read_in_temporal(place: Place) -
 
 
 def test_a_rotation_while_runs_go_on(place: Place) -> None:
-    """As docs/how-to/encryption.md has it. The kubelet takes a minute or two, a new key two more until it writes."""
+    """As docs/how-to/encryption.md has it. The kubelet takes seconds, a new key 45 more until it writes."""
     release = place.release
     applied(place, pipeline(every="5s"))
     first = last_run(place, "rows", timeout=120)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from tests.support.cluster import Object, Place
 from tests.support.small import applied, landing, last_run, pipeline, pool
 from tests.support.waiting import until
@@ -82,14 +84,7 @@ def test_a_missing_secret_is_told_by_pool_and_pipeline_until_it_is_there(place: 
     place.cluster.kubectl("delete", "secret", "warehouse", "-n", place.namespace)
     place.apply(landing(), pool(), pipeline())
     for kind, name in (("workerpool", "etl"), ("datapipeline", "rows")):
-        until(
-            lambda kind=kind, name=name: (  # type: ignore[misc]
-                (told := place.condition(kind, name)).get("reason") == "WaitingForSecret"
-                and "warehouse" in told["message"]
-            ),
-            f"{kind} {name} says which Secret it waits for",
-            90,
-        )
+        until(partial(waits_for_warehouse, place, kind, name), f"{kind} {name} says which Secret it waits for", 90)
     place.apply({key: secret[key] for key in ("apiVersion", "kind", "data")} | {"metadata": {"name": "warehouse"}})
     assert last_run(place, "rows", timeout=180)["rowsLoaded"] == 3
 
@@ -115,6 +110,12 @@ def test_a_namespace_is_deleted_as_a_whole(place: Place) -> None:
     assert len(place.schedules()) == 1
     place.cluster.kubectl("delete", "namespace", place.namespace, "--timeout=180s", timeout=200)
     assert place.schedules() == []
+
+
+def waits_for_warehouse(place: Place, kind: str, name: str) -> bool:
+    """Whether that is what the object says."""
+    told = place.condition(kind, name)
+    return told.get("reason") == "WaitingForSecret" and "warehouse" in told["message"]
 
 
 def warehouse(place: Place, role: str, password: str) -> Object:
