@@ -188,6 +188,47 @@ SQL: Final = (
     _rule("rule-escapes", "1) FROM raw; DROP TABLE raw; SELECT (1", "is not one condition"),
 )
 
+API_SOURCE: Final[dict[str, object]] = {
+    "name": "bookings",
+    "connection": "tracker",
+    "http": {"path": "bookings"},
+    "columns": [{"name": "id", "type": "int64"}],
+}
+
+
+def _api(name: str, http: dict[str, object], field: str, says: str) -> Wrong:
+    source = API_SOURCE | {"http": {"path": "bookings"} | http}
+    return Wrong(name, {"spec.sources[4]": source}, conditions.INVALID_SPEC, f"spec.sources[4].http.{field}", says)
+
+
+APIS: Final = (
+    _api("api-rows-that-do-not-parse", {"rows": "data[?x"}, "rows", "'data[?x' is no JMESPath"),
+    _api(
+        "api-cursor-that-does-not-parse",
+        {"paging": {"cursor": {"next": "a..b"}}},
+        "paging.cursor.next",
+        "'a..b' is no JMESPath",
+    ),
+    _api(
+        "api-path-of-an-unknown-parameter",
+        {"path": "bookings/{parameters.carier}"},
+        "path",
+        "the pipeline has no parameter carier; did you mean carrier?",
+    ),
+    _api(
+        "api-query-of-an-unknown-value",
+        {"query": {"since": "{interval_strt}"}},
+        "query.since",
+        "did you mean {interval_start}?",
+    ),
+    _api(
+        "api-asked-once-an-age",
+        {"rateLimit": {"requests": 1, "per": "4000d"}},
+        "rateLimit.per",
+        "4000d is too long",
+    ),
+)
+
 PARAMETERS: Final = (
     Wrong(
         "path-of-an-unknown-parameter",
@@ -286,7 +327,35 @@ POOL: Final = (
         {"spec.sources[0].connection": "warehouse"},
         conditions.UNKNOWN_CONNECTION,
         "spec.sources[0].connection",
-        "a source of files needs a files connection",
+        "a source of files needs a files or http connection",
+    ),
+    Wrong(
+        "pattern-of-a-web-server",
+        {"spec.sources[0].connection": "tracker"},
+        conditions.INVALID_SPEC,
+        "spec.sources[0].files.path",
+        "flights/*.csv.gz is a pattern, and a http connection can't be asked which files it has",
+    ),
+    Wrong(
+        "api-of-a-folder",
+        {"spec.sources[4]": API_SOURCE | {"connection": "landing"}},
+        conditions.UNKNOWN_CONNECTION,
+        "spec.sources[4].connection",
+        "landing is a files connection: a source of an API needs a http connection",
+    ),
+    Wrong(
+        "api-of-nowhere",
+        {"spec.sources[4]": API_SOURCE | {"connection": "traker"}},
+        conditions.UNKNOWN_CONNECTION,
+        "spec.sources[4].connection",
+        "did you mean tracker?",
+    ),
+    Wrong(
+        "sink-into-a-web-server",
+        {"spec.sinks[0].connection": "tracker"},
+        conditions.UNKNOWN_CONNECTION,
+        "spec.sinks[0].connection",
+        "tracker is a http connection: a sink needs a postgres connection",
     ),
     Wrong(
         "table-of-a-folder",
@@ -373,6 +442,6 @@ POOL: Final = (
     ),
 )
 
-BY_ITSELF: Final = (*GRAPH, *SCHEDULE, *SQL, *PARAMETERS, *SINKS, *CHECKS, *PYTHON, *LETTERS)
+BY_ITSELF: Final = (*GRAPH, *SCHEDULE, *SQL, *APIS, *PARAMETERS, *SINKS, *CHECKS, *PYTHON, *LETTERS)
 """Wrong whatever the pool is."""
 TABLE: Final = (*BY_ITSELF, *POOL)

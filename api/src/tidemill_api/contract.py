@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from tidemill_api.v1alpha1.cache import Cache
 from tidemill_api.v1alpha1.python import PythonSettings
 from tidemill_api.v1alpha1.workerpool import Artifacts, Concurrency, Connection, Metastore
 
@@ -51,6 +52,7 @@ class WorkerConfig(Message):
     connections: tuple[Connection, ...]
     metastore: Metastore
     artifacts: Artifacts | None = None
+    cache: Cache | None = None
     python: PythonSettings | None = None
 
 

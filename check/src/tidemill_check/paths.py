@@ -1,4 +1,4 @@
-"""Paths of files with values in them: `flights/{run_time:%Y/%m/%d}/{parameters.carrier}-*.csv`.
+"""Paths with values in them: `flights/{run_time:%Y/%m/%d}/{parameters.carrier}-*.csv`; and what an API is asked.
 
     {run_time} {interval_start} {interval_end}    the run's own moments, in UTC
     {parameters.NAME}                             a parameter of the pipeline
@@ -21,6 +21,7 @@ from typing import Final
 from tidemill_api import conditions
 from tidemill_api.errors import SpecError
 from tidemill_api.v1alpha1 import DataPipelineSpec
+from tidemill_api.v1alpha1.datapipeline import Source
 from tidemill_check.problem import Problem, suggestion
 
 _OF_THE_RUN: Final = ("run_time", "interval_start", "interval_end")
@@ -70,6 +71,11 @@ def render(path: str, values: Mapping[str, object]) -> str:
     return text
 
 
+def render_text(text: str, values: Mapping[str, object]) -> str:
+    """As `render`, where any text may stand: what is made of it is encoded."""
+    return "".join(p if isinstance(p, str) else _shown(p, values[p.name]) for p in _pieces(text))
+
+
 def rendered(spec: DataPipelineSpec, values: Mapping[str, object]) -> DataPipelineSpec:
     """The pipeline with the values of a run in the paths of its sources. Raises SpecError.
 
@@ -77,15 +83,23 @@ def rendered(spec: DataPipelineSpec, values: Mapping[str, object]) -> DataPipeli
     """
     sources = []
     for index, source in enumerate(spec.sources):
-        if source.files is None:
-            sources.append(source)
-            continue
         try:
-            path = render(source.files.path, values)
+            sources.append(_with_values(source, values))
         except PathError as error:
-            raise SpecError(f"spec.sources[{index}].files.path", str(error)) from None
-        sources.append(source.model_copy(update={"files": source.files.model_copy(update={"path": path})}))
+            kind = "files" if source.files is not None else "http"
+            raise SpecError(f"spec.sources[{index}].{kind}.path", str(error)) from None
     return spec.model_copy(update={"sources": tuple(sources)})
+
+
+def _with_values(source: Source, values: Mapping[str, object]) -> Source:
+    if source.files is not None:
+        files = source.files.model_copy(update={"path": render(source.files.path, values)})
+        return source.model_copy(update={"files": files})
+    if source.http is not None:
+        query = {name: render_text(text, values) for name, text in source.http.query.items()}
+        http = source.http.model_copy(update={"path": render(source.http.path, values), "query": query})
+        return source.model_copy(update={"http": http})
+    return source
 
 
 def check_paths(spec: DataPipelineSpec) -> Iterator[Problem]:
@@ -93,20 +107,30 @@ def check_paths(spec: DataPipelineSpec) -> Iterator[Problem]:
     kinds = {parameter.name: parameter.type for parameter in spec.parameters}
     defaults = {parameter.name: parameter.default for parameter in spec.parameters}
     for index, source in enumerate(spec.sources):
-        for message in _faults(source.files.path if source.files else "", kinds, defaults):
-            yield Problem(f"spec.sources[{index}].files.path", conditions.INVALID_SPEC, message)
+        kind = "files" if source.files is not None else "http"
+        for message in _faults(_path(source), kinds, defaults):
+            yield Problem(f"spec.sources[{index}].{kind}.path", conditions.INVALID_SPEC, message)
+        for name, text in (source.http.query if source.http is not None else {}).items():
+            for message in _faults(text, kinds, {}):
+                yield Problem(f"spec.sources[{index}].http.query.{name}", conditions.INVALID_SPEC, message)
 
 
 def unfit(spec: DataPipelineSpec, given: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     """Values given for a run that can't stand in the paths that ask for them: the parameter's name, and why."""
     for source in spec.sources:
         try:
-            asked = places(source.files.path if source.files else "")
+            asked = places(_path(source))
         except PathError:
             continue
         for place in asked:
             if place.name in given and (why := _unfit(given[place.name])):
                 yield place.name, why
+
+
+def _path(source: Source) -> str:
+    if source.files is not None:
+        return source.files.path
+    return source.http.path if source.http is not None else ""
 
 
 def _faults(path: str, kinds: Mapping[str, str], defaults: Mapping[str, object]) -> Iterator[str]:
@@ -164,13 +188,17 @@ def _place(text: str, inner: str) -> Place:
 
 
 def _text(place: Place, value: object) -> str:
+    text = _shown(place, value)
+    if not isinstance(value, date) and (why := _unfit(text)):
+        raise PathError(f"{place.text}: {why}")
+    return text
+
+
+def _shown(place: Place, value: object) -> str:
     moment = value.astimezone(UTC) if isinstance(value, datetime) else value
     if isinstance(moment, date):
         return _formatted(moment, place.form or ("%Y-%m-%dT%H:%M:%SZ" if isinstance(moment, datetime) else "%Y-%m-%d"))
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    if why := _unfit(text):
-        raise PathError(f"{place.text}: {why}")
-    return text
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _formatted(moment: date, form: str) -> str:

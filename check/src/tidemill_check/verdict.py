@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tidemill_api import conditions
 from tidemill_api.v1alpha1 import DataPipelineSpec, WorkerPoolSpec
-from tidemill_api.v1alpha1.datapipeline import PostgresSource, Sink, Step
+from tidemill_api.v1alpha1.datapipeline import FileSource, PostgresSource, Sink, Step
 from tidemill_api.v1alpha1.workerpool import Connection
+from tidemill_check.apis import check_apis
 from tidemill_check.graph import check_graph
 from tidemill_check.incremental import check_incremental
 from tidemill_check.parameters import check_defaults
@@ -34,6 +35,7 @@ def check_pipeline(spec: DataPipelineSpec) -> tuple[Problem, ...]:
             *(check_schedule(spec.schedule) if spec.schedule else ()),
             *check_defaults(spec),
             *check_paths(spec),
+            *check_apis(spec),
             *(check_graph(spec) or check_incremental(spec)),
             *_sql(spec),
             *check_python(spec),
@@ -191,14 +193,45 @@ def _sources(spec: DataPipelineSpec, pool: WorkerPoolSpec) -> Iterator[Problem]:
         found = _connection(source.connection, pool)
         if source.postgres is not None:
             yield from _table_read(index, source.connection, source.postgres, pool)
+        elif source.http is not None:
+            yield from _api_read(field, source.connection, pool)
         elif found is None:
-            yield _unknown(field, source.connection, [one.name for one in pool.connections if one.files is not None])
+            known = [one.name for one in pool.connections if one.files is not None or one.http is not None]
+            yield _unknown(field, source.connection, known)
+        elif found.http is not None and source.files is not None:
+            yield from _file_of_the_web(index, source.files)
         elif found.files is None:
             yield _problem(
                 field,
-                f"{found.name} is a postgres connection: a source of files needs a files connection",
+                f"{found.name} is {_kind(found)} connection: a source of files needs a files or http connection",
                 conditions.UNKNOWN_CONNECTION,
             )
+
+
+def _api_read(field: str, name: str, pool: WorkerPoolSpec) -> Iterator[Problem]:
+    found = _connection(name, pool)
+    if found is None:
+        yield _unknown(field, name, [one.name for one in pool.connections if one.http is not None])
+    elif found.http is None:
+        message = f"{found.name} is {_kind(found)} connection: a source of an API needs a http connection"
+        yield _problem(field, message, conditions.UNKNOWN_CONNECTION)
+
+
+def _file_of_the_web(index: int, read: FileSource) -> Iterator[Problem]:
+    """A web server doesn't say which files it has."""
+    if any(sign in read.path for sign in "*?["):
+        message = (
+            f"{read.path} is a pattern, and a http connection can't be asked which files it has: name one file; it may "
+            "hold values of the run, such as {interval_start:%Y-%m-%d}"
+        )
+        yield _problem(f"spec.sources[{index}].files.path", message)
+
+
+def _kind(connection: Connection) -> str:
+    """What it is, for a sentence."""
+    if connection.files is not None:
+        return "a files"
+    return "a postgres" if connection.postgres is not None else "a http"
 
 
 def _table_read(index: int, name: str, read: PostgresSource, pool: WorkerPoolSpec) -> Iterator[Problem]:
@@ -207,7 +240,7 @@ def _table_read(index: int, name: str, read: PostgresSource, pool: WorkerPoolSpe
     if found is None:
         yield _unknown(field, name, [one.name for one in pool.connections if one.postgres is not None])
     elif found.postgres is None:
-        message = f"{found.name} is a files connection: a source of a table needs a postgres connection"
+        message = f"{found.name} is {_kind(found)} connection: a source of a table needs a postgres connection"
         yield _problem(field, message, conditions.UNKNOWN_CONNECTION)
     elif (schema := read.table.partition(".")[0]) not in found.postgres.schemas:
         allowed = listed(found.postgres.schemas)
@@ -224,7 +257,7 @@ def _sinks(spec: DataPipelineSpec, pool: WorkerPoolSpec) -> Iterator[Problem]:
         elif found.postgres is None:
             yield _problem(
                 field,
-                f"{found.name} is a files connection: a sink needs a postgres connection",
+                f"{found.name} is {_kind(found)} connection: a sink needs a postgres connection",
                 conditions.UNKNOWN_CONNECTION,
             )
         elif found.postgres.access != "Write":

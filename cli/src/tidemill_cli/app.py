@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tidemill_cli.cache.commands import add_to as add_cache_commands
 from tidemill_cli.cluster.commands import add_to as add_cluster_commands
 from tidemill_cli.encryption.commands import add_to as add_encryption_commands
 from tidemill_cli.rejects.commands import add_to as add_rejects_commands
@@ -67,6 +68,7 @@ def tidemill(
 
 add_cluster_commands(app)
 add_encryption_commands(app)
+add_cache_commands(app)
 add_rejects_commands(app)
 add_watermarks_commands(app)
 

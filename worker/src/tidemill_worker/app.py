@@ -97,7 +97,7 @@ class App:
         config, secrets = self.options.config, self.options.secrets
         keys = await self._until_there(_keys_now)
         await _imported(*FOR_STORES)
-        connections, store = self._stores()
+        connections, store = self._stores(keys)
         looking = asyncio.create_task(self._until_there(store.check))
         await _imported(*FOR_CLIENT)
         runtime = runtime_of()
@@ -128,7 +128,7 @@ class App:
                 await worker.shutdown()
             await connections.close()
 
-    def _stores(self) -> tuple[PoolConnections, Metastore]:
+    def _stores(self, keys: KeyFolder | None) -> tuple[PoolConnections, Metastore]:
         from tidemill_worker.connections import PoolConnections
         from tidemill_worker.metastore import Metastore
         from tidemill_worker.migrations import ensure
@@ -137,6 +137,10 @@ class App:
         connections = PoolConnections(
             config.connections, self.options.secrets, ensure, self.measures.secret, config.artifacts
         )
+        if config.cache is not None:
+            from tidemill_worker.cache.opening import cache_of
+
+            connections.cache = cache_of(config, self.options.secrets, self.measures, keys)
         name = config.metastore.connection
         return connections, Metastore(name, lambda: connections.metastore(name))
 

@@ -26,6 +26,8 @@ class _Instruments:
     runs: Counter
     checks: Counter
     unusable: Gauge
+    cache: Counter
+    saved: Counter
 
 
 class Measures:
@@ -63,6 +65,17 @@ class Measures:
                 ["connection"],
                 registry=registry,
             ),
+            cache=Counter(
+                "tidemill_cache_lookups",
+                "Lookups in the pool's cache: found, computed anew, or without the cache since it failed.",
+                ["outcome"],
+                registry=registry,
+            ),
+            saved=Counter(
+                "tidemill_cache_saved_seconds",
+                "Seconds that computing what was found in the cache had taken.",
+                registry=registry,
+            ),
         )
 
     @contextlib.contextmanager
@@ -95,6 +108,11 @@ class Measures:
     def secret(self, connection: str, unusable: bool) -> None:
         """Whether the Secret of a connection (or of `temporal`) holds something that can't be used."""
         self._made.unusable.labels(connection).set(unusable)
+
+    def cache(self, outcome: str, saved: float = 0.0) -> None:
+        """A lookup in the cache: `hit`, `miss` or `error`; of a hit the seconds that computing it took."""
+        self._made.cache.labels(outcome).inc()
+        self._made.saved.inc(saved)
 
     def exposition(self) -> bytes:
         """All of it, in Prometheus' text format."""

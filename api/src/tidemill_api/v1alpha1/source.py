@@ -8,6 +8,7 @@ from pydantic import Field
 
 from tidemill_api.v1alpha1._base import ListKey, Model, Rule
 from tidemill_api.v1alpha1._types import Identifier, PartName, Scalar, int_or_string
+from tidemill_api.v1alpha1.http_source import HTTPSource
 
 TABLE_PATTERN = r"^[a-zA-Z_][a-zA-Z0-9_$]{0,62}\.[a-zA-Z_][a-zA-Z0-9_$]{0,62}$"
 COLUMN_TYPE_PATTERN = (
@@ -202,7 +203,7 @@ class Incremental(Model):
 
 
 class Source(Model):
-    """Something to read: files, or a table."""
+    """Something to read: files, a table, or an API."""
 
     name: PartName
     """Name; steps and SQL call it so."""
@@ -212,6 +213,8 @@ class Source(Model):
     """Files to read."""
     postgres: PostgresSource | None = None
     """A table to read."""
+    http: HTTPSource | None = None
+    """An HTTP API to read."""
     columns: Annotated[tuple[Column, ...], Field(max_length=512), ListKey("name")] = ()
     """Declared columns; only these are read then. Without any, all columns of the files are read and their types
     inferred."""
@@ -222,9 +225,9 @@ class Source(Model):
 
     rules = (
         Rule(
-            cel="has(self.files) != has(self.postgres)",
-            message="a source is exactly one of: files, postgres",
-            holds=lambda s: (s.files is None) != (s.postgres is None),
+            cel="[has(self.files), has(self.postgres), has(self.http)].filter(x, x).size() == 1",
+            message="a source is exactly one of: files, postgres, http",
+            holds=lambda s: [s.files, s.postgres, s.http].count(None) == 2,
         ),
         Rule(
             cel="!has(self.incremental) || (has(self.incremental.by) ? has(self.files) : has(self.postgres))",
@@ -233,6 +236,12 @@ class Source(Model):
                 s.incremental is None or (s.files if s.incremental.by is not None else s.postgres) is not None
             ),
             field=".incremental",
+        ),
+        Rule(
+            cel="!has(self.http) || (has(self.columns) && size(self.columns) > 0)",
+            message="rows of an API need columns: say what is read of them",
+            holds=lambda s: s.http is None or len(s.columns) > 0,
+            field=".columns",
         ),
         Rule(
             cel="!has(self.incremental) || !has(self.incremental.cursor) || (has(self.columns) && self.columns.exists("

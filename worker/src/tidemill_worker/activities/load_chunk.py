@@ -74,6 +74,7 @@ class LoadChunk:
                 heart.asked_to_stop,
                 also,
             )
+        await resources.wrote(snapshot.spec, (sink.sink for sink in outcome.sinks))
         await chunks.keep_outcome(resources.store, run, chunk, outcome)
         if outcome.refused is not None:
             raise outcome.refused

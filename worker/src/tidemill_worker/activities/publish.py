@@ -35,6 +35,7 @@ class Publish:
         done = await engine.publish(
             snapshot.spec, snapshot.ref, task.sink, planned, resources.connections, former, also
         )
+        await resources.wrote(snapshot.spec, (task.sink,))
         await checks.keep(resources.store, run, mine, done.checks)
         if done.refused is not None:
             raise done.refused

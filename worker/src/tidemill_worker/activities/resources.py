@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any
@@ -65,6 +66,16 @@ class Resources:
         from tidemill_worker.engine.keeping import keeping_of
 
         return MetastoreLetters(self.store, keeping_of(spec, chunk))
+
+    async def wrote(self, spec: DataPipelineSpec, sinks: Iterable[str]) -> None:
+        """Let nobody find any more in the cache what came from the tables of these sinks. Never fails."""
+        cache = self.connections.cache
+        written = set(sinks)
+        if cache is not None and written:
+            from tidemill_worker.cache.opening import table_tags
+
+            tables = [(sink.connection, sink.postgres.table) for sink in spec.sinks if sink.name in written]
+            await asyncio.to_thread(cache.move, table_tags(tables))
 
     async def snapshot(self, run: RunId) -> Snapshot:
         """What the run works by; read once, since it never changes. Raises SpecError, PostgresUnavailable."""

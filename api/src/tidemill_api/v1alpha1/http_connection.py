@@ -1,0 +1,34 @@
+"""A web server that pipelines of a pool can reach."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from tidemill_api.v1alpha1._base import Model
+from tidemill_api.v1alpha1._types import LocalRef
+
+
+class HeadersFrom(Model):
+    """Headers that are secret."""
+
+    secret_ref: LocalRef
+    """A Secret: each of its keys is a header (`Authorization`), whose value is what the key holds."""
+
+
+class HTTPConnection(Model):
+    """A web server, or a part of one."""
+
+    url: Annotated[
+        str,
+        Field(
+            pattern=r"^https?://[-A-Za-z0-9._]{1,253}(:[0-9]{1,5})?(/[-A-Za-z0-9._~%!$&'()*+,;=:@/]*)?$",
+            max_length=1024,
+            examples=["https://api.example.com/v1/"],
+        ),
+    ]
+    """Where it is: `https://api.example.com/v1/`. Paths of sources are relative to it and can't leave it: another host,
+    port or scheme is refused, in redirects and links to next pages too."""
+    headers_from: HeadersFrom | None = None
+    """Headers of each request, such as an API's token. They are sent to this server alone."""

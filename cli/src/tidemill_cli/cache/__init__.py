@@ -1,0 +1,1 @@
+"""`tidemill cache`: what workers keep in Redis."""
