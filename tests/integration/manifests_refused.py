@@ -143,6 +143,20 @@ RULES: Final = (
         "spec.sinks[2].replaceStrategy", "Swap replaces the whole table: it can't go with partitionBy",
     ),
     Refused(
+        "times-and-after", "pipeline", {"spec.schedule.after": [{"pipelineRef": {"name": "landing"}}]},
+        "spec.schedule.after", "a pipeline that follows others (after) has their times",
+    ),
+    Refused(
+        "after-with-a-time-zone", "pipeline",
+        {"spec.schedule": {"after": [{"pipelineRef": {"name": "landing"}}], "timeZone": "Europe/Paris"}},
+        "spec.schedule.after", "a pipeline that follows others (after) has their times",
+    ),
+    Refused(
+        "after-one-twice", "pipeline",
+        {"spec.schedule": {"after": [{"pipelineRef": {"name": "landing"}}, {"pipelineRef": {"name": "landing"}}]}},
+        "spec.schedule.after", "after names each pipeline once",
+    ),
+    Refused(
         "check-of-no-sink", "pipeline", {"spec.checks[0].sink": "flight"},
         "spec.checks", "each check needs the name of a sink",
     ),
@@ -301,7 +315,7 @@ RULES: Final = (
     Refused(
         "schedule-without-times", "pipeline",
         {"spec.schedule.crons": DELETE, "spec.schedule.intervals": [], "spec.schedule.calendars": DELETE},
-        "spec.schedule", "a schedule needs at least one of: crons, intervals, calendars",
+        "spec.schedule", "a schedule needs at least one of: crons, intervals, calendars, after",
     ),
     Refused(
         "schedule-that-ends-first", "pipeline", {"spec.schedule.endAt": "2026-01-01T01:00:00+02:00"},
@@ -504,6 +518,12 @@ CLASSICS: Final = (
     Refused(
         "reference-to-another-namespace", "pipeline", {"spec.workerPoolRef.namespace": "other"},
         "spec.workerPoolRef.namespace", 'unknown field "spec.workerPoolRef.namespace"', "there is no field namespace",
+    ),
+    Refused(
+        "after-in-another-namespace", "pipeline",
+        {"spec.schedule": {"after": [{"pipelineRef": {"name": "landing", "namespace": "other"}}]}},
+        "spec.schedule.after[0].pipelineRef.namespace",
+        'unknown field "spec.schedule.after[0].pipelineRef.namespace"', "there is no field namespace",
     ),
     Refused(
         "request-misspelt", "pool", {"spec.resources.request": {"cpu": "1"}},

@@ -50,11 +50,12 @@ def first_second(moment: str) -> datetime:
 
 
 def _times(spec: DataPipelineSpec, backfill: Backfill) -> Iterator[Problem]:
-    if spec.schedule is None and backfill.every is None:
+    names_times = spec.schedule is not None and spec.schedule.names_times
+    if not names_times and backfill.every is None:
         yield _problem(
             "spec.backfill.every", "is missing: the pipeline has no schedule that names times, so say every: 1d, say"
         )
-    if spec.schedule is not None and backfill.every is not None:
+    if names_times and backfill.every is not None:
         yield _problem("spec.backfill.every", "the times are those of the pipeline's schedule: leave it out")
     if backfill.every is not None and length(backfill.every) is None:
         yield _problem("spec.backfill.every", f"{backfill.every} is too long: at most {LONGEST.days}d")

@@ -169,7 +169,7 @@ class DeleteSchedule:
 
 @dataclass(frozen=True, slots=True)
 class StartRun:
-    """Start the workflow of a run by hand, or of a backfill.
+    """Start the workflow of a run by hand, of a backfill, or of a pipeline that follows others.
 
     One that was ever started under that id is found, never started again.
     """
@@ -181,8 +181,8 @@ class StartRun:
     """`contract.RunInput` as JSON, or a backfill's `BackfillInput`."""
     pipeline: ScheduleMemo
     """Whose run it is."""
-    asked_by: str
-    """uid of the DataPipelineRun."""
+    asked_by: str | None
+    """uid of the DataPipelineRun; None: a pipeline's own run."""
     workflow: str = WORKFLOW
     """Its type: a run's, or a backfill's."""
 

@@ -205,7 +205,8 @@ class Appliance:
         run = await temporal.start_run(
             action.workflow_id, action.task_queue, action.input, action.pipeline, action.asked_by, action.workflow
         )
-        self._store.temporal(action.connection).runs[action.workflow_id] = run
+        if action.asked_by is not None:
+            self._store.temporal(action.connection).runs[action.workflow_id] = run
         # To be told at once: a sweep that sees the same run finds no news in it.
         return Outcome(action, "Done", run=run)
 

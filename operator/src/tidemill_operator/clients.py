@@ -155,7 +155,7 @@ class Temporal(Protocol):
         task_queue: str,
         run_input: Mapping[str, Any],
         pipeline: ScheduleMemo,
-        asked_by: str,
+        asked_by: str | None,
         workflow: str = WORKFLOW,
     ) -> RunSeen:
         """Start it, or find the one that was ever started under this id (open or closed): repetition is harmless."""
@@ -218,6 +218,8 @@ class PipelineInTemporal:
     """By start, oldest first."""
     last_closed: RunSeen | None = None
     """The newest run that ended, as far as sweeps have seen."""
+    times: tuple[tuple[str, str], ...] = ()
+    """Of a pipeline that follows others or is followed: how its runs for a time stand, by that time, in order."""
 
 
 class Store(Protocol):
@@ -237,6 +239,10 @@ class Store(Protocol):
 
     def runs_of_pipeline(self, namespace: str, pipeline: str) -> tuple[str, ...]:
         """Names of the DataPipelineRuns of a pipeline."""
+        ...
+
+    def followers(self, namespace: str, pipeline: str) -> tuple[str, ...]:
+        """Names of the pipelines that follow one."""
         ...
 
     def pools_of_connection(self, namespace: str, connection: str) -> tuple[str, ...]:

@@ -56,8 +56,20 @@ def _dependents(kind: str, manifest: Object, store: Store) -> Iterator[Key]:
             yield from _pipelines(namespace, name, store)
         case "DataPipeline":
             yield from (Key("DataPipelineRun", namespace, run) for run in store.runs_of_pipeline(namespace, name))
+            yield from (Key("DataPipeline", namespace, each) for each in _following(namespace, name, store))
         case _:
             return
+
+
+def _following(namespace: str, name: str, store: Store) -> Iterator[str]:
+    """The pipelines behind one, and those behind these: a circle opens or closes anywhere in it."""
+    seen, ahead = {name}, [name]
+    while ahead:
+        for each in store.followers(namespace, ahead.pop()):
+            if each not in seen:
+                seen.add(each)
+                ahead.append(each)
+                yield each
 
 
 def _pipelines(namespace: str, pool: str, store: Store) -> Iterator[Key]:

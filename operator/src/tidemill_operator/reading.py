@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Generic, TypeVar
 
 from pydantic import ValidationError
@@ -60,3 +60,21 @@ def is_going(manifest: Object) -> bool:
 def status_of(manifest: Object) -> Object:
     """The status as last written; empty before the first time."""
     return manifest.get("status") or {}
+
+
+def predecessors(manifest: Object) -> tuple[str, ...]:
+    """Names of the pipelines that a DataPipeline follows; robust against any JSON."""
+    spec = manifest.get("spec")
+    schedule = spec.get("schedule") if isinstance(spec, Mapping) else None
+    after = schedule.get("after") if isinstance(schedule, Mapping) else None
+    names = (name_at(each, "pipelineRef") for each in after) if isinstance(after, list | tuple) else ()
+    return tuple(name for name in names if name)
+
+
+def name_at(value: object, *path: str) -> str | None:
+    """The name within a reference in any JSON, by the path to it; None: there is none."""
+    for part in (*path, "name"):
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(part)
+    return value if isinstance(value, str) else None

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tidemill_operator.clients import Key, Object, PipelineInTemporal
+from tidemill_operator.reading import name_at, predecessors
 from tidemill_operator.views import ConnectionKey, RunSeen, ScheduleSeen
 
 _NOTHING: Final = PipelineInTemporal()
@@ -38,6 +39,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._objects: dict[str, dict[tuple[str, str], Object]] = defaultdict(dict)
         self._users: dict[Key, set[Key]] = defaultdict(set)  # what is referred to -> who refers to it
+        self._followers: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._gone: dict[str, None] = {}  # uids of removed objects, oldest first
         self._temporal: dict[ConnectionKey, TemporalView] = {}
         self._key_rings: dict[str, str] = {}
@@ -87,6 +89,16 @@ class MemoryStore:
         """Names of the DataPipelineRuns of a pipeline, sorted."""
         return self._names_of(Key("DataPipeline", namespace, pipeline))
 
+    def followers(self, namespace: str, pipeline: str) -> tuple[str, ...]:
+        """Names of the pipelines that follow one, sorted."""
+        return tuple(sorted(self._followers.get((namespace, pipeline), ())))
+
+    def keeps_times(self, pipeline: str) -> bool:
+        """Whether a pipeline, by its Schedule's id, follows others or is followed."""
+        _, namespace, name = pipeline.split("/") if pipeline.count("/") == 2 else ("", "", "")
+        known = self.get("DataPipeline", namespace, name)
+        return bool(self._followers.get((namespace, name)) or (known is not None and predecessors(known)))
+
     def pools_of_connection(self, namespace: str, connection: str) -> tuple[str, ...]:
         """Names of the pools that use a TemporalConnection, sorted."""
         return self._names_of(Key("TemporalConnection", namespace, connection))
@@ -118,6 +130,8 @@ class MemoryStore:
         return tuple(sorted(user.name for user in self._users.get(used, ())))
 
     def _reindex(self, kind: str, old: Object | None, new: Object | None) -> None:
+        if kind == "DataPipeline":
+            self._reindex_followers(old, new)
         before = reference(kind, old) if old is not None else None
         after = reference(kind, new) if new is not None else None
         if before == after:
@@ -128,6 +142,17 @@ class MemoryStore:
                 del self._users[before]
         if after is not None and new is not None:
             self._users[after].add(key_of(kind, new))
+
+    def _reindex_followers(self, old: Object | None, new: Object | None) -> None:
+        if old is not None:
+            for name in predecessors(old):
+                place = old["metadata"].get("namespace", ""), name
+                self._followers[place].discard(old["metadata"]["name"])
+                if not self._followers[place]:
+                    del self._followers[place]
+        if new is not None:
+            for name in predecessors(new):
+                self._followers[new["metadata"].get("namespace", ""), name].add(new["metadata"]["name"])
 
     # Temporal
 
@@ -208,19 +233,11 @@ def reference(kind: str, manifest: Object) -> Key | None:
     spec = manifest.get("spec")
     match kind:
         case "DataPipeline":
-            target, name = "WorkerPool", _name_at(spec, "workerPoolRef")
+            target, name = "WorkerPool", name_at(spec, "workerPoolRef")
         case "DataPipelineRun":
-            target, name = "DataPipeline", _name_at(spec, "pipelineRef")
+            target, name = "DataPipeline", name_at(spec, "pipelineRef")
         case "WorkerPool":
-            target, name = "TemporalConnection", _name_at(spec, "temporal", "connectionRef")
+            target, name = "TemporalConnection", name_at(spec, "temporal", "connectionRef")
         case _:
             return None
     return Key(target, manifest["metadata"].get("namespace", ""), name) if name else None
-
-
-def _name_at(value: object, *path: str) -> str | None:
-    for part in (*path, "name"):
-        if not isinstance(value, Mapping):
-            return None
-        value = value.get(part)
-    return value if isinstance(value, str) else None

@@ -17,8 +17,10 @@ from typing import Final
 
 from tidemill_api.errors import TidemillError
 from tidemill_api.names import PipelineId, pipeline_of_workflow
+from tidemill_check.following import NOMINAL, RUNNING, SUCCEEDED
 from tidemill_operator.clients import Key, PipelineInTemporal, Temporal, Temporals
 from tidemill_operator.metrics import Metrics
+from tidemill_operator.pipeline.runs import phase
 from tidemill_operator.store import MemoryStore, TemporalView
 from tidemill_operator.views import ConnectionKey, RunSeen, ScheduleEntry, ScheduleSeen
 
@@ -27,20 +29,31 @@ log: Final = logging.getLogger(__name__)
 _FIRST_LOOK: Final = timedelta(hours=24)
 _OVERLAP: Final = timedelta(minutes=2)
 """Listings lag; runs that closed this long before the last look are asked for again."""
+_MOST_TIMES: Final = 2_000
+"""Of a pipeline: more than a day of one that runs each minute."""
 _NOTHING: Final = PipelineInTemporal()
 
 
 def fold(
-    before: Mapping[str, PipelineInTemporal], entries: Iterable[ScheduleEntry], runs: Iterable[RunSeen]
+    before: Mapping[str, PipelineInTemporal],
+    entries: Iterable[ScheduleEntry],
+    runs: Iterable[RunSeen],
+    keeps_times: Callable[[str], bool] = lambda _pipeline: False,
 ) -> dict[str, PipelineInTemporal]:
-    """What is known of each pipeline after a look, by the pipeline's id. Ended runs not listed again are kept."""
+    """What is known of each pipeline after a look, by the pipeline's id. Ended runs not listed again are kept.
+
+    `keeps_times` tells of a pipeline whether it follows others or is followed.
+    """
     listed = {entry.id: entry for entry in entries}
     opened: dict[str, list[RunSeen]] = defaultdict(list)
     closed = {pipeline: seen.last_closed for pipeline, seen in before.items() if seen.last_closed is not None}
+    times = {pipeline: _ended_times(seen) for pipeline, seen in before.items() if seen.times and keeps_times(pipeline)}
     for run in runs:
         owner = str(pipeline_of_workflow(run.workflow_id) or "")
         if not owner:
             continue
+        if keeps_times(owner):
+            _note_time(times.setdefault(owner, {}), run)
         if run.closed is None:
             opened[owner].append(run)
         elif run.state != "Running" and _newer(run, closed.get(owner)):
@@ -50,9 +63,25 @@ def fold(
             entry=listed.get(pipeline),
             open_runs=tuple(sorted(opened.get(pipeline, ()), key=lambda run: (run.started, run.run_id))),
             last_closed=closed.get(pipeline),
+            times=tuple(sorted(times.get(pipeline, {}).items())[-_MOST_TIMES:]),
         )
         for pipeline in {*listed, *opened, *closed}
     }
+
+
+def _ended_times(seen: PipelineInTemporal) -> dict[str, str]:
+    return {key: state for key, state in seen.times if state != RUNNING}
+
+
+def _note_time(times: dict[str, str], run: RunSeen) -> None:
+    """Note how a run for a time stands. One that has succeeded stays so, whatever is done for its time later."""
+    key = (
+        run.result.run_key if run.result is not None else run.workflow_id.rpartition("/")[2].removeprefix("scheduled-")
+    )
+    if run.backfill is None and NOMINAL.fullmatch(key) and times.get(key) != SUCCEEDED:
+        state = phase(run)
+        if state != "Skipped" or key not in times:
+            times[key] = state
 
 
 def _newer(run: RunSeen, known: RunSeen | None) -> bool:
@@ -76,7 +105,8 @@ def differing(
 
 
 def _same_runs(old: PipelineInTemporal, new: PipelineInTemporal) -> bool:
-    return old.open_runs == new.open_runs and old.last_closed == new.last_closed
+    same = old.open_runs == new.open_runs and old.last_closed == new.last_closed
+    return same and old.times == new.times
 
 
 def as_described(entry: ScheduleEntry | None, description: ScheduleSeen | None) -> bool:
@@ -164,7 +194,7 @@ class Sweep:
         since = self._since.get(connection, began - _FIRST_LOOK)
         runs = [run async for run in temporal.list_runs(since - _OVERLAP)]
         view = self._store.temporal(connection)
-        before, view.pipelines = view.pipelines, fold(view.pipelines, entries, runs)
+        before, view.pipelines = view.pipelines, fold(view.pipelines, entries, runs, self._store.keeps_times)
         for pipeline in outdated(before, view.pipelines, view.descriptions):
             self._store.drop_description(connection, pipeline)
         for pipeline in differing(before, view.pipelines, view.descriptions):
@@ -176,7 +206,8 @@ class Sweep:
     def _notice(self, pipeline: str) -> None:
         parts = pipeline.split("/")
         if len(parts) == 3 and self._in_scope(parts[1]):
-            self._add(Key("DataPipeline", parts[1], parts[2]))
+            for name in (parts[2], *self._store.followers(parts[1], parts[2])):
+                self._add(Key("DataPipeline", parts[1], name))
 
     def _runs_by_hand(self, view: TemporalView, runs: Iterable[RunSeen]) -> None:
         newest: dict[str, RunSeen] = {}

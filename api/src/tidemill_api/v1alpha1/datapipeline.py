@@ -13,7 +13,7 @@ from tidemill_api.v1alpha1.check import Check, RecentRuns
 from tidemill_api.v1alpha1.datapipelinerun import RunSummary
 from tidemill_api.v1alpha1.dead_letter import DeadLetter
 from tidemill_api.v1alpha1.execution import Chunking, ErrorTolerance, Execution, Retry
-from tidemill_api.v1alpha1.schedule import Schedule
+from tidemill_api.v1alpha1.schedule import Predecessor, Schedule
 from tidemill_api.v1alpha1.sink import SCD2, DedupColumn, PostgresTable, Sink
 from tidemill_api.v1alpha1.source import (
     CSV,
@@ -34,6 +34,7 @@ __all__ = [
     "CSV",
     "JSON",
     "SCD2",
+    "AfterStatus",
     "Check",
     "Chunking",
     "Column",
@@ -54,6 +55,7 @@ __all__ = [
     "PauseStatus",
     "PostgresSource",
     "PostgresTable",
+    "Predecessor",
     "RecentRuns",
     "Retry",
     "RowRule",
@@ -65,6 +67,7 @@ __all__ = [
     "Source",
     "Step",
     "ValidateStep",
+    "WaitingRun",
 ]
 
 
@@ -172,6 +175,24 @@ class QueryStatus(Model):
     """Of the text: new runs have the one with this hash."""
 
 
+class WaitingRun(Model):
+    """A time for which a pipeline that follows others hasn't started yet."""
+
+    key: Annotated[str, Field(max_length=64)]
+    """The time (RFC 3339), which will be the run's key."""
+    waits_for: Annotated[tuple[Annotated[str, Field(max_length=320)], ...], Field(max_length=8)]
+    """Pipelines that have no successful run for it yet, each with how its run stands: `landing (Failed)`."""
+
+
+class AfterStatus(Model):
+    """Of a pipeline that follows others."""
+
+    since: Annotated[str, Field(max_length=64)] | None = None
+    """Runs of its predecessors for times after this one start it (RFC 3339); none while it is suspended or paused."""
+    waiting: Annotated[tuple[WaitingRun, ...], Field(max_length=10)] = ()
+    """Times that some of its predecessors have run for, or are running for: the newest ten."""
+
+
 class DataPipelineStatus(Model):
     """What the operator saw of the pipeline."""
 
@@ -183,6 +204,8 @@ class DataPipelineStatus(Model):
     """The Schedule in Temporal."""
     schedule_summary: Annotated[str, Field(max_length=256)] | None = None
     """The schedule in a few words, for `kubectl get`."""
+    after: AfterStatus | None = None
+    """What a pipeline that follows others waits for."""
     next_runs: Annotated[tuple[Annotated[str, Field(max_length=64)], ...], Field(max_length=10)] = ()
     """Next nominal times (RFC 3339)."""
     last_run: RunSummary | None = None

@@ -8,7 +8,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tidemill_api.v1alpha1._base import Model, Rule
-from tidemill_api.v1alpha1._types import ZERO_DURATION, Duration, Timestamp, parse_duration, parse_timestamp
+from tidemill_api.v1alpha1._types import (
+    ZERO_DURATION,
+    Duration,
+    LocalRef,
+    Timestamp,
+    parse_duration,
+    parse_timestamp,
+)
 
 CalendarField = Annotated[
     str, Field(pattern=r"^[0-9A-Za-z*,/-]+$", max_length=256, examples=["0", "*/15", "1-5", "MON-FRI"])
@@ -55,8 +62,18 @@ class Calendar(Model):
     """What this calendar is for."""
 
 
+class Predecessor(Model):
+    """A pipeline that another follows."""
+
+    pipeline_ref: LocalRef
+    """The pipeline that must have succeeded; it has a schedule, or follows others itself."""
+
+
 class Schedule(Model):
-    """When the pipeline runs: at the times of any of crons, intervals and calendars, less the excluded ones."""
+    """When the pipeline runs: at the times of any of crons, intervals and calendars, less the excluded ones.
+
+    Or after other pipelines, for the times that these run for.
+    """
 
     crons: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=256, examples=["15 * * * *"])], ...], Field(max_length=32)
@@ -67,6 +84,10 @@ class Schedule(Model):
     """Every so often."""
     calendars: Annotated[tuple[Calendar, ...], Field(max_length=32)] = ()
     """Times by calendar."""
+    after: Annotated[tuple[Predecessor, ...], Field(max_length=8)] = ()
+    """Pipelines of this namespace that it follows, instead of times of its own: when their runs for a time have all
+    succeeded, it runs for that time, once. Times up to when it was applied, and while it is suspended or paused, are
+    left out."""
     exclude: Annotated[tuple[Calendar, ...], Field(max_length=32)] = ()
     """Times by calendar at which it does not run."""
     start_at: Timestamp | None = None
@@ -89,9 +110,26 @@ class Schedule(Model):
     rules = (
         Rule(
             cel="(has(self.crons) && size(self.crons) > 0) || (has(self.intervals) && size(self.intervals) > 0) "
-            "|| (has(self.calendars) && size(self.calendars) > 0)",
-            message="a schedule needs at least one of: crons, intervals, calendars",
-            holds=lambda s: bool(s.crons or s.intervals or s.calendars),
+            "|| (has(self.calendars) && size(self.calendars) > 0) || (has(self.after) && size(self.after) > 0)",
+            message="a schedule needs at least one of: crons, intervals, calendars, after",
+            holds=lambda s: bool(s.names_times or s.after),
+        ),
+        Rule(
+            cel="!has(self.after) || size(self.after) == 0 || !((has(self.crons) && size(self.crons) > 0) || "
+            "(has(self.intervals) && size(self.intervals) > 0) || (has(self.calendars) && size(self.calendars) > 0) || "
+            "(has(self.exclude) && size(self.exclude) > 0) || has(self.startAt) || has(self.endAt) || has(self.jitter) "
+            "|| (has(self.timeZone) && self.timeZone != 'UTC') || (has(self.catchupWindow) && self.catchupWindow != "
+            "'10m') || (has(self.pauseOnFailure) && self.pauseOnFailure))",
+            message="a pipeline that follows others (after) has their times: only overlapPolicy goes with it",
+            holds=lambda s: not s.after or not _has_own_times(s),
+            field=".after",
+        ),
+        Rule(
+            cel="!has(self.after) || self.after.all(a, self.after.exists_one(b, b.pipelineRef.name == "
+            "a.pipelineRef.name))",
+            message="after names each pipeline once",
+            holds=lambda s: len(set(s.predecessors)) == len(s.after),
+            field=".after",
         ),
         Rule(
             cel="!has(self.startAt) || !has(self.endAt) || timestamp(self.startAt) < timestamp(self.endAt)",
@@ -102,3 +140,19 @@ class Schedule(Model):
             field=".endAt",
         ),
     )
+
+    @property
+    def names_times(self) -> bool:
+        """Whether it has times of its own; else the pipeline follows others."""
+        return bool(self.crons or self.intervals or self.calendars)
+
+    @property
+    def predecessors(self) -> tuple[str, ...]:
+        """Names of the pipelines that it follows."""
+        return tuple(each.pipeline_ref.name for each in self.after)
+
+
+def _has_own_times(schedule: Schedule) -> bool:
+    """Whether anything is said of times, beyond what a schedule says by default."""
+    said = (schedule.exclude, schedule.start_at, schedule.end_at, schedule.jitter, schedule.pause_on_failure)
+    return schedule.names_times or any(said) or schedule.time_zone != "UTC" or schedule.catchup_window != "10m"

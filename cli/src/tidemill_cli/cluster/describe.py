@@ -47,6 +47,8 @@ def _pipeline(manifest: Object) -> Iterator[str]:
     yield f"Schedule: {status.get('scheduleSummary', 'not known yet')}"
     if following := status.get("nextRuns"):
         yield f"Next runs: {', '.join(following)}"
+    for each in (status.get("after") or {}).get("waiting") or ():
+        yield f"Waits to run for {each['key']}: {', '.join(each['waitsFor'])}"
     if missed := status.get("missedRuns"):
         yield f"Missed runs: {missed} (not started within spec.schedule.catchupWindow)"
     if paused := status.get("paused"):

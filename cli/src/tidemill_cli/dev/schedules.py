@@ -24,12 +24,21 @@ class Schedules:
         async for entry in self._temporal.list_schedules():
             await self._temporal.delete_schedule(entry.id)
 
+    async def follow(self, layout: Layout) -> None:
+        """Start the runs of pipelines that follow others when they are due, until cancelled."""
+        if any(each.spec.schedule is not None and each.spec.schedule.after for each in layout.pipelines):
+            from tidemill_cli.dev.followers import Followers
+
+            await Followers(self._temporal, layout).keep_starting()
+
     async def apply(self, layout: Layout) -> list[str]:
         """Make the Schedules; returns a line about each pipeline."""
         return [f"{each.id.namespace}/{each.id.name}: {await self._apply(each)}" for each in layout.pipelines]
 
     async def _apply(self, pipeline: Pipeline) -> str:
         wish = schedule_wish(pipeline.id, pipeline.uid, 0, pipeline.spec, pipeline.pool.task_queue)
+        if pipeline.spec.schedule is not None and pipeline.spec.schedule.after:
+            return f"runs {summary(pipeline.spec.schedule)}" + (", but suspended" if pipeline.spec.suspend else "")
         if wish is None:
             return "no schedule, so it has run once"
         annotation = pipeline.manifest.object.metadata.annotations.get(ANNOTATION_PAUSED)

@@ -81,6 +81,7 @@ class Session:
         self.display.note("Ctrl-C stops everything.")
 
         async with asyncio.TaskGroup() as group:
+            group.create_task(parts.schedules.follow(self.layout))
             async for run in parts.runs.unfollowed():
                 group.create_task(parts.runs.follow(run.id, run.start_time))
 

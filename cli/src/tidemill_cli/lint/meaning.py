@@ -9,6 +9,7 @@ from tidemill_api import conditions
 from tidemill_api.v1alpha1 import DataPipeline, DataPipelineRun, WorkerPool
 from tidemill_check.columns import check_columns
 from tidemill_check.cron import CalendarError, parse_cron
+from tidemill_check.following import circle
 from tidemill_check.parameters import check_parameters
 from tidemill_check.problem import Problem, suggestion
 from tidemill_check.queries import queries_missing
@@ -53,6 +54,7 @@ def _pipeline(pipeline: Manifest[DataPipeline], manifests: Manifests) -> Iterato
     yield from _of(place, problems or check_columns(spec))
     yield from _traps(pipeline)
     yield from functions(pipeline)
+    yield from _after(pipeline, manifests)
     if not problems:
         yield from _stages(pipeline)
     name = spec.worker_pool_ref.name
@@ -96,6 +98,35 @@ def _traps(pipeline: Manifest[DataPipeline]) -> Iterator[Finding]:
         if both:
             message = f"{cron!r} runs when both day of month and day of week match; Unix' cron runs when either does"
             yield pipeline.place.finding(f"spec.schedule.crons[{index}]", message, "warning")
+
+
+def _after(pipeline: Manifest[DataPipeline], manifests: Manifests) -> Iterator[Finding]:
+    """The pipelines that one follows: whether they are here, have times, and don't follow it in turn."""
+    schedule, metadata = pipeline.object.spec.schedule, pipeline.object.metadata
+    if schedule is None or not schedule.after:
+        return
+    here = {
+        one.object.metadata.name: one.object.spec.schedule
+        for one in manifests.pipelines
+        if one.object.metadata.namespace == metadata.namespace
+    }
+
+    def followed(name: str) -> tuple[str, ...]:
+        found = here.get(name)
+        return found.predecessors if found is not None else ()
+
+    if way := circle(metadata.name, followed):
+        message = f"the pipelines follow each other in a circle ({' -> '.join(way)}): none can start"
+        yield pipeline.place.finding("spec.schedule.after", message, reason=conditions.INVALID_SCHEDULE)
+    for index, name in enumerate(schedule.predecessors):
+        field = f"spec.schedule.after[{index}].pipelineRef.name"
+        if name in here and here[name] is None:
+            message = f"the DataPipeline {name} has no schedule, so its runs are for no times, and none starts this one"
+            yield pipeline.place.finding(field, message, "warning")
+        elif name not in here and ("DataPipeline", metadata.namespace, name) not in manifests.broken:
+            hint = suggestion(name, [known for known in here if known != metadata.name])
+            message = f"no DataPipeline {name} of the namespace {metadata.namespace} is here{hint}"
+            yield pipeline.place.finding(field, message, "note", conditions.WAITING_FOR_PIPELINE)
 
 
 def _stages(pipeline: Manifest[DataPipeline]) -> Iterator[Finding]:

@@ -196,7 +196,7 @@ class TemporalClient:
         task_queue: str,
         run_input: Mapping[str, Any],
         pipeline: ScheduleMemo,
-        asked_by: str,
+        asked_by: str | None,
         workflow: str = WORKFLOW,
     ) -> RunSeen:
         """Start a run; one that was ever started under that id is found and left as it is, whatever became of it."""

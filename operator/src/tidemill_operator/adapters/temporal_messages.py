@@ -120,9 +120,10 @@ def schedule_memo(wish: ScheduleWish) -> Memo:
     return Memo(fields={MEMO_KEY: plain(_memo_json(wish.memo))})
 
 
-def run_memo(pipeline: ScheduleMemo, asked_by: str) -> Memo:
-    """Whose run by hand it is, and by which DataPipelineRun (uid)."""
-    return Memo(fields={MEMO_KEY: plain(_memo_json(pipeline)), ASKED_BY_KEY: plain(asked_by)})
+def run_memo(pipeline: ScheduleMemo, asked_by: str | None) -> Memo:
+    """Whose run it is, and of one by hand by which DataPipelineRun (uid)."""
+    asked = {ASKED_BY_KEY: plain(asked_by)} if asked_by is not None else {}
+    return Memo(fields={MEMO_KEY: plain(_memo_json(pipeline)), **asked})
 
 
 def payloads(value: object, sealing: Sealing) -> Payloads:

@@ -11,12 +11,13 @@ from tidemill_api.v1alpha1 import DataPipelineSpec, WorkerPoolSpec
 from tidemill_check.problem import Problem
 from tidemill_check.queries import queries_missing
 from tidemill_check.verdict import check_against_pool, check_pipeline
-from tidemill_operator.actions import ScheduleWish
+from tidemill_operator.actions import ScheduleWish, StartRun
 from tidemill_operator.clients import Object, Settings
+from tidemill_operator.pipeline.following import obstacle
 from tidemill_operator.pipeline.observe import Observed
 from tidemill_operator.pipeline.pause import Pause, wished_pause
 from tidemill_operator.pipeline.queries import Queries
-from tidemill_operator.pipeline.wish import schedule_wish, summary
+from tidemill_operator.pipeline.wish import memo_of, run_input, schedule_wish, summary
 from tidemill_operator.reading import Memory, annotation, is_going, read_spec
 from tidemill_operator.standing import Standing, verdict, waits
 
@@ -33,6 +34,8 @@ class Reading:
     summary: str
     described: str
     """What the spec comes to, in a sentence."""
+    start: StartRun | None = None
+    """Of a pipeline that follows others: its run, without a key and a place."""
 
 
 _READINGS: Final = Memory[Reading]()
@@ -90,7 +93,9 @@ def _blocked(observed: Observed, reading: Reading) -> Standing | None:
         )
     if is_going(observed.pool):
         return waits(WAITING_FOR_POOL, f"spec.workerPoolRef.name: the WorkerPool {pool} is being deleted")
-    return verdict(reading.problems, after) if reading.problems else None
+    if reading.problems:
+        return verdict(reading.problems, after)
+    return obstacle(observed.following) if observed.following is not None else None
 
 
 def _version(manifest: Object | None) -> tuple[str, str, int] | None:
@@ -113,6 +118,10 @@ def _read(manifest: Object, pool: Object | None, installation: str, queries: Que
         return Reading(None, "", problems, told, f"Runs by hand only, on the WorkerPool {where}.")
     pipeline = PipelineId(installation, metadata["namespace"], metadata["name"])
     queue = task_queue(installation, metadata["namespace"], where)
+    if spec.schedule.after:
+        order = run_input(pipeline, metadata["uid"], metadata.get("generation", 0), spec)
+        start = StartRun(None, "", queue, order, memo_of(pipeline, metadata["uid"]), None)
+        return Reading(None, "", (), told, f"Runs {told}, on the WorkerPool {where}.", start)
     wish = schedule_wish(pipeline, metadata["uid"], metadata.get("generation", 0), spec, queue)
     return Reading(wish, wish.hash() if wish else "", (), told, f"Runs {told}, on the WorkerPool {where}.")
 

@@ -11,9 +11,10 @@ from tidemill_api.conditions import TEMPORAL_UNREACHABLE
 from tidemill_api.errors import TemporalUnavailable
 from tidemill_api.names import PipelineId
 from tidemill_operator.clients import Clients, Key, Object, PipelineInTemporal, Temporal
+from tidemill_operator.pipeline.following import Following, following_of
 from tidemill_operator.pipeline.queries import NONE, Queries, queries_of
 from tidemill_operator.pool.place import connection_of_pool
-from tidemill_operator.reading import is_going, status_of
+from tidemill_operator.reading import is_going, predecessors, status_of
 from tidemill_operator.release import patience
 from tidemill_operator.standing import Standing, waits
 from tidemill_operator.views import ConnectionKey, ConnectionPendingError, RunSeen, ScheduleEntry, ScheduleSeen
@@ -50,6 +51,8 @@ class Observed:
     """While it is being deleted: how long a Temporal that can't be asked is waited for; None: as long as it takes."""
     queries: Queries = NONE
     """Texts of queries that stand in ConfigMaps."""
+    following: Following | None = None
+    """Of a pipeline that follows others: how these stand."""
 
     @property
     def going(self) -> bool:
@@ -68,7 +71,7 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
     here_key = connection_of_pool(pool) if pool is not None else places[0] if places else None
     others = [place for place in places if place != here_key and not await _same(place, here_key, clients)]
     swept = clients.store.in_temporal(here_key, pipeline.schedule) if known else PipelineInTemporal()
-    wished = manifest["spec"].get("schedule") is not None
+    wished = manifest["spec"].get("schedule") is not None and not predecessors(manifest)
     absent = clients.store.surely_absent(here_key, pipeline.schedule) and not is_going(manifest)
     expected = bool(made_at) or swept.entry is not None or bool(others) or (wished and not absent)
     # Where there is more than one place, nothing that is remembered is good enough to delete by.
@@ -86,6 +89,7 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
         entry=swept.entry,
         last_closed=await _explained(here_key, swept.last_closed, manifest, clients),
         patience=await _patience(manifest, (here, *counting), clients),
+        following=following_of(key, manifest, here_key, clients) if known else None,
         seals_with=clients.keys.ring().active if clients.keys is not None else None,
     )
 

@@ -7,6 +7,7 @@ An invalid edit leaves the last good Schedule as it is (a typo must not stop the
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -26,6 +27,7 @@ from tidemill_operator.actions import (
     UpdateSchedule,
 )
 from tidemill_operator.pipeline.desire import Desired
+from tidemill_operator.pipeline.following import starts
 from tidemill_operator.pipeline.observe import Observed, There
 from tidemill_operator.pipeline.pause import RUNNING, Pause, next_pause
 from tidemill_operator.pipeline.runs import run_key
@@ -44,7 +46,7 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> tuple[Action, .
     """The actions, in order."""
     if observed.going:
         return tuple(_farewell(desired, observed, now))
-    return (*_upkeep(desired, observed, now), *_called_off(desired, observed))
+    return (*_upkeep(desired, observed, now), *_following(desired, observed), *_called_off(desired, observed))
 
 
 def has_ended(desired: Desired, now: datetime) -> bool:
@@ -105,6 +107,16 @@ def _upkeep(desired: Desired, observed: Observed, now: datetime) -> Iterator[Act
         # What was made elsewhere goes first: two Schedules would start each run twice.
         yield from former
         yield from _schedule(desired, observed, here, now)
+
+
+def _following(desired: Desired, observed: Observed) -> Iterator[Action]:
+    """Runs that are due because its predecessors have succeeded. Each is started under its time's own id, so once."""
+    start, seen, here = desired.reading.start, observed.following, observed.here
+    if start is None or seen is None or here is None or here.trouble is not None:
+        return
+    if desired.blocked is None and desired.pause is None and here.schedule is None:
+        since = (status_of(observed.manifest).get("after") or {}).get("since")
+        yield from starts(seen, since, desired.pipeline, replace(start, connection=here.connection))
 
 
 def _called_off(desired: Desired, observed: Observed) -> Iterator[Action]:

@@ -10,6 +10,7 @@ from tidemill_api import conditions as said
 from tidemill_api.names import ANNOTATION_ADOPT, ANNOTATION_PAUSED, ANNOTATION_RELEASE
 from tidemill_operator.actions import CreateSchedule, DeleteSchedule, Outcome, UpdateSchedule
 from tidemill_operator.clients import Object
+from tidemill_operator.pipeline import following
 from tidemill_operator.pipeline.desire import Desired
 from tidemill_operator.pipeline.observe import Observed, There
 from tidemill_operator.pipeline.pause import Pause
@@ -54,6 +55,7 @@ def report(desired: Desired, observed: Observed, outcomes: Sequence[Outcome], no
         "conditions": conditions(claimed, before.get("conditions") or (), generation, now),
         "scheduleSummary": desired.reading.summary or before.get("scheduleSummary"),
         "schedule": _where_it_is(_schedule_status(observed, outcomes), observed, schedule, outcomes),
+        "after": _after(desired, observed, before, now),
         "nextRuns": _next_runs(observed, schedule, now),
         "lastRun": last,
         "activeRuns": active_runs(observed.here.open_runs if observed.here else (), desired.pipeline),
@@ -62,6 +64,13 @@ def report(desired: Desired, observed: Observed, outcomes: Sequence[Outcome], no
         "paused": paused,
     }
     return {name: value for name, value in status.items() if value not in (None, [], {})}
+
+
+def _after(desired: Desired, observed: Observed, before: Object, now: datetime) -> Object | None:
+    """`status.after` of a pipeline that follows others."""
+    if observed.following is None or desired.reading.start is None or observed.going:
+        return None
+    return following.status(observed.following, before.get("after") or {}, now, held=desired.pause is not None)
 
 
 def _own(run: RunSeen | None, desired: Desired, observed: Observed) -> RunSeen | None:
@@ -165,11 +174,11 @@ def _obstacle(desired: Desired, observed: Observed, outcomes: Sequence[Outcome])
 
 
 def _settled(desired: Desired, observed: Observed, now: datetime) -> Standing:
-    if desired.reading.wish is None:
+    if desired.reading.wish is None and desired.reading.start is None:
         return ready(said.ON_DEMAND, desired.reading.described)
     if observed.manifest["spec"].get("suspend") is True:
         return ready(said.SUSPENDED, "spec.suspend is true: no scheduled run starts; runs by hand do.")
-    if has_ended(desired, now):
+    if desired.reading.wish is not None and has_ended(desired, now):
         return ready(said.SCHEDULED, f"The schedule ended at {desired.reading.wish.end_at}; runs by hand only.")
     return ready(said.SCHEDULED, desired.reading.described)
 
@@ -228,7 +237,7 @@ def _paused(observed: Observed, schedule: ScheduleSeen | None) -> dict[str, str]
     reason = annotation(observed.manifest, ANNOTATION_PAUSED)
     if schedule is not None and (found := Pause(schedule.paused, schedule.note)).is_anothers:
         return {"by": said.PAUSED_IN_TEMPORAL, "note": found.note[:4096]}
-    if reason is not None and schedule is not None:
+    if reason is not None and (schedule is not None or observed.following is not None):
         return {"by": said.PAUSED_BY_ANNOTATION, "note": reason[:4096]}
     return None
 

@@ -16,7 +16,7 @@ from tidemill_operator.actions import ScheduleWish
 
 _NOT_FOR_RUNS = ("schedule", "suspend", "deletionPolicy")
 """Fields whose change doesn't change a run, so it must not change the Schedule either."""
-_NAMES_TIMES = ("crons", "intervals", "calendars", "exclude", "timeZone")
+NAMES_TIMES = ("crons", "intervals", "calendars", "exclude", "timeZone")
 """Fields of a schedule that say which times it names."""
 
 
@@ -63,12 +63,12 @@ def backfill_input(order: Mapping[str, Any], backfill: Backfill) -> dict[str, An
 def schedule_wish(
     pipeline: PipelineId, uid: str, generation: int, spec: DataPipelineSpec, task_queue: str
 ) -> ScheduleWish | None:
-    """The Schedule of a pipeline; None if it runs by hand only.
+    """The Schedule of a pipeline; None if it runs by hand only, or after others.
 
     Raises CalendarError for crons and calendars that `tidemill_check` refuses.
     """
     schedule = spec.schedule
-    if schedule is None:
+    if schedule is None or not schedule.names_times:
         return None
     return ScheduleWish(
         id=pipeline.schedule,
@@ -93,6 +93,8 @@ def summary(schedule: Schedule | None) -> str:
     """The schedule in a few words, for `kubectl get`: its first time, how many more, and the time zone."""
     if schedule is None:
         return "on demand"
+    if schedule.after:
+        return f"after {', '.join(schedule.predecessors)}"[:200]
     times = [
         *schedule.crons,
         *(f"every {each.every}" + (f" + {each.offset}" if each.offset else "") for each in schedule.intervals),
@@ -105,9 +107,9 @@ def summary(schedule: Schedule | None) -> str:
 
 def _named_times(schedule: Schedule | None) -> dict[str, Any] | None:
     """What of a schedule says which times there are."""
-    if schedule is None:
+    if schedule is None or not schedule.names_times:
         return None
-    return {name: value for name, value in schedule.to_json().items() if name in _NAMES_TIMES}
+    return {name: value for name, value in schedule.to_json().items() if name in NAMES_TIMES}
 
 
 def _seconds(duration: str | None) -> float:
