@@ -29,8 +29,8 @@ ROWS = "id,name,at\n1,a,2026-01-01 00:00:00\n2,b,\n3,,\n3,b's,2026-01-02 00:00:0
 
 
 @pytest.fixture
-async def world(database: Database, tmp_path: Path) -> AsyncIterator[World]:
-    pool = await database_pool(database.dsn)
+async def world(migrated: Database, tmp_path: Path) -> AsyncIterator[World]:
+    pool = await database_pool(migrated.dsn)
     made = World(tmp_path, pool)
     made.write("a.csv", ROWS)
     yield made

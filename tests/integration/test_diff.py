@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.commands import Said, tidemill
 from tests.support.fixtures import unique
+from tests.support.flights import PIPELINE, POOL
 from tests.support.kubernetes import ApiServer
-from tests.unit.test_preview import PIPELINE, POOL
 from tidemill_cli.new.making import templates
 
 RUN = """

@@ -34,8 +34,8 @@ ID_NAME = [{"name": "id", "type": "int32"}, {"name": "name", "type": "string"}]
 
 
 @pytest.fixture
-async def world(database: Database, tmp_path: Path) -> AsyncIterator[World]:
-    pool = await database_pool(database.dsn)
+async def world(migrated: Database, tmp_path: Path) -> AsyncIterator[World]:
+    pool = await database_pool(migrated.dsn)
     yield World(tmp_path, pool)
     pool.terminate()
 

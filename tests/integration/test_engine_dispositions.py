@@ -32,8 +32,8 @@ Row = tuple[int | None, str | None, int | None]
 
 
 @pytest.fixture
-async def world(database: Database, tmp_path: Path) -> AsyncIterator[World]:
-    pool = await database_pool(database.dsn)
+async def world(migrated: Database, tmp_path: Path) -> AsyncIterator[World]:
+    pool = await database_pool(migrated.dsn)
     yield World(tmp_path, pool)
     pool.terminate()
 
@@ -171,13 +171,13 @@ async def test_keys_that_are_absent_are_retired_if_asked_for(world: World) -> No
     size=st.sampled_from(["8", "1Mi"]),
 )
 async def test_history_is_what_a_list_of_snapshots_says(
-    database: Database,
+    migrated: Database,
     tmp_path_factory: pytest.TempPathFactory,
     snapshots: list[list[Row]],
     retire: bool,
     size: str,
 ) -> None:
-    pool = await database_pool(database.dsn)
+    pool = await database_pool(migrated.dsn)
     try:
         await pool.execute(
             "DROP TABLE IF EXISTS public.out; TRUNCATE tidemill.ledger, tidemill.fence, tidemill.published"

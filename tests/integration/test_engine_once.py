@@ -45,8 +45,8 @@ ROWS = [(index, f"n{index}") for index in range(40)]
 
 
 @pytest.fixture
-async def world(database: Database, tmp_path: Path) -> AsyncIterator[World]:
-    pool = await database_pool(database.dsn)
+async def world(migrated: Database, tmp_path: Path) -> AsyncIterator[World]:
+    pool = await database_pool(migrated.dsn)
     made = World(tmp_path, pool)
     made.write("a.csv", "id,name\n" + "".join(f"{number},{name}\n" for number, name in ROWS) + "bad,row\n")
     yield made
@@ -305,14 +305,14 @@ async def test_a_key_that_was_published_and_is_processed_again(world: World, dis
     disposition=st.sampled_from(sorted(DISPOSITIONS)),
 )
 async def test_any_split_and_any_order_give_the_same_rows(
-    database: Database,
+    migrated: Database,
     tmp_path_factory: pytest.TempPathFactory,
     keys: list[int],
     size: str,
     order: random.Random,
     disposition: str,
 ) -> None:
-    pool = await database_pool(database.dsn)
+    pool = await database_pool(migrated.dsn)
     try:
         await pool.execute(
             "DROP TABLE IF EXISTS public.out; "
@@ -338,8 +338,8 @@ async def test_any_split_and_any_order_give_the_same_rows(
         await pool.close()
 
 
-async def test_an_outage_is_an_outage_and_never_a_dead_letter(database: Database, tmp_path: Path) -> None:
-    pool = await database_pool(database.dsn)
+async def test_an_outage_is_an_outage_and_never_a_dead_letter(migrated: Database, tmp_path: Path) -> None:
+    pool = await database_pool(migrated.dsn)
     world = World(tmp_path, pool)
     world.write("a.csv", "id,name\n1,x\n")
     spec = pipeline("Append")
@@ -364,8 +364,8 @@ class PooledLetters(Letters):
         await super().write(run, letters)
 
 
-async def test_many_chunks_share_a_small_pool(database: Database, tmp_path: Path) -> None:
-    pool = await database_pool(database.dsn, max_size=3)
+async def test_many_chunks_share_a_small_pool(migrated: Database, tmp_path: Path) -> None:
+    pool = await database_pool(migrated.dsn, max_size=3)
     world = World(tmp_path, pool, PooledLetters(pool))
     for number in range(6):
         world.write(

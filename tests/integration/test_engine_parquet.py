@@ -22,8 +22,8 @@ CHUNK = {"execution": {"chunk": {"maxRows": 4}}}
 
 
 @pytest.fixture
-async def world(database: Database, tmp_path: Path) -> AsyncIterator[World]:
-    pool = await database_pool(database.dsn)
+async def world(migrated: Database, tmp_path: Path) -> AsyncIterator[World]:
+    pool = await database_pool(migrated.dsn)
     yield World(tmp_path, pool)
     pool.terminate()
 

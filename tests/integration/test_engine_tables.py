@@ -40,9 +40,9 @@ class Reading(World):
 
 
 @pytest.fixture
-async def world(database: Database, tmp_path: Path) -> AsyncIterator[Reading]:
-    pool = await database_pool(database.dsn)
-    reader = await database_pool(database.dsn, max_size=2)
+async def world(migrated: Database, tmp_path: Path) -> AsyncIterator[Reading]:
+    pool = await database_pool(migrated.dsn)
+    reader = await database_pool(migrated.dsn, max_size=2)
     yield Reading(tmp_path, pool, reader=reader)
     reader.terminate()
     pool.terminate()
@@ -209,7 +209,7 @@ async def test_what_is_refused_when_a_run_is_planned(world: Reading, case: str) 
         await world.plan(spec)
 
 
-async def test_what_a_user_may_not_read_and_may_not_do(world: Reading, database: Database) -> None:
+async def test_what_a_user_may_not_read_and_may_not_do(world: Reading, migrated: Database) -> None:
     await world.pool.execute(
         "CREATE TABLE public.orders AS SELECT 1 AS x; "
         "CREATE FUNCTION public.writes() RETURNS integer LANGUAGE sql VOLATILE AS "
@@ -219,10 +219,10 @@ async def test_what_a_user_may_not_read_and_may_not_do(world: Reading, database:
     with pytest.raises(PostgresUnavailable, match="the server is read-only now"):
         await world.run(table("public.seen"))
     assert await world.fetch("SELECT x FROM public.orders") == [(1,)]
-    role = f"reader_{database.name}"
+    role = f"reader_{migrated.name}"
     await world.pool.execute(f"CREATE ROLE {role}; GRANT USAGE ON SCHEMA public TO {role}")
     try:
-        world.reader = await asyncpg.create_pool(database.dsn, min_size=0, max_size=2, server_settings={"role": role})
+        world.reader = await asyncpg.create_pool(migrated.dsn, min_size=0, max_size=2, server_settings={"role": role})
         with pytest.raises(SourceUnreadable, match="InsufficientPrivilege"):
             await world.run(table())
     finally:

@@ -98,8 +98,8 @@ SPECS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-async def world(database: Database, tmp_path: Path) -> AsyncIterator[World]:
-    pool = await database_pool(database.dsn)
+async def world(migrated: Database, tmp_path: Path) -> AsyncIterator[World]:
+    pool = await database_pool(migrated.dsn)
     world = World(tmp_path, pool)
     world.write("a.csv", ROWS)
     world.write("b.csv", ROWS.replace(",n1", ",q1"))

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_interruptions import rows_are_exact, spec, until_half_way, write
+from tests.support.fixtures import Database
+from tests.support.halfway import rows_are_exact, spec, until_half_way, write
 from tests.support.worker import Pool, Runs, eventually
 
 
@@ -51,7 +52,8 @@ class Rotated:
 
 
 @pytest.fixture
-def rotated(pool: Pool) -> Iterator[Rotated]:
+def rotated(pool: Pool, database: Database) -> Iterator[Rotated]:
+    pool.database = database  # an empty one: the role makes its tables
     role = pool.database.name
     pool.database.query(
         f"CREATE ROLE {role} LOGIN PASSWORD 'first-word'; GRANT ALL ON DATABASE {role} TO {role}; "
@@ -89,7 +91,7 @@ async def test_a_password_that_changes_under_a_run_harms_nothing(
 
 
 async def test_what_cant_be_used_is_said_and_the_former_stays(rotated: Rotated, runs: Runs) -> None:
-    write(rotated.pool)
+    (rotated.pool.landing / "small.csv").write_text("id,text\n1,a\n")
     worker = rotated.pool.start()
     unusable = 'tidemill_secret_unusable{connection="warehouse"} '
 

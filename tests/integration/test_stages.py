@@ -96,8 +96,8 @@ def totals(rows: list[tuple[int, str, float | None]]) -> list[tuple[str, int]]:
 
 
 @pytest.fixture
-async def world(database: Database, tmp_path: Path) -> AsyncIterator[World]:
-    pool = await database_pool(database.dsn)
+async def world(migrated: Database, tmp_path: Path) -> AsyncIterator[World]:
+    pool = await database_pool(migrated.dsn)
     yield World(tmp_path, pool)
     pool.terminate()
 

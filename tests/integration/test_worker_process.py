@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.fixtures import Database
 from tests.support.worker import Pool, WorkerProcess, eventually
 from tidemill_cli.dev.components import ports
 from tidemill_worker.migrations import HEAD
@@ -23,7 +24,8 @@ async def waits_for(worker: WorkerProcess, words: str) -> None:
     assert worker.child.poll() is None
 
 
-def test_ready_answers_and_ends_well(pool: Pool) -> None:
+def test_ready_answers_and_ends_well(pool: Pool, database: Database) -> None:
+    pool.database = database  # an empty one: this worker makes its tables itself
     worker = pool.start()
 
     assert worker.get("/healthz") == (200, "ok\n")

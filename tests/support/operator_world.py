@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 from tests.support.kubernetes import ApiServer
 from tests.support.operator_process import OperatorProcess
+from tests.support.rest import READ, Rest
 from tests.support.waiting import until
 
 Manifest = dict[str, Any]
@@ -31,6 +33,9 @@ class World:
 
     def get(self, kind: str, name: str) -> Manifest:
         """The object, or an empty one if there is none."""
+        if kind.lower() in READ:
+            with contextlib.closing(Rest(self.api)) as rest:
+                return rest.get(kind, self.namespace, name)
         done = self.api.kubectl("-n", self.namespace, "get", kind, name, "-o", "json", "--ignore-not-found")
         found: Manifest = json.loads(done.stdout) if done.stdout.strip() else {}
         return found

@@ -9,6 +9,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+_PAUSE = 0.02
+
 
 def until(look: Callable[[], T], what: str, timeout: float = 20.0) -> T:
     """Look again and again until it gives something true, and return that.
@@ -16,18 +18,26 @@ def until(look: Callable[[], T], what: str, timeout: float = 20.0) -> T:
     Raises `AssertionError` that names `what` after `timeout` seconds.
     """
     limit = time.monotonic() + timeout
-    while not (seen := look()):
-        if time.monotonic() > limit:
-            raise AssertionError(f"waited {timeout:g} s for {what}; last seen: {seen!r}")
-        time.sleep(0.02)
-    return seen
+    while True:
+        began = time.monotonic()
+        if seen := look():
+            return seen
+        time.sleep(_until_next_look(began, limit, f"waited {timeout:g} s for {what}; last seen: {seen!r}"))
 
 
 async def until_async(look: Callable[[], Awaitable[T]], what: str, timeout: float = 20.0) -> T:  # noqa: ASYNC109 - a limit with words
     """As `until`, where looking is asynchronous."""
     limit = time.monotonic() + timeout
-    while not (seen := await look()):
-        if time.monotonic() > limit:
-            raise AssertionError(f"waited {timeout:g} s for {what}; last seen: {seen!r}")
-        await asyncio.sleep(0.02)
-    return seen
+    while True:
+        began = time.monotonic()
+        if seen := await look():
+            return seen
+        await asyncio.sleep(_until_next_look(began, limit, f"waited {timeout:g} s for {what}; last seen: {seen!r}"))
+
+
+def _until_next_look(began: float, limit: float, failure: str) -> float:
+    """A pause as long as the look was: who is waited for has the same processors, and a look may start a program."""
+    now = time.monotonic()
+    if now > limit:
+        raise AssertionError(failure)
+    return max(_PAUSE, now - began)

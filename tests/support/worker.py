@@ -206,9 +206,9 @@ async def runs_on(pool: Pool, keys: Keys | None = None) -> AsyncIterator[Runs]:
 
 
 @pytest.fixture
-def pool(tmp_path: Path, database: Database, installation_id: str, temporal_server: TemporalServer) -> Iterator[Pool]:
+def pool(tmp_path: Path, migrated: Database, installation_id: str, temporal_server: TemporalServer) -> Iterator[Pool]:
     """A pool whose workers end with the test."""
-    made = Pool(tmp_path, database, installation_id, temporal_server)
+    made = Pool(tmp_path, migrated, installation_id, temporal_server)
     made.landing.mkdir()
     yield made
     for process in made.processes:
@@ -225,10 +225,13 @@ async def runs(pool: Pool) -> AsyncIterator[Runs]:
 
 @pytest.fixture(scope="module")
 def worker_pool(
-    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer, temporal_server: TemporalServer
+    tmp_path_factory: pytest.TempPathFactory,
+    postgres_server: PostgresServer,
+    migrated_template: str,
+    temporal_server: TemporalServer,
 ) -> Iterator[Pool]:
     """A pool with one worker for all tests of a file: each has its own pipeline, folder and tables."""
-    with new_database(postgres_server) as database:
+    with new_database(postgres_server, migrated_template) as database:
         pool = Pool(tmp_path_factory.mktemp("pool"), database, unique("i"), temporal_server)
         worker = pool.start()
         yield pool

@@ -24,6 +24,8 @@ from tidemill_operator.actions import (
 )
 from tidemill_operator.pipeline.desire import desire
 from tidemill_operator.pipeline.observe import Observed, There
+from tidemill_operator.pipeline.plan import QUERIES_ANEW, WHILE_WAITING
+from tidemill_operator.pipeline.queries import Queries
 from tidemill_operator.pipeline.report import report
 from tidemill_operator.standing import condition, waits
 
@@ -281,6 +283,12 @@ def test_an_edit_is_no_drift() -> None:
         "made": "made-2",
         "driftRepaired": 0,
     }
+
+
+@pytest.mark.parametrize(("key", "after"), [("sql", QUERIES_ANEW), ("other", WHILE_WAITING)])
+def test_queries_in_config_maps_are_read_again_by_itself(key: str, after: timedelta) -> None:
+    queries = Queries((("queries", "sql"),), (("queries", ((key, "SELECT 1"),)),))
+    assert LookAgain(after) in planned(observed(settled(), schedule(), queries=queries))
 
 
 def test_a_conflict_writes_no_status() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.commands import tidemill
-from tests.unit.test_preview import AIRLINES, FLIGHTS, PIPELINE, POOL, SQL
+from tests.support.flights import AIRLINES, FLIGHTS, PIPELINE, POOL, SQL
 from tests.unit.test_testing import CASE
 from tidemill_check.queries import query_refs, with_queries
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from tests.support.commands import Said, tidemill
-from tests.unit.test_preview import PIPELINE, POOL
+from tests.support.flights import PIPELINE, POOL
 from tidemill_cli.testing.compare import Compared, compare
 
 CASE = """
