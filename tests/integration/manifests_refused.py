@@ -374,6 +374,36 @@ RULES: Final = (
         "spec.replay.deadLetters.until", "until is no moment that exists",
     ),
     Refused(
+        "told-elsewhere", "pipeline", {"spec.notifications[0].http.path": "../admin"},
+        "spec.notifications[0].http.path",
+        "path must be relative and stay below the connection's URL: no leading slash, no '//', no '..'",
+    ),
+    Refused(
+        "template-for-slack", "pipeline", {"spec.notifications[0].http.template": "{}"},
+        "spec.notifications[0].http.template", "template is a body of its own: it can't go with format: Slack",
+    ),
+    Refused(
+        "lineage-elsewhere", "pool", {"spec.lineage.http.path": "a//b"},
+        "spec.lineage.http.path",
+        "lineage's path must be relative and stay below the connection's URL: no leading slash, no '//', no '..'",
+    ),
+    Refused(
+        "lineage-to-a-folder", "pool", {"spec.lineage.http.connection": "landing"},
+        "spec.lineage", "lineage.http.connection must name an http connection of this pool",
+    ),
+    Refused(
+        "told-twice", "pipeline", {"spec.notifications[0].events": ["RunFailed", "RunFailed"]},
+        "spec.notifications[0].events", "events names one twice",
+    ),
+    Refused(
+        "pause-of-no-schedule", "pipeline", {"spec.schedule": DELETE},
+        "spec.onFailure", "onFailure.pauseAfter pauses a schedule, and the pipeline has none",
+    ),
+    Refused(
+        "pause-by-two", "pipeline", {"spec.schedule.pauseOnFailure": True},
+        "spec.onFailure", "onFailure.pauseAfter and schedule.pauseOnFailure both say when to pause: keep one of them",
+    ),
+    Refused(
         "letters-kept-for-no-time", "pipeline", {"spec.deadLetter.retention": "0d"},
         "spec.deadLetter.retention", "retention must be longer than 0, such as 30d",
     ),
@@ -442,8 +472,8 @@ CLASSICS: Final = (
         "spec.shedule", 'unknown field "spec.shedule"', "there is no field shedule",
     ),
     Refused(
-        "field-of-a-later-part", "pipeline", {"spec.notifications": []},
-        "spec.notifications", 'unknown field "spec.notifications"', "there is no field notifications",
+        "field-of-a-later-part", "pipeline", {"spec.freshness": {"within": "2h"}},
+        "spec.freshness", 'unknown field "spec.freshness"', "there is no field freshness",
     ),
     Refused(
         "quoted-boolean", "pipeline", {"spec.suspend": "true"},
@@ -551,6 +581,14 @@ LINT_ONLY: Final = (
     Refused(
         "retry-that-shrinks", "pipeline", {"spec.execution.retry.initialInterval": "5m"},
         "spec.execution.retry.maximumInterval", "", "maximumInterval can't be shorter than initialInterval",
+    ),
+    Refused(
+        "template-of-no-json", "pipeline", {"spec.notifications[1].http.template": "{text}"},
+        "spec.notifications[1].http.template", "", 'template must be JSON, such as {"summary": "{text}"}',
+    ),
+    Refused(
+        "template-of-unknown-names", "pipeline", {"spec.notifications[1].http.template": '["{pipeline} {eror}"]'},
+        "spec.notifications[1].http.template", "", "template can name only: chunks, duration_seconds, error,",
     ),
 )  # fmt: skip
 """Rules that CEL can't say: `kubectl apply` takes these; lint and the operator's status refuse them."""

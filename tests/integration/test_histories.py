@@ -121,9 +121,21 @@ def cancelled() -> Script:
     return Script(chunk=chunk)
 
 
+def reported() -> Script:
+    async def begin(_claimant: Claimant) -> Begun:
+        return Begun(state="Began", execution=1, limits=LIMITS, lineage=True)
+
+    async def chunk(_task: ChunkTask) -> Counts:
+        raise ApplicationError("as the script says", type="ColumnMissing", non_retryable=True)
+
+    return Script(begin=begin, chunk=chunk)
+
+
 RUNS: list[Callable[[], Script]] = [
-    *(one_chunk, staged, retried, failed, durable_control, waves, waited, skipped, timed_out, cancelled)
+    *(one_chunk, staged, retried, failed, durable_control, waves, waited, skipped, timed_out, cancelled, reported)
 ]
+ORDERS = {reported: {"spec": {"notifications": [{"events": ["RunFailed"], "http": {"connection": "chat"}}]}}}
+"""What a run is asked for, where it isn't the same as others."""
 
 
 async def record(server: TemporalServer, make: Callable[[], Script]) -> None:
@@ -137,12 +149,12 @@ async def record(server: TemporalServer, make: Callable[[], Script]) -> None:
         activities=script.activities(),
         workflow_runner=SandboxedWorkflowRunner(restrictions=PASSED),
     ):
-        handle = await Stage(client, queue).start()
+        handle = await Stage(client, queue).start(**ORDERS.get(make, {}))
         await _interfere(handle, script, make)
         try:
             await handle.result()
         except WorkflowFailureError:
-            assert make in {failed, timed_out, cancelled}
+            assert make in {failed, timed_out, cancelled, reported}
     history = await handle.fetch_history()
     FOLDER.mkdir(parents=True, exist_ok=True)
     told = _without_stacks(json.loads(history.to_json()))
@@ -177,10 +189,16 @@ async def test_a_recorded_run_replays(make: Callable[[], Script], request: pytes
     )
 
     replayed = await replayer.replay_workflow(
-        WorkflowHistory.from_json(f"history-{make.__name__}", text), raise_on_replay_failure=False
+        WorkflowHistory.from_json(_workflow_of(text) or f"history-{make.__name__}", text), raise_on_replay_failure=False
     )
 
     assert replayed.replay_failure is None
+
+
+def _workflow_of(text: str) -> str | None:
+    """The id of the workflow, of which those that it has started have theirs."""
+    found: str | None = json.loads(text)["events"][0]["workflowExecutionStartedEventAttributes"].get("workflowId")
+    return found
 
 
 BACKFILL = FOLDER / "backfill.json"

@@ -19,9 +19,10 @@ Workers see to it every ten minutes, a bit at a time, when a run has ended.
 
 - Dead letters: as `spec.deadLetter.retention` says; `replayed`: 90 days, once the pipeline has no letters any more.
 - Plan and counts of single chunks: 7 days after the run's end.
-- The spec that a run began with, and its rows in `ledger` and `published` of sinks that don't append: 90 days after
-  its end, and as long as it has dead letters. Of a key that was processed several times only the newest execution
-  stays in `runs` then; of a sink's runs in `published` the newest, than which no older one may replace the table.
+- The spec that a run began with, what was told of it (`notifications`), and its rows in `ledger` and `published` of
+  sinks that don't append: 90 days after its end, and as long as it has dead letters. Of a key that was processed
+  several times only the newest execution stays in `runs` then; of a sink's runs in `published` the newest, than which
+  no older one may replace the table.
 - What a key needs that runs again isn't removed: its newest execution with the summary, `fence`, all that sinks with
   `writeDisposition: Append` note, `partitions`, `watermarks` and `loaded_files`; `loaded_ranges` for 90 days.
 """
@@ -43,7 +44,17 @@ GROUPS = (
     (
         "Runs",
         "",
-        ("runs", "latest_runs", "run_steps", "chunks", "chunk_steps", "chunk_sinks", "check_results", "slots"),
+        (
+            "runs",
+            "latest_runs",
+            "run_steps",
+            "chunks",
+            "chunk_steps",
+            "chunk_sinks",
+            "check_results",
+            "notifications",
+            "slots",
+        ),
     ),
     (
         "Sinks",

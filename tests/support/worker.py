@@ -62,11 +62,23 @@ class Pool:
 
     def write_secret(self, dsn: str) -> None:
         """Put a DSN where the connection `warehouse` looks for it."""
-        file = self.secrets / "warehouse" / "dsn"
+        self.write_key("warehouse", "dsn", dsn)
+
+    def write_key(self, secret: str, key: str, text: str) -> None:
+        """Put a text where a key of a Secret is looked for."""
+        file = self.secrets / secret / key
         file.parent.mkdir(parents=True, exist_ok=True)
         fresh = file.with_suffix(".new")
-        fresh.write_text(dsn)
+        fresh.write_text(text)
         fresh.replace(file)
+
+    @property
+    def connections(self) -> list[dict[str, Any]]:
+        """The pool's connections, unless they are replaced."""
+        return [
+            {"name": "landing", "files": {"url": self.landing.as_uri() + "/"}},
+            {"name": "warehouse", "postgres": {"dsn": {"secretKeyRef": {"name": "warehouse", "key": "dsn"}}}},
+        ]
 
     def write(self, **changes: Any) -> Path:
         """The configuration file; `changes` replace its fields."""
@@ -80,13 +92,7 @@ class Pool:
             "taskQueue": self.queue,
             "temporal": {"address": self.temporal.address},
             "concurrency": {"activities": 4},
-            "connections": [
-                {"name": "landing", "files": {"url": self.landing.as_uri() + "/"}},
-                {
-                    "name": "warehouse",
-                    "postgres": {"dsn": {"secretKeyRef": {"name": "warehouse", "key": "dsn"}}},
-                },
-            ],
+            "connections": self.connections,
             "metastore": {"connection": "warehouse"},
         }
         file = self.folder / "worker.json"

@@ -386,6 +386,20 @@ POOL: Final = (
         "a sink needs a postgres connection",
     ),
     Wrong(
+        "told-to-nobody",
+        {"spec.notifications[0].http.connection": "chatt"},
+        conditions.UNKNOWN_CONNECTION,
+        "spec.notifications[0].http.connection",
+        "did you mean chat?",
+    ),
+    Wrong(
+        "told-to-a-folder",
+        {"spec.notifications[1].http.connection": "landing"},
+        conditions.UNKNOWN_CONNECTION,
+        "spec.notifications[1].http.connection",
+        "landing is a files connection: a notification needs a http connection",
+    ),
+    Wrong(
         "schema-not-allowed",
         {"spec.sinks[0].postgres.table": "finance.flights"},
         conditions.CONNECTION_DENIED,

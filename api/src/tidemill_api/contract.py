@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from tidemill_api.v1alpha1.cache import Cache
+from tidemill_api.v1alpha1.lineage import Lineage
 from tidemill_api.v1alpha1.python import PythonSettings
 from tidemill_api.v1alpha1.workerpool import Artifacts, Concurrency, Connection, Metastore
 
@@ -54,6 +55,7 @@ class WorkerConfig(Message):
     artifacts: Artifacts | None = None
     cache: Cache | None = None
     python: PythonSettings | None = None
+    lineage: Lineage | None = None
 
 
 class RunInput(Message):
@@ -66,9 +68,12 @@ class RunInput(Message):
     """The DataPipeline's uid."""
     generation: int = 0
     spec: dict[str, Any]
-    """The pipeline's spec as JSON (`DataPipelineSpec.to_json`) without `schedule`, of which a run needs but this:"""
+    """The pipeline's spec as JSON (`DataPipelineSpec.to_json`) without `schedule` and `onFailure`, of which a run needs
+    but this:"""
     schedule: dict[str, Any] | None = None
     """The times that `spec.schedule` names, as JSON: a run's interval begins at the one before its own. None: none."""
+    pause_after: int | None = None
+    """`spec.onFailure.pauseAfter`: so many scheduled runs that failed in a row pause the Schedule. None: never."""
     overlap_policy: Literal["Skip", "BufferOne", "BufferAll", "CancelOther", "TerminateOther", "AllowAll"] = "Skip"
     parameters: dict[str, str | int | float | bool] = Field(default_factory=dict)
     """Values given for this run; the spec's defaults fill the rest."""

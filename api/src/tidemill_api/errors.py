@@ -28,6 +28,7 @@ TidemillError
 ├── WatermarkMoved       another run has loaded the same files meanwhile: nothing was published
 ├── WatermarksApart      sinks of an incremental source have different files of it: the message says what to do
 ├── BackfillRefused      a range can't be backfilled: it names no time, or too many
+├── NotificationRefused  a message about a run wasn't taken, and won't be
 ├── BackfillIncomplete   a backfill has ended, and some of its runs have failed
 ├── ConfigError          the worker's own configuration
 │   ├── UnknownConnection
@@ -199,6 +200,10 @@ class BackfillRefused(TidemillError):
 
 class BackfillIncomplete(TidemillError):
     """Some of a backfill's runs have failed; the others are done."""
+
+
+class NotificationRefused(TidemillError):
+    """A message about a run wasn't taken: it was refused, or tried too often. The run is what it is all the same."""
 
 
 class ConfigError(TidemillError):

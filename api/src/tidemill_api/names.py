@@ -32,6 +32,8 @@ WORKFLOW: Final = "DataPipelineRun"
 """The workflow type of every run."""
 BACKFILL_WORKFLOW: Final = "DataPipelineBackfill"
 """The workflow type of backfills, which start runs."""
+REPORT_WORKFLOW: Final = "DataPipelineReport"
+"""The workflow type by which others are told what a run came to; a run starts it when it ends."""
 
 CONFIG_DIR: Final = "/etc/tidemill"
 CONFIG_FILE: Final = "worker.json"
@@ -76,6 +78,11 @@ class PipelineId:
     def workflow(self, run: str) -> str:
         """Workflow id of the DataPipelineRun named `run`."""
         return f"{self}/{run}"
+
+
+def report_of(workflow_id: str, execution: int, about: str) -> str:
+    """Workflow id of the report on an execution of a run: it has one part more, so that it isn't taken for a run's."""
+    return f"{workflow_id}/{execution}-{about}"
 
 
 def pipeline_of_workflow(workflow_id: str) -> PipelineId | None:

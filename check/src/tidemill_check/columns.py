@@ -72,6 +72,16 @@ def check_columns(spec: DataPipelineSpec) -> tuple[Problem, ...]:
     return _Columns(spec).problems()
 
 
+def known_columns(spec: DataPipelineSpec) -> Mapping[str, Columns]:
+    """Columns of sources that declare them, and of steps as far as these say it. Queries are bound, not asked.
+
+    For pipelines in which `check_pipeline` found nothing.
+    """
+    found = _Columns(spec)
+    found.problems()
+    return found.known
+
+
 class _Columns:
     """Follows the columns of one pipeline from its sources to its sinks."""
 
@@ -83,6 +93,11 @@ class _Columns:
         self._whole = whole_steps(spec)
         self._values = {parameter.name: _EXAMPLES[parameter.type] for parameter in spec.parameters}
         self._values |= dict.fromkeys(OF_THE_RUN, _EXAMPLES["timestamp"])
+
+    @property
+    def known(self) -> Mapping[str, Columns]:
+        """Of sources and steps, by name, as far as they have been followed."""
+        return self._known
 
     def problems(self) -> tuple[Problem, ...]:
         found: list[Problem] = []

@@ -58,6 +58,7 @@ def check_against_pool(spec: DataPipelineSpec, pool: WorkerPoolSpec, labels: Map
             *_shared_tables(spec, pool),
             *_kept(spec, pool),
             *check_entrypoints(spec, pool),
+            *_told(spec, pool),
         ),
         _ORDER,
     )
@@ -297,6 +298,18 @@ def _kept(spec: DataPipelineSpec, pool: WorkerPoolSpec) -> Iterator[Problem]:
                 f"owner sets spec.artifacts of the WorkerPool {spec.worker_pool_ref.name}",
                 conditions.CONNECTION_DENIED,
             )
+
+
+def _told(spec: DataPipelineSpec, pool: WorkerPoolSpec) -> Iterator[Problem]:
+    """Notifications to what isn't a connection over HTTP."""
+    for index, each in enumerate(spec.notifications):
+        field = f"spec.notifications[{index}].http.connection"
+        found = _connection(each.http.connection, pool)
+        if found is None:
+            yield _unknown(field, each.http.connection, [one.name for one in pool.connections if one.http is not None])
+        elif found.http is None:
+            message = f"{found.name} is {_kind(found)} connection: a notification needs a http connection"
+            yield _problem(field, message, conditions.UNKNOWN_CONNECTION)
 
 
 def _connection(name: str, pool: WorkerPoolSpec) -> Connection | None:

@@ -149,6 +149,7 @@ class App:
 
         from tidemill_worker.activities import Resources, all_activities
         from tidemill_worker.workflows.backfill import DataPipelineBackfill
+        from tidemill_worker.workflows.report import DataPipelineReport
         from tidemill_worker.workflows.run import DataPipelineRun
 
         config = self.options.config
@@ -156,7 +157,7 @@ class App:
         return Worker(
             client,
             task_queue=config.task_queue,
-            workflows=[DataPipelineRun, DataPipelineBackfill],
+            workflows=[DataPipelineRun, DataPipelineBackfill, DataPipelineReport],
             activities=all_activities(resources),
             max_concurrent_activities=config.concurrency.activities,
             graceful_shutdown_timeout=timedelta(seconds=self.options.grace),

@@ -25,6 +25,8 @@ class _Instruments:
     seconds: Histogram
     runs: Counter
     checks: Counter
+    notifications: Counter
+    lineage: Counter
     unusable: Gauge
     cache: Counter
     saved: Counter
@@ -57,6 +59,18 @@ class Measures:
                 "tidemill_checks_failed",
                 "Checks that didn't hold, of runs whose end this worker recorded.",
                 ["severity"],
+                registry=registry,
+            ),
+            notifications=Counter(
+                "tidemill_notifications",
+                "Attempts at notifications, by what became of them.",
+                ["state"],
+                registry=registry,
+            ),
+            lineage=Counter(
+                "tidemill_lineage_events",
+                "Attempts at events of lineage, by what became of them.",
+                ["state"],
                 registry=registry,
             ),
             unusable=Gauge(
@@ -104,6 +118,14 @@ class Measures:
         self._made.runs.labels(result.result).inc()
         for check in result.failed_checks:
             self._made.checks.labels(check.severity).inc()
+
+    def notification(self, state: str) -> None:
+        """An attempt at a notification: Sent, Waiting for another attempt, or Unsent."""
+        self._made.notifications.labels(state.lower()).inc()
+
+    def lineage(self, state: str) -> None:
+        """An attempt at an event of lineage: Sent, Waiting for another attempt, or Unsent."""
+        self._made.lineage.labels(state.lower()).inc()
 
     def secret(self, connection: str, unusable: bool) -> None:
         """Whether the Secret of a connection (or of `temporal`) holds something that can't be used."""

@@ -13,6 +13,7 @@ from tidemill_api.v1alpha1.check import Check, RecentRuns
 from tidemill_api.v1alpha1.datapipelinerun import RunSummary
 from tidemill_api.v1alpha1.dead_letter import DeadLetter
 from tidemill_api.v1alpha1.execution import Chunking, ErrorTolerance, Execution, Retry
+from tidemill_api.v1alpha1.notification import Notification, OnFailure
 from tidemill_api.v1alpha1.schedule import Predecessor, Schedule
 from tidemill_api.v1alpha1.sink import SCD2, DedupColumn, PostgresTable, Sink
 from tidemill_api.v1alpha1.source import (
@@ -115,6 +116,10 @@ class DataPipelineSpec(Model):
     """How a run is carried out."""
     dead_letter: DeadLetter = DeadLetter()
     """What is kept of rejected rows, for how long, and how many."""
+    notifications: Annotated[tuple[Notification, ...], Field(max_length=16)] = ()
+    """Who is told what runs came to."""
+    on_failure: OnFailure | None = None
+    """What happens when runs fail, besides what `notifications` tell."""
     deletion_policy: Literal["Wait", "Cancel"] = "Wait"
     """When the pipeline is deleted: Wait for open runs, or Cancel them."""
 
@@ -136,6 +141,19 @@ class DataPipelineSpec(Model):
             message="a scheduled pipeline's parameters all need a default",
             holds=lambda s: s.schedule is None or all(p.default is not None for p in s.parameters),
             field=".parameters",
+        ),
+        Rule(
+            cel="!has(self.onFailure) || has(self.schedule)",
+            message="onFailure.pauseAfter pauses a schedule, and the pipeline has none",
+            holds=lambda s: s.on_failure is None or s.schedule is not None,
+            field=".onFailure",
+        ),
+        Rule(
+            cel="!has(self.onFailure) || !has(self.schedule) || !has(self.schedule.pauseOnFailure) || "
+            "!self.schedule.pauseOnFailure",
+            message="onFailure.pauseAfter and schedule.pauseOnFailure both say when to pause: keep one of them",
+            holds=lambda s: s.on_failure is None or s.schedule is None or not s.schedule.pause_on_failure,
+            field=".onFailure",
         ),
     )
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from tidemill_api.v1alpha1._base import Model
-from tidemill_api.v1alpha1._types import LocalRef
+from tidemill_api.v1alpha1._types import LocalRef, SecretValue
 
 
 class HeadersFrom(Model):
@@ -15,6 +15,17 @@ class HeadersFrom(Model):
 
     secret_ref: LocalRef
     """A Secret: each of its keys is a header (`Authorization`), whose value is what the key holds."""
+
+
+class Webhook(Model):
+    """What notifications and lineage need that are sent to the server."""
+
+    path_from: SecretValue | None = None
+    """The secret part of the URL, as Slack's and others' webhooks have one: what the Secret holds comes after `url` and
+    before the path of a notification."""
+    signing_key: SecretValue | None = None
+    """Signs what is sent, so that its receiver can tell who did: HMAC-SHA256 as in Standard Webhooks. The key counts
+    as it stands, or is base64 behind `whsec_`."""
 
 
 class HTTPConnection(Model):
@@ -32,3 +43,5 @@ class HTTPConnection(Model):
     port or scheme is refused, in redirects and links to next pages too."""
     headers_from: HeadersFrom | None = None
     """Headers of each request, such as an API's token. They are sent to this server alone."""
+    webhook: Webhook | None = None
+    """What notifications and lineage need that are sent to it."""

@@ -11,6 +11,7 @@ from tidemill_api.v1alpha1._object import AGE, Conditions, Generation, PrinterCo
 from tidemill_api.v1alpha1._types import Duration, LocalRef, PartName, Quantity, SecretValue, SQLName, null_is_absence
 from tidemill_api.v1alpha1.cache import Cache
 from tidemill_api.v1alpha1.http_connection import HTTPConnection
+from tidemill_api.v1alpha1.lineage import Lineage
 from tidemill_api.v1alpha1.python import PythonSettings
 
 _QUALIFIED = r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
@@ -227,6 +228,8 @@ class WorkerPoolSpec(Model):
     """Where answers are kept that needn't be asked for again; nowhere if not given."""
     python: PythonSettings | None = None
     """Python that pipelines of this pool may run; none if not given."""
+    lineage: Lineage | None = None
+    """Where it is told what runs read and write; nowhere if not given."""
     egress: Egress | None = None
     """Where workers may connect to, held by a NetworkPolicy. If not given: anywhere but link-local addresses and
     clouds' metadata services."""
@@ -256,6 +259,16 @@ class WorkerPoolSpec(Model):
                 or any(c.name == s.artifacts.connection and c.files is not None for c in s.connections)
             ),
             field=".artifacts",
+        ),
+        Rule(
+            cel="!has(self.lineage) || self.connections.exists(c, c.name == self.lineage.http.connection "
+            "&& has(c.http))",
+            message="lineage.http.connection must name an http connection of this pool",
+            holds=lambda s: (
+                s.lineage is None
+                or any(c.name == s.lineage.http.connection and c.http is not None for c in s.connections)
+            ),
+            field=".lineage",
         ),
     )
 

@@ -72,7 +72,9 @@ class Runs:
             replay=replay,
         )
         asked = content_hash({name: value for name, value in wish.items() if name != "runKey"})
-        opened = f"WorkflowId STARTS_WITH '{pipeline.id}/' AND ExecutionStatus = 'Running'"
+        opened = (
+            f"WorkflowType = '{WORKFLOW}' AND WorkflowId STARTS_WITH '{pipeline.id}/' AND ExecutionStatus = 'Running'"
+        )
         async for left in self._client.list_workflows(opened):
             its = await left.memo_value(_ASKED_KEY, None)
             if its == asked:
@@ -96,7 +98,10 @@ class Runs:
         """Runs that begin from now on and that nobody here follows yet, as they turn up, for ever."""
         since = datetime.now(UTC)
         while True:
-            begun = f"WorkflowId STARTS_WITH '{INSTALLATION}/' AND StartTime >= '{since.isoformat()}'"
+            begun = (
+                f"WorkflowType = '{WORKFLOW}' AND WorkflowId STARTS_WITH '{INSTALLATION}/' "
+                f"AND StartTime >= '{since.isoformat()}'"
+            )
             looked = datetime.now(UTC)
             async for seen in self._client.list_workflows(begun):
                 if seen.id not in self._followed:

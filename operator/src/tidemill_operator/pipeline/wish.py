@@ -14,8 +14,8 @@ from tidemill_check.backfill import times_json
 from tidemill_check.cron import CalendarTimes, parse_calendar, parse_cron
 from tidemill_operator.actions import ScheduleWish
 
-_NOT_FOR_RUNS = ("schedule", "suspend", "deletionPolicy")
-"""Fields whose change doesn't change a run, so it must not change the Schedule either."""
+_NOT_FOR_RUNS = ("schedule", "onFailure", "suspend", "deletionPolicy")
+"""Fields that aren't of a run's snapshot: it doesn't need them, or gets what it needs of them by itself."""
 NAMES_TIMES = ("crons", "intervals", "calendars", "exclude", "timeZone")
 """Fields of a schedule that say which times it names."""
 
@@ -46,6 +46,7 @@ def run_input(
         generation=generation,
         spec=snapshot,
         schedule=_named_times(spec.schedule),
+        pause_after=spec.on_failure.pause_after if spec.on_failure else None,
         overlap_policy=spec.schedule.overlap_policy if spec.schedule else "Skip",
         parameters=dict(parameters or {}),
         run_key=run_key,

@@ -99,6 +99,7 @@ def _read(observed: Observed, settings: Settings, queue: str) -> _Reading:
         artifacts=spec.artifacts,
         cache=spec.cache,
         python=spec.python,
+        lineage=spec.lineage,
     )
     secrets = tuple(_secret_keys(spec, temporal))
     made = children(metadata, spec, config, secrets, settings.image, settings.key_ring)
@@ -149,6 +150,10 @@ def _secret_keys(spec: WorkerPoolSpec, temporal: TemporalAddress) -> Iterator[Se
         if connection.files is not None and connection.files.secret_ref is not None:
             for key in (S3_ACCESS_KEY, S3_SECRET_KEY, S3_SESSION_TOKEN):
                 yield connection.files.secret_ref.name, key
+        webhook = connection.http.webhook if connection.http is not None else None
+        for value in (webhook.path_from, webhook.signing_key) if webhook is not None else ():
+            if value is not None:
+                yield value.secret_key_ref.name, value.secret_key_ref.key
     if spec.cache is not None:
         yield spec.cache.redis.url.secret_key_ref.name, spec.cache.redis.url.secret_key_ref.key
     for file in (temporal.ca_file, temporal.cert_file, temporal.key_file, temporal.api_key_file):

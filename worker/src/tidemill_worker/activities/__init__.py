@@ -9,16 +9,18 @@ from tidemill_worker.activities.backfill import Backfills
 from tidemill_worker.activities.begin import Begin
 from tidemill_worker.activities.finish import Finish
 from tidemill_worker.activities.load_chunk import LoadChunk
+from tidemill_worker.activities.notify import Notify
 from tidemill_worker.activities.plan import Plan
 from tidemill_worker.activities.publish import Publish
 from tidemill_worker.activities.resources import Resources
+from tidemill_worker.activities.trace import Trace
 
 __all__ = ["Resources", "all_activities"]
 
 
 def all_activities(resources: Resources) -> list[Callable[..., Any]]:
     """The activities of the workflows."""
-    backfills = Backfills(resources)
+    backfills, notify = Backfills(resources), Notify(resources)
     return [
         backfills.backfill_size,
         backfills.backfill_times,
@@ -27,4 +29,7 @@ def all_activities(resources: Resources) -> list[Callable[..., Any]]:
         LoadChunk(resources).load_chunk,
         Publish(resources).publish,
         Finish(resources).finish,
+        notify.draft_notifications,
+        notify.notify,
+        Trace(resources).trace,
     ]

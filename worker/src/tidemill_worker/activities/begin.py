@@ -53,7 +53,10 @@ class Begin:
                     case Began(execution, replay=replay):
                         planned = await self._planned(request, spec, found)
                         limits = limits_of(spec) if replay is None else limits_of_replay(spec)
-                        return Begun(state="Began", execution=execution, limits=limits, planned=planned)
+                        lineage = self._resources.config.lineage is not None
+                        return Begun(
+                            state="Began", execution=execution, limits=limits, planned=planned, lineage=lineage
+                        )
                     case AlreadyDone(execution):
                         return await self._skip(request, _done(request, execution))
                     case slots.Blocked(decision, others):

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import asyncpg
 
 from tidemill_api.errors import ConfigError, UnknownConnection
+from tidemill_api.v1alpha1._types import SecretValue
 from tidemill_api.v1alpha1.workerpool import Artifacts, Connection, FilesConnection, PostgresConnection
 from tidemill_worker.connections.database import Database, Prepare
 from tidemill_worker.connections.file_places import artifacts_of, place_of
 from tidemill_worker.connections.kept_folder import FolderArtifacts
+from tidemill_worker.connections.locations import Location, location_of
 from tidemill_worker.connections.login import Login
 from tidemill_worker.connections.secrets import read_secret, whole_secrets
 from tidemill_worker.files import Files
@@ -29,6 +32,16 @@ SECRETS_READ_EVERY: Final = 5.0
 
 Tell = Callable[[str, bool], None]
 """Told of a connection whose Secret holds something that can't be used (True), or does no longer (False)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """The secret parts of what is sent over HTTP."""
+
+    path: str
+    """Comes before any other path."""
+    key: str | None
+    """By which messages are signed; None: they aren't."""
 
 
 class PoolConnections:
@@ -92,6 +105,31 @@ class PoolConnections:
         if self._kept is None:
             self._kept = artifacts_of(self._files(self._artifacts.connection), self._artifacts, self._secrets)
         return self._kept
+
+    def webhook(self, name: str) -> Webhook:
+        """What the Secrets of an `http` connection hold for what is sent to it, as they are now.
+
+        Raises UnknownConnection, SecretMissing.
+        """
+        settings = self._named(name).http
+        if settings is None:
+            raise UnknownConnection(f"connection {name} is not of kind http")
+        declared = settings.webhook
+        return Webhook(
+            path=self._value(declared.path_from) or "" if declared is not None else "",
+            key=self._value(declared.signing_key) if declared is not None else None,
+        )
+
+    def location(self, name: str) -> Location | None:
+        """Where a connection leads; None: there is no word for it. Raises UnknownConnection, SecretMissing."""
+        connection = self._named(name)
+        dsn = self._value(connection.postgres.dsn) if connection.postgres is not None else None
+        return location_of(connection, dsn)
+
+    def _value(self, value: SecretValue | None) -> str | None:
+        if value is None:
+            return None
+        return read_secret(self._secrets, value.secret_key_ref.name, value.secret_key_ref.key)
 
     async def postgres(self, name: str) -> asyncpg.Pool:
         """The pool of a `postgres` connection; a database that may be written to is migrated when you get it.

@@ -55,7 +55,7 @@ async def forget(store: Metastore, runs: tuple[Old, ...]) -> None:
     """Forget what the metastore has of them beyond what must stay. Their sinks' bookkeeping must be gone before."""
     columns = [list(column) for column in zip(*(old.run.columns for old in runs), strict=True)]
     async with store.transaction() as connection:
-        for table in ("chunks", "chunk_steps", "chunk_sinks"):
+        for table in ("chunks", "chunk_steps", "chunk_sinks", "notifications"):
             await connection.execute(f"DELETE FROM tidemill.{table} c USING ({_THESE}) t WHERE {_IS}", *columns)
         await connection.execute(
             f"UPDATE tidemill.runs c SET spec = NULL, watermarks = NULL FROM ({_THESE}) t WHERE {_IS}", *columns

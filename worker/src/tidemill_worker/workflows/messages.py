@@ -64,6 +64,8 @@ class Begun(Message):
     limits: Limits | None = None
     planned: Planned | None = None
     """The plan, if it was made at once; else the step `plan` makes it, or tells why it can't be made."""
+    lineage: bool = False
+    """Whether the pool tells somebody what its runs read and write."""
     result: RunResult | None = None
 
 
@@ -138,6 +140,7 @@ class Carried(Message):
     execution: int = 0
     limits: Limits | None = None
     planned: Planned | None = None
+    lineage: bool = False
     wave: int = 0
     next_chunk: int = 0
     counts: Counts = Counts()

@@ -46,6 +46,7 @@ with workflow.unsafe.imports_passed_through():
         PublishTask,
         RunTask,
     )
+    from tidemill_worker.workflows.reporting import leave_report, leave_start
     from tidemill_worker.workflows.window import settled, uninterrupted, window
 
 QUICK = timedelta(seconds=10)
@@ -79,6 +80,7 @@ class DataPipelineRun:
         self._phase: str = "Waiting"
         self._slot_free = False
         self._state = Carried(claimant_key="", run_time="")
+        self._told: asyncio.Task[None] | None = None
 
     @workflow.query(name=PROGRESS_QUERY)
     def progress(self) -> RunProgress:
@@ -113,6 +115,7 @@ class DataPipelineRun:
         result = ending if isinstance(ending, RunResult) else await uninterrupted(self._finish(ending))
         self._phase = "Done"
         workflow.upsert_memo({RESULT_MEMO_KEY: result.model_dump(mode="json", by_alias=True)})
+        await uninterrupted(leave_report(order, self._state, result, self._told))
         if result.result == "Cancelled":
             raise asyncio.CancelledError
         if result.result == "Failed":
@@ -162,9 +165,12 @@ class DataPipelineRun:
                     "execution": begun.execution,
                     "limits": begun.limits,
                     "planned": begun.planned,
+                    "lineage": begun.lineage,
                     "deadline": deadline,
                 }
             )
+            if begun.lineage:
+                self._told = asyncio.create_task(leave_start(self._claimant, begun.execution))
         return begun
 
     async def _within_timeout(self) -> None:

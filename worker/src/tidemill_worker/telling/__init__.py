@@ -1,0 +1,1 @@
+"""What is told of runs, to whom, and in what words. Pure: it is sent elsewhere."""
