@@ -234,7 +234,7 @@ def test_every_module_of_ours_finds_what_it_imports(name: str, built: Callable[[
 
 def test_the_worker_starts_without_heavy_libraries(built: Callable[[str], Built]) -> None:
     done = built("worker").python(
-        "import sys, tidemill_worker.__main__, tidemill_worker.app\n"
+        "import sys, tidemill_worker.command, tidemill_worker.app\n"
         "print(sorted({'pyarrow', 'duckdb', 'pgpq', 'sqlalchemy', 'alembic'} & set(sys.modules)))"
     )
 

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from temporalio.workflow import _Definition
 
 from tidemill_worker.app import FOR_CLIENT, FOR_STORES, FOR_WORK
+from tidemill_worker.workflows.backfill import DataPipelineBackfill
+from tidemill_worker.workflows.run import DataPipelineRun
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [ROOT / part / "src" for part in ("api", "check", "codec", "operator", "worker", "cli")]
@@ -92,6 +95,13 @@ def broken(rule: Rule) -> Iterator[str]:
 def test_layers(rule: Rule) -> None:
     assert list(modules(*rule.files)), "the rule is about files that exist"
     assert list(broken(rule)) == [], rule.why
+
+
+@pytest.mark.parametrize("workflow", [DataPipelineRun, DataPipelineBackfill])
+def test_no_task_of_a_workflow_runs_in_the_sdk_s_sandbox(workflow: type) -> None:
+    """While one does, `sys.modules` isn't a dict, and DuckDB fails in the threads that load rows."""
+    definition = _Definition.must_from_class(workflow)
+    assert not definition.sandboxed
 
 
 # What must not be paid for before it is needed: importing the left must not import any of the right.

@@ -83,18 +83,3 @@ def test_a_fault_of_the_library_is_not_the_query_s() -> None:
 
     with pytest.raises(Internal, match="RuntimeError"):
         Broken({}).over("raw", GOOD, "SELECT 1")
-
-
-def test_a_question_that_meets_such_a_fault_once_is_asked_again_of_a_new_connection() -> None:
-    used: list[object] = []
-
-    class Once(Sandbox):
-        def _ask(self, query: str) -> pa.Table:
-            used.append(self._connection)
-            if len(used) == 1:
-                raise RuntimeError("std::bad_cast")
-            return super()._ask(query)
-
-    answer = Once({}).over("raw", BAD, "SELECT count(*) AS n FROM raw")
-    assert answer.column("n").to_pylist() == [BAD.num_rows]
-    assert used[0] is not used[1]

@@ -145,7 +145,7 @@ class App:
         return connections, Metastore(name, lambda: connections.metastore(name))
 
     def _worker(self, client: Client, connections: PoolConnections, store: Metastore) -> Worker:
-        from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+        from temporalio.worker import Worker
 
         from tidemill_worker.activities import Resources, all_activities
         from tidemill_worker.workflows.backfill import DataPipelineBackfill
@@ -164,10 +164,6 @@ class App:
             # A run that is cancelled, or whose worker must stop, hears of it by a heartbeat's answer.
             max_heartbeat_throttle_interval=timedelta(seconds=2),
             default_heartbeat_throttle_interval=timedelta(seconds=2),
-            # The SDK's sandbox watches over what it imports itself. Our workflows' modules would be passed through
-            # it, since models made twice aren't the same types: it would guard nothing, at a cost for each task. What
-            # they may import is held by tests, and recorded histories are replayed.
-            workflow_runner=UnsandboxedWorkflowRunner(),
         )
 
     async def _until_there(self, attempt: Callable[[], Awaitable[T]]) -> T:

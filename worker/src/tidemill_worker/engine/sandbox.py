@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, wraps
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -39,34 +39,22 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _sound(ask: Callable[Concatenate[Sandbox, P], T]) -> Callable[Concatenate[Sandbox, P], T]:
-    """Tell what is DuckDB's own fault, so that nobody blames a query or a row for it: Internal, if it fails twice.
-
-    Seen seldom, under load, in the first blocks of a process; a question changes nothing, so it is asked once more.
-    """
+def _sound(ask: Callable[P, T]) -> Callable[P, T]:
+    """Raise Internal for what is DuckDB's own fault, so that nobody blames a query or a row for it."""
 
     @wraps(ask)
-    def asking(sandbox: Sandbox, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def asking(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return _told(ask, sandbox, *args, **kwargs)
-        except Internal:
-            sandbox.close()
-            return _told(ask, sandbox, *args, **kwargs)
+            return ask(*args, **kwargs)
+        except (duckdb.InternalException, duckdb.FatalException, RuntimeError) as error:
+            raise _fault(error) from error
+        except duckdb.Error as error:
+            # Of an exception of C++ that isn't DuckDB's it has the words alone: `std::bad_cast`, say.
+            if " Error: " not in str(error).partition("\n")[0]:
+                raise _fault(error) from error
+            raise
 
     return asking
-
-
-def _told(ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    try:
-        return ask(*args, **kwargs)
-    except (duckdb.InternalException, duckdb.FatalException, RuntimeError) as error:
-        raise _fault(error) from error
-    except duckdb.Error as error:
-        if (
-            " Error: " not in str(error).partition("\n")[0]
-        ):  # an exception of C++ that isn't DuckDB's, std::bad_cast say
-            raise _fault(error) from error
-        raise
 
 
 def _fault(error: Exception) -> Internal:

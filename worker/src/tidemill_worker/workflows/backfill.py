@@ -62,7 +62,7 @@ STEP_WITHIN = timedelta(minutes=2)
 Answer = TypeVar("Answer", bound=Message)
 
 
-@workflow.defn(name=BACKFILL_WORKFLOW)
+@workflow.defn(name=BACKFILL_WORKFLOW, sandboxed=False)  # see `run`
 class DataPipelineBackfill:
     """Its argument is a `BackfillInput` as JSON; its result a `RunResult` with the rows of all its runs."""
 

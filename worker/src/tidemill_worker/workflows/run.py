@@ -72,7 +72,10 @@ _NOMINAL_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 Answer = TypeVar("Answer", bound=Message)
 
 
-@workflow.defn(name=WORKFLOW)
+# The SDK's sandbox guards what it imports itself. Our modules would be passed through it, since models made twice
+# aren't the same types; so it would guard nothing. And while a task runs in it `sys.modules` isn't a dict: DuckDB,
+# which looks there from its threads, fails with `std::bad_cast`.
+@workflow.defn(name=WORKFLOW, sandboxed=False)
 class DataPipelineRun:
     """One run of a pipeline. Its argument is a `RunInput` as JSON; see `tidemill_api.contract` for its answers."""
 
