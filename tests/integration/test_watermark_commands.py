@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
+from tests.support.commands import Said, tidemill
 from tests.support.fixtures import Database
-from tidemill_worker.migrations import ensure
 
-TIDEMILL = Path(sys.executable).parent / "tidemill"
 FILLED = """
 INSERT INTO tidemill.watermarks (uid, source, sink, namespace, pipeline, version, run_key)
 VALUES ('u1', 'raw', 'arrivals', 'travel', 'arrivals', 2, '2026-01-01T04:15:00Z'),
@@ -24,22 +19,15 @@ SELECT uid, 'raw', 'arrivals', path, 1, 1, 'k' FROM unnest(ARRAY['u1', 'u2']) AS
 """
 
 
-def watermarks(dsn: str, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "TIDEMILL_SINK_DSN": dsn, "NO_COLOR": "1", "COLUMNS": "200"}
-    command = [str(TIDEMILL), "watermarks", *words]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+def watermarks(dsn: str, *words: str) -> Said:
+    return tidemill("watermarks", *words, environment={"TIDEMILL_SINK_DSN": dsn})
 
 
 @pytest.fixture
-async def sink(database: Database) -> Database:
+def sink(migrated: Database) -> Database:
     """A sink's database with two pipelines' watermarks."""
-    import asyncpg
-
-    pool = await asyncpg.create_pool(database.dsn, min_size=0)
-    await ensure("warehouse", pool)
-    await pool.execute(FILLED)
-    await pool.close()
-    return database
+    migrated.query(FILLED)
+    return migrated
 
 
 def left(database: Database) -> list[str]:
@@ -49,10 +37,10 @@ def left(database: Database) -> list[str]:
 
 def test_list(sink: Database) -> None:
     told = watermarks(sink.dsn, "list", "-o", "json")
-    assert told.returncode == 0, told.stderr
-    [other, mine] = json.loads(told.stdout)["items"]
+    assert told.code == 0, told.err
+    [other, mine] = json.loads(told.out)["items"]
     assert (other["namespace"], mine["namespace"], mine["files"], mine["version"]) == ("other", "travel", 3, 2)
-    shown = watermarks(sink.dsn, "list", "--namespace", "travel").stdout
+    shown = watermarks(sink.dsn, "list", "--namespace", "travel").out
     assert shown.split("\n")[0].split() == ["PIPELINE", "SOURCE", "SINK", "FILES", "LAST", "RUN", "MOVED"]
     assert shown.split("\n")[1].split()[:5] == ["travel/arrivals", "raw", "arrivals", "3", "2026-01-01T04:15:00Z"]
 
@@ -70,9 +58,9 @@ def test_reset(sink: Database, words: tuple[str, ...], expected: list[str]) -> N
     asked = ("reset", "--pipeline", "arrivals", "--namespace", "travel", *words)
     before, count = left(sink), 3 - len(expected)
 
-    assert watermarks(sink.dsn, *asked).stdout == f"{count} files would be read again: --yes does it\n"
+    assert watermarks(sink.dsn, *asked).out == f"{count} files would be read again: --yes does it\n"
     assert left(sink) == before
-    assert watermarks(sink.dsn, *asked, "--yes").stdout == f"{count} files will be read again\n"
+    assert watermarks(sink.dsn, *asked, "--yes").out == f"{count} files will be read again\n"
 
     assert left(sink) == expected
     assert sink.query("SELECT count(*) FROM tidemill.loaded_files WHERE uid = 'u2'") == [["3"]]
@@ -92,36 +80,36 @@ def test_cursors(sink: Database) -> None:
     def mark() -> list[list[str]]:
         return sink.query("SELECT cursor, version FROM tidemill.watermarks WHERE uid = 'u1'")
 
-    shown = watermarks(sink.dsn, "list", "--namespace", "travel").stdout
+    shown = watermarks(sink.dsn, "list", "--namespace", "travel").out
     assert shown.split("\n")[1].split()[3:6] == ["0", "2026-01-31", "10:00:00+00"]
 
     value = ("--value", "2026-02-01T00:00:00+02:00")
     told = watermarks(sink.dsn, "set", *mine, *value)
-    assert told.stdout.split("\n")[0].startswith("raw into arrivals: 2026-01-31 10:00:00+00 would be 2026-02-01T")
+    assert told.out.split("\n")[0].startswith("raw into arrivals: 2026-01-31 10:00:00+00 would be 2026-02-01T")
     assert mark() == [["2026-01-31 10:00:00+00", "2"]]
-    assert watermarks(sink.dsn, "set", *mine, *value, "--yes").returncode == 0
+    assert watermarks(sink.dsn, "set", *mine, *value, "--yes").code == 0
     assert mark() == [["2026-01-31 22:00:00+00", "3"]]
 
     wrong = watermarks(sink.dsn, "set", *mine, "--value", "5", "--yes")
-    assert (wrong.returncode, wrong.stderr) == (
+    assert (wrong.code, wrong.err) == (
         1, "tidemill watermarks: source raw: 5 is not a moment such as 2026-01-31T00:00:00Z\n",
     )  # fmt: skip
     none = watermarks(sink.dsn, "set", "--pipeline", "arrivals", "--namespace", "other", "--value", "5", "--yes")
-    assert (none.returncode, "no such watermark of a cursor" in none.stderr) == (1, True)
+    assert (none.code, "no such watermark of a cursor" in none.err) == (1, True)
 
-    assert watermarks(sink.dsn, "reset", *mine).stdout == "1 tables would be read again: --yes does it\n"
-    assert watermarks(sink.dsn, "reset", *mine, "--path", "*", "--yes").stdout == "0 files will be read again\n"
-    assert watermarks(sink.dsn, "reset", *mine, "--yes").stdout == "1 tables will be read again\n"
+    assert watermarks(sink.dsn, "reset", *mine).out == "1 tables would be read again: --yes does it\n"
+    assert watermarks(sink.dsn, "reset", *mine, "--path", "*", "--yes").out == "0 files will be read again\n"
+    assert watermarks(sink.dsn, "reset", *mine, "--yes").out == "1 tables will be read again\n"
     assert mark() == [["", "4"]]
 
 
 def test_what_is_no_sinks_database(database: Database) -> None:
     database.query("DROP SCHEMA IF EXISTS tidemill CASCADE")
     told = watermarks(database.dsn, "list")
-    assert (told.returncode, "this database has no watermarks" in told.stderr) == (1, True)
+    assert (told.code, "this database has no watermarks" in told.err) == (1, True)
 
 
 def test_what_cant_be_reached() -> None:
     told = watermarks("postgresql://me:secret@127.0.0.1:1/none", "reset", "--pipeline", "x", "--yes")
-    assert (told.returncode, "the database can't be reached" in told.stderr) == (1, True)
-    assert "secret" not in told.stderr
+    assert (told.code, "the database can't be reached" in told.err) == (1, True)
+    assert "secret" not in told.err

@@ -156,13 +156,13 @@ def test_large_files_are_read_only_as_far_as_it_takes(folder: Path) -> None:
 
 
 def test_a_rule_that_nothing_passes_reads_on_but_not_for_ever(folder: Path) -> None:
-    rows = "".join(f"99,UA,{'x' * 64}\n" for _ in range(500_000))
+    rows = "".join(f"99,UA,{'x' * 640}\n" for _ in range(50_000))
     (folder / "data/flights.csv").write_text("month,carrier,flown\n" + rows, encoding="utf-8")
     manifest = (folder / "pipeline.yaml").read_text(encoding="utf-8").replace("timestamptz", "string")
     (folder / "pipeline.yaml").write_text(manifest, encoding="utf-8")
     valid = node(seen(folder, "--rows", "1"), "valid")
     assert (valid["rowsOut"], valid["complete"]) == (0, False)
-    assert valid["rowsIn"] == valid["rowsRejected"] < 300_000
+    assert valid["rowsIn"] == valid["rowsRejected"] < 30_000
 
 
 def test_narrow_terminals_get_whole_columns(folder: Path) -> None:

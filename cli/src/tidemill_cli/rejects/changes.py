@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from tidemill_cli.database import Connection
 from tidemill_cli.rejects import letters
 from tidemill_cli.rejects.errors import RejectsError
 from tidemill_cli.rejects.filters import Filter
 from tidemill_cli.rejects.letters import Letter
-from tidemill_cli.rejects.store import Connection, audit
+from tidemill_cli.rejects.store import audit
 
 _BATCH: Final = 5_000
 

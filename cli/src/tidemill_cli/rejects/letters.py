@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from tidemill_cli.database import Connection
 from tidemill_cli.rejects.errors import RejectsError
 from tidemill_cli.rejects.filters import Filter
-from tidemill_cli.rejects.store import Connection
 from tidemill_worker.engine.text_layout import TextLayout
 
 _PLAIN: Final = (

@@ -5,54 +5,31 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import Final, Literal, TypeAlias
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Final, Literal
 
-import asyncpg
-
+from tidemill_cli import database
+from tidemill_cli.database import Connection
 from tidemill_cli.rejects.errors import RejectsError
 from tidemill_cli.rejects.filters import Filter
 
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Action = Literal["Show", "Export", "Edit", "Discard", "Erase", "Replay"]
 
 IDS_KEPT: Final = 1000
 """Ids that an entry of the audit holds at most."""
 
 
-@asynccontextmanager
-async def connected(dsn: str) -> AsyncIterator[Connection]:
+def connected(dsn: str) -> AbstractAsyncContextManager[Connection]:
     """A connection in a transaction that commits when the body ends well. Raises RejectsError for what can be told.
 
     Its reads all see one moment, so what is counted is what is shown.
     """
-    try:
-        connection = await asyncpg.connect(dsn, timeout=15, server_settings={"timezone": "UTC"})
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError, TimeoutError) as error:
-        raise RejectsError(f"the metastore can't be reached: {_plain(error, dsn)}") from None
-    try:
-        async with connection.transaction(isolation="repeatable_read"):
-            yield connection
-    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError):
-        raise RejectsError(
-            "this database has no dead letters of this version: it is no metastore, or no worker of this version has "
-            "started on it yet"
-        ) from None
-    except asyncpg.InsufficientPrivilegeError as error:
-        raise RejectsError(f"the database doesn't let you: {error}") from None
-    except asyncpg.SerializationError:
-        raise RejectsError("somebody changed these letters at the same moment: try again") from None
-    except asyncpg.PostgresError as error:
-        raise RejectsError(f"the database refuses: {_plain(error, dsn)}") from None
-    finally:
-        await connection.close(timeout=5)
-
-
-def _plain(error: Exception, dsn: str) -> str:
-    """One line without the connection string, which may hold a password."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text.replace(dsn, "…")
+    lacks = (
+        "this database has no dead letters of this version: it is no metastore, or no worker of this version has "
+        "started on it yet"
+    )
+    return database.connected(dsn, RejectsError, name="the metastore", lacks=lacks, isolation="repeatable_read")
 
 
 def person(said: str | None) -> str:

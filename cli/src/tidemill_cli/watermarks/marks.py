@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
-
-import asyncpg
+from typing import Any
 
 from tidemill_check import cursors
-
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+from tidemill_cli import database
+from tidemill_cli.database import Connection
 
 
 class WatermarksError(Exception):
@@ -49,25 +46,10 @@ _MOVED = "version = version + 1, moved_at = now(), run_key = 'tidemill watermark
 """A run that was planned by the former value can't publish any more."""
 
 
-@asynccontextmanager
-async def connected(dsn: str) -> AsyncIterator[Connection]:
+def connected(dsn: str) -> AbstractAsyncContextManager[Connection]:
     """A connection in a transaction that commits when the body ends well. Raises WatermarksError."""
-    try:
-        connection = await asyncpg.connect(dsn, timeout=15, server_settings={"timezone": "UTC"})
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError, TimeoutError) as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise WatermarksError(f"the database can't be reached: {text.replace(dsn, '…')}") from None
-    try:
-        async with connection.transaction():
-            yield connection
-    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError):
-        raise WatermarksError(
-            "this database has no watermarks: it is no sink's, or no worker of this version has started on it yet"
-        ) from None
-    except asyncpg.InsufficientPrivilegeError as error:
-        raise WatermarksError(f"the database doesn't let you: {error}") from None
-    finally:
-        await connection.close(timeout=5)
+    lacks = "this database has no watermarks: it is no sink's, or no worker of this version has started on it yet"
+    return database.connected(dsn, WatermarksError, name="the database", lacks=lacks)
 
 
 async def listed(connection: Connection, which: Which) -> list[dict[str, Any]]:
