@@ -19,9 +19,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet as pq
 
+from tests.support.commands import tidemill
 from tests.support.engine import RUN, World, database_pool, spec_of
 from tests.support.fixtures import Database, unique
-from tests.support.s3 import KEYS, Answer, Cut, Fault, S3Server, proxy, put
+from tests.support.flights import AIRLINES, FLIGHTS, PIPELINE, POOL
+from tests.support.s3 import KEYS, REGION, Answer, Cut, Fault, S3Server, proxy, put
 from tidemill_api.errors import (
     BucketMissing,
     ConfigError,
@@ -409,3 +411,21 @@ def test_only_new_objects_are_planned(bucket: Client) -> None:
     put(bucket, "a.csv", "id,name\n1,a\n2,b\n")
     assert list(planned("Name")) == ["c.csv"]
     assert list(planned("ModifiedTime")) == ["a.csv", "c.csv"]
+
+
+def test_preview_reads_a_bucket_with_ones_own_keys(s3_server: S3Server, bucket: Client, tmp_path: Path) -> None:
+    for name, text in (("flights.csv", FLIGHTS), ("airlines.csv", AIRLINES)):
+        put(bucket, f"in/{name}", text)
+    target = f'{{url: "s3://{bucket.bucket.name}/in/", endpoint: "http://{s3_server.address}", region: {REGION}}}'
+    for name, text in (
+        ("pool.yaml", POOL),
+        ("pipeline.yaml", PIPELINE),
+        ("tidemill.dev.yaml", f"connections: {{landing: {{s3: {target}}}}}\n"),
+    ):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    said = tidemill("preview", tmp_path, environment=KEYS)
+    assert said.code == 0, said
+    assert "raw (source)  5 in, 4 out, 1 rejected" in said.out
+    wrong = tidemill("preview", tmp_path, environment={**KEYS, "AWS_SECRET_ACCESS_KEY": "wrong"})
+    assert wrong.code != 0
+    assert "connections.landing.files.secretRef: the store refuses the keys (403 SignatureDoesNotMatch)" in str(wrong)

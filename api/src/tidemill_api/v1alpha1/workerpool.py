@@ -73,7 +73,7 @@ class FilesConnection(Model):
 
     url: Annotated[str, Field(pattern=FILES_URL, max_length=1024, examples=["s3://landing/daily/"])]
     """`file:///data/landing/` is a folder of the worker's pod (a volume that `template` mounts); `s3://landing/daily/`
-    is a bucket of an S3-compatible store, and a prefix in it. Paths of sources are relative to it and can't leave it."""
+    is a bucket of an S3-compatible store and a prefix in it. Paths of sources are relative to it and can't leave it."""
     secret_ref: LocalRef | None = None
     """For s3: a Secret with `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, for keys that end, `AWS_SESSION_TOKEN`.
     Without it the pods' own identity counts (`serviceAccount.annotations`)."""

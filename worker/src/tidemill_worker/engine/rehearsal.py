@@ -151,6 +151,8 @@ class Rehearsal:
                     self._through(name, whole)
         finally:
             self._sandbox.close()
+            for place in self._places.values():
+                place.close()
 
     def _whole(self) -> frozenset[str]:
         """The sources and steps that others join whole or compute from, and all that these are made of."""
