@@ -224,6 +224,27 @@ async def test_a_table_by_its_cursor(here: Bench) -> None:
     assert here.query("SELECT cursor, run_key FROM tidemill.watermarks WHERE uid = '{uid}'") == [["3", "second"]]
 
 
+async def test_columns_that_change_are_told(here: Bench) -> None:
+    """Of any source; a table's are changed most easily."""
+    here.query("CREATE TABLE {p}_from (id bigint, x integer, y text); INSERT INTO {p}_from VALUES (1, 2, '3')")
+    source = {"name": "raw", "connection": "warehouse", "postgres": {"table": f"public.{here.name}_from"}}
+    spec = here.spec(sources=[source])
+    first = await here.run(spec)
+    assert (first.error, first.schema_changes) == (None, ())
+    assert (await here.run(spec)).schema_changes == ()
+    here.query("ALTER TABLE {p}_from DROP y, ALTER x TYPE bigint")
+    changed = await here.run(spec, key="changed")
+    assert (changed.error, changed.schema_changes) == (
+        None, ("source raw: y is gone (it was string)", "source raw: x is int64, and was int32"),
+    )  # fmt: skip
+    here.query("ALTER TABLE {p}_from ADD z date")
+    refused = await here.run(spec)
+    assert refused.error is not None
+    assert (refused.error.type, refused.schema_changes) == ("TableMismatch", ("source raw: z is new (date)",))
+    kept = "SELECT columns -> 'raw' ->> 'x' FROM tidemill.runs WHERE uid = '{uid}' AND run_key = 'changed'"
+    assert here.query(kept) == [["int64"]]
+
+
 async def test_backfills_neither_heed_nor_move_it(here: Bench) -> None:
     spec = here.spec(here.merge("out"))
     here.write("a", 1)

@@ -293,6 +293,11 @@ LAST = {"key": "k", "result": "Failed", "workflowRunId": "1", "error": "BadRow: 
             ),
             [("Normal", "RunSucceeded"), ("Warning", "ChecksFailed")],
         ),
+        (
+            {"phase": "Running"},
+            _status("True", "Succeeded", phase="Succeeded", run={"result": "Succeeded", "schemaChanges": ["x is new"]}),
+            [("Normal", "RunSucceeded"), ("Normal", "SchemaChanged")],
+        ),
     ],
 )
 def test_only_transitions_make_events(

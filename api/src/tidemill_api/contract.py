@@ -176,6 +176,8 @@ class RunResult(Message):
     sinks: tuple[SinkCount, ...] = ()
     failed_checks: tuple[CheckResult, ...] = ()
     """Those that didn't pass, of either severity."""
+    schema_changes: tuple[str, ...] = ()
+    """How the columns that it reads differ from those of the run before: one sentence each."""
     error: RunError | None = None
     duration_seconds: float = 0.0
 

@@ -20,6 +20,7 @@ log: Final = logging.getLogger(__name__)
 DRIFT_REPAIRED: Final = "DriftRepaired"
 RUN_STARTED: Final = "RunStarted"
 CHECKS_FAILED: Final = "ChecksFailed"
+SCHEMA_CHANGED: Final = "SchemaChanged"
 RECONCILE_FAILED: Final = "ReconcileFailed"
 RELEASED: Final = "Released"
 OTHER_INSTALLATION: Final = "OtherInstallation"
@@ -96,6 +97,8 @@ def _ended(run: Mapping[str, Any]) -> Iterator[Note]:
     yield Note("Warning" if result == "Failed" else "Normal", f"Run{result}", f"{named} {result.lower()}{said}", "Run")
     if checks := run.get("failedChecks"):
         yield Note("Warning", CHECKS_FAILED, f"{named}: {'; '.join(checks)}", "Run")
+    if changes := run.get("schemaChanges"):
+        yield Note("Normal", SCHEMA_CHANGED, f"{named}: {'; '.join(changes)}", "Run")
 
 
 class Poster(Protocol):

@@ -170,6 +170,8 @@ class RunSummary(Model):
     """Rows left out by rules with `onError: Skip`."""
     failed_checks: Annotated[tuple[Annotated[str, Field(max_length=1024)], ...], Field(max_length=64)] = ()
     """Checks that didn't hold: name, severity, and how far the value is from what it should be."""
+    schema_changes: Annotated[tuple[Annotated[str, Field(max_length=512)], ...], Field(max_length=32)] = ()
+    """How the columns of the sources differ from those that the run before has read."""
     error: Annotated[str, Field(max_length=4096)] | None = None
     """The error's type and sentence, if it failed or was skipped. Never holds data of rows."""
 

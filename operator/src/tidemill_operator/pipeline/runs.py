@@ -13,6 +13,8 @@ from tidemill_operator.views import RunSeen
 _MOST_ACTIVE: Final = 32
 _LONGEST_ERROR: Final = 4096
 _LONGEST_CHECK: Final = 1024
+_LONGEST_CHANGE: Final = 512
+_MOST_CHANGES: Final = 32
 
 
 def run_summary(run: RunSeen, pipeline: PipelineId) -> dict[str, Any]:
@@ -39,6 +41,8 @@ def run_summary(run: RunSeen, pipeline: PipelineId) -> dict[str, Any]:
             told["failedChecks"] = [
                 f"{check.check} ({check.severity}): {check.message}"[:_LONGEST_CHECK] for check in result.failed_checks
             ]
+        if result.schema_changes:
+            told["schemaChanges"] = [each[:_LONGEST_CHANGE] for each in result.schema_changes[:_MOST_CHANGES]]
     if error := error_of(run):
         told["error"] = error[:_LONGEST_ERROR]
     return told

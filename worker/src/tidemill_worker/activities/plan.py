@@ -12,8 +12,10 @@ from tidemill_worker import engine
 from tidemill_worker.activities.heartbeat import Heart
 from tidemill_worker.activities.resources import Resources, Snapshot
 from tidemill_worker.activities.translation import translated
-from tidemill_worker.metastore import RunId, chunks, runs
+from tidemill_worker.engine.schemas import schemas_of
+from tidemill_worker.metastore import RunId, chunks, runs, schemas
 from tidemill_worker.metastore.chunks import PlanSize
+from tidemill_worker.metastore.store import Connection
 from tidemill_worker.workflows.messages import PLAN, Planned, PlanTask
 
 
@@ -77,12 +79,13 @@ async def _made(resources: Resources, run: RunId) -> PlanSize:
     known = marks.known if marks is not None else None
     planned = await engine.plan(snapshot.spec, snapshot.parameters, snapshot.ref, connections, known)
     staged = engine.to_publish(snapshot.spec, planned)
-    if marks is None:
-        return await chunks.keep_plan(resources.store, run, planned, staged)
-    versions = marks.versions
-    return await chunks.keep_plan(
-        resources.store, run, planned, staged, lambda connection: runs.keep_watermarks(connection, run, versions)
-    )
+
+    async def also(connection: Connection) -> None:
+        if marks is not None:
+            await runs.keep_watermarks(connection, run, marks.versions)
+        await schemas.keep(connection, run, schemas_of(planned))
+
+    return await chunks.keep_plan(resources.store, run, planned, staged, also)
 
 
 def _check(spec: DataPipelineSpec) -> None:

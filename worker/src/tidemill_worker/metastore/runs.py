@@ -87,7 +87,7 @@ async def close(connection: Connection, run: RunId, ending: Ending, error: RunEr
     For use within a transaction.
     """
     row = await connection.fetchrow(
-        "SELECT pipeline, spec, summary, staged, chunks, (SELECT coalesce(sum(c.rows_read), 0)::bigint "
+        "SELECT pipeline, spec, summary, staged, chunks, schema_changes, (SELECT coalesce(sum(c.rows_read), 0)::bigint "
         "FROM tidemill.chunks c WHERE c.uid = $1 AND c.run_key = $2 AND c.execution = $3) AS rows_read, "
         "extract(epoch FROM clock_timestamp() - started_at)::float8 AS seconds "
         "FROM tidemill.runs WHERE uid = $1 AND run_key = $2 AND execution = $3 FOR UPDATE",
@@ -112,6 +112,7 @@ async def close(connection: Connection, run: RunId, ending: Ending, error: RunEr
         steps=steps,
         sinks=sinks,
         failed_checks=await checks.failed(connection, run),
+        schema_changes=tuple(row["schema_changes"] or ()),
         error=error,
         duration_seconds=round(row["seconds"], 3),
     )
