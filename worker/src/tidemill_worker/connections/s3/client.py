@@ -120,7 +120,9 @@ class Answer:
 
     def close(self) -> None:
         """Leave the connection to others if nothing is left to read, else close it."""
-        self._done(self.body.isclosed())
+        whole = self.body.isclosed()
+        self.body.close()
+        self._done(whole)
 
 
 @dataclass(frozen=True)
