@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.contrib.pydantic import pydantic_data_converter
 
 from tests.support.fixtures import unique
+from tests.support.scripted import Script, performed_with
 from tests.support.waiting import until_async
 from tidemill_api.names import WORKFLOW
 from tidemill_api.v1alpha1 import DataPipeline
 from tidemill_api.v1alpha1.workerpool import Concurrency, Metastore
 from tidemill_cli.dev import runs as module
 from tidemill_cli.dev.components.temporal import TemporalServer
-from tidemill_cli.dev.layout import Embedded, Pipeline, Pool
+from tidemill_cli.dev.followers import Followers
+from tidemill_cli.dev.layout import INSTALLATION, Embedded, Layout, Pipeline, Pool
 from tidemill_cli.dev.runs import Runs
 from tidemill_cli.dev.view import RunView
 from tidemill_cli.lint.yaml_text import read_documents
 from tidemill_cli.manifests import Manifest, Place
+from tidemill_operator.adapters.temporal import TemporalClient
+from tidemill_operator.pipeline.wish import memo_of, run_input
+from tidemill_operator.views import TemporalTarget
+from tidemill_worker.workflows.messages import Ending
 
 TEXT = """
 apiVersion: tidemill.dev/v1alpha1
@@ -30,11 +38,21 @@ spec:
   sources: [{{name: raw, connection: landing, files: {{path: "{path}", format: {{csv: {{}}}}}}}}]
   sinks: [{{name: out, input: raw, connection: w, postgres: {{table: public.t}}, writeDisposition: Append}}]
 """
+FOLLOWS = """
+apiVersion: tidemill.dev/v1alpha1
+kind: DataPipeline
+metadata: {{name: daily, namespace: {namespace}}}
+spec:
+  workerPoolRef: {{name: etl}}
+  schedule: {{after: [{{pipelineRef: {{name: flights}}}}]}}
+  sources: [{{name: raw, connection: landing, files: {{path: "{path}", format: {{csv: {{}}}}}}}}]
+  sinks: [{{name: out, input: raw, connection: w, postgres: {{table: public.u}}, writeDisposition: Append}}]
+"""
 Handle = WorkflowHandle[object, object]
 
 
-def pipeline(namespace: str, path: str = "a.csv") -> Pipeline:
-    (document,) = read_documents(TEXT.format(namespace=namespace, path=path))
+def pipeline(namespace: str, path: str = "a.csv", text: str = TEXT) -> Pipeline:
+    (document,) = read_documents(text.format(namespace=namespace, path=path))
     manifest = Manifest(DataPipeline.model_validate(document.value), Place(Path("p.yaml"), document))
     keeps = Embedded("w", ("public",))
     return Pipeline(manifest, Pool(namespace, "etl", Concurrency(), (), Metastore(connection="w"), (keeps,)), {})
@@ -129,3 +147,34 @@ async def test_an_open_scheduled_run_goes_first(client: Client, namespace: str) 
     assert (await run).run_key == "dev-1"
     description = await scheduled.describe()
     assert description.status == WorkflowExecutionStatus.TERMINATED
+
+
+async def test_a_pipeline_that_follows_is_started_once(temporal_server: TemporalServer, namespace: str) -> None:
+    client = await Client.connect(temporal_server.address, data_converter=pydantic_data_converter)
+    temporal = TemporalClient(TemporalTarget(temporal_server.address), INSTALLATION, lambda _call, _outcome: None)
+    first, second = pipeline(namespace), pipeline(namespace, text=FOLLOWS)
+    key = f"{datetime.now(UTC) + timedelta(hours=1):%Y-%m-%dT%H:00:00Z}"
+    script = Script()
+
+    async def forget(_ending: Ending) -> None:
+        script.recorded = None
+
+    script.finish = forget
+    async with performed_with(client, script, first.pool.task_queue):
+        following = asyncio.create_task(Followers(temporal, Layout((first.pool,), (first, second))).keep_starting())
+        order = run_input(first.id, first.uid, 0, first.spec, run_key=key)
+        await temporal.start_run(
+            first.id.scheduled_run(key), first.pool.task_queue, order, memo_of(first.id, first.uid), None
+        )
+
+        async def ended() -> bool:
+            seen = await temporal.describe_run(second.id.scheduled_run(key))
+            return seen is not None and seen.state == "Succeeded"
+
+        await until_async(ended, "daily has run for the same time")
+        following.cancel()
+    runs = [each.order for each in script.called("begin")]
+    assert [(each.pipeline, each.run_key, each.trigger) for each in runs] == [
+        ("flights", key, "Schedule"),
+        ("daily", key, "Schedule"),
+    ]

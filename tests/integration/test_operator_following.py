@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,16 +10,13 @@ import pytest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
-from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from tests.support.operator_world import Manifest, World, pipeline, pool
-from tests.support.scripted import Script
+from tests.support.scripted import Script, performed_with
 from tidemill_api.contract import RunInput
 from tidemill_api.names import task_queue
 from tidemill_cli.dev.components.temporal import TemporalServer
 from tidemill_worker.workflows.messages import Ending, Planned, PlanTask
-from tidemill_worker.workflows.run import DataPipelineRun
 
 FOLLOWS: dict[str, Any] = {"after": [{"pipelineRef": {"name": "flights"}}]}
 
@@ -35,17 +31,7 @@ async def script(world: World, temporal_server: TemporalServer) -> AsyncIterator
 
     made.finish = forget
     client = await Client.connect(temporal_server.address, data_converter=pydantic_data_converter)
-    passed = SandboxRestrictions.default.with_passthrough_modules("tidemill_api", "tidemill_worker", "pydantic")
-    async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(
-            Worker(
-                client,
-                task_queue=task_queue(world.installation, world.namespace, "etl"),
-                workflows=[DataPipelineRun],
-                activities=made.activities(),
-                workflow_runner=SandboxedWorkflowRunner(restrictions=passed),
-            )
-        )
+    async with performed_with(client, made, task_queue(world.installation, world.namespace, "etl")):
         yield made
 
 

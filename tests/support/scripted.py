@@ -58,6 +58,7 @@ class Script:
     publish: Callable[[PublishTask], Awaitable[None]] = _nothing
     finish: Callable[[Ending], Awaitable[None]] | None = None
     recorded: RunResult | None = None
+    """What `finish` answers again; a script of several runs forgets it each time."""
     calls: list[tuple[str, Any]] = field(default_factory=list[tuple[str, Any]])
 
     def called(self, name: str) -> list[Any]:
@@ -142,9 +143,9 @@ async def performed(environment: WorkflowEnvironment, script: Script) -> AsyncIt
 
 
 @contextlib.asynccontextmanager
-async def performed_with(client: Client, script: Script) -> AsyncIterator[Stage]:
-    """Run the real workflow with scripted activities, by a client of the test's own."""
-    queue = unique("queue-")
+async def performed_with(client: Client, script: Script, queue: str = "") -> AsyncIterator[Stage]:
+    """Run the real workflow with scripted activities, by a client of the test's own; by default on a new queue."""
+    queue = queue or unique("queue-")
     passed = SandboxRestrictions.default.with_passthrough_modules("tidemill_api", "tidemill_worker", "pydantic")
     async with Worker(
         client,
