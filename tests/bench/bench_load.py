@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import tempfile
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from tests.bench.loading import create_table, write_file
 from tests.bench.measurement import Measurement, compared, say
+from tests.support import s3
 from tidemill_cli.dev.components import postgres
 from tidemill_cli.dev.components.component import running
 
@@ -46,12 +48,11 @@ class _Bench:
         await self.psql(f"\\copy public.loaded FROM '{self.file}' WITH (FORMAT csv, HEADER)")
         return self.rows / (time.perf_counter() - began)
 
-    async def way(self, name: str) -> tuple[float, float]:
+    async def way(self, name: str, *more: str, **environment: str) -> tuple[float, float]:
         """Rows a second and peak MB of another way, in a process of its own."""
         await self.fresh()
-        told = json.loads(
-            await output(sys.executable, "-m", "tests.bench.loading", name, self.server.dsn, str(self.file))
-        )
+        command = (sys.executable, "-m", "tests.bench.loading", name, self.server.dsn, str(self.file), *more)
+        told = json.loads(await output(*command, **environment))
         table = "loaded_by_dlt" if name == "dlt" else "loaded"
         counted = await output(
             str(self.server.psql), "--no-psqlrc", "-At", self.server.dsn, "-c", f"SELECT count(*) FROM public.{table}"
@@ -59,6 +60,17 @@ class _Bench:
         if int(counted) != self.rows:
             raise RuntimeError(f"{name} loaded {counted.strip()} rows, not {self.rows}")
         return self.rows / told["seconds"], told["megabytes"]
+
+    async def from_a_bucket(self, folder: Path, rounds: int) -> list[float]:
+        """Rows a second of the same file as an object of a local S3 server."""
+        folder.mkdir()
+        store = s3.describe(folder)
+        async with running(store.component):
+            client = await asyncio.to_thread(store.bucket, "bench")
+            await asyncio.to_thread(client.ask, "PUT", self.file.name, body=lambda: self.file.open("rb"))
+            store.close()
+            told = {"url": "s3://bench/", "region": s3.REGION, "endpoint": f"http://{store.address}"}
+            return [(await self.way("tidemill-s3", json.dumps(told), **s3.KEYS))[0] for _ in range(rounds)]
 
 
 async def measure(quick: bool) -> AsyncIterator[Measurement]:
@@ -88,12 +100,14 @@ async def measure(quick: bool) -> AsyncIterator[Measurement]:
             yield Measurement("load_peak_memory", max(memory), "MB", "", None, rounds)
             theirs = [(await bench.way("dlt"))[0] for _ in range(1 if quick else 2)]
             yield compared("load_append_typed_rules", ours[-len(theirs) :], "rows/s", "dlt, Arrow to CSV", theirs)
+            stored = await bench.from_a_bucket(Path(folder) / "s3", rounds)
+            yield compared("load_append_typed_rules_s3", stored, "rows/s", "the same from a folder", ours)
 
 
-async def output(*command: str) -> str:
+async def output(*command: str, **environment: str) -> str:
     """What a command writes; raises RuntimeError with its complaint if it fails."""
     process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env={**os.environ, **environment}
     )
     out, err = await process.communicate()
     if process.returncode:

@@ -1,6 +1,7 @@
 """Ways to load one CSV file into Postgres, each as a process of its own: `python -m tests.bench.loading WAY DSN FILE`.
 
-The way `sink` takes the sink's fields as a fourth argument, JSON. FILE is called by the number of its round.
+The way `sink` takes the sink's fields as a fourth argument, JSON, and FILE is called by the number of its round;
+`tidemill-s3` takes a `files` connection, in which FILE's name is an object's.
 
 Prints one JSON object: the seconds that the load took (without starting Python) and the process' peak memory in MB.
 """
@@ -16,7 +17,10 @@ from collections.abc import Coroutine, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tidemill_worker.files import Files
 
 COLUMNS = {
     "id": ("int64", "bigint"),
@@ -106,10 +110,10 @@ async def into(dsn: str, file: Path, sink: dict[str, Any]) -> float:
     return seconds
 
 
-async def tidemill(dsn: str, file: Path, *, rules: bool, at_once: int) -> float:
+async def tidemill(dsn: str, file: Path, *, rules: bool, at_once: int, place: Files | None = None) -> float:
     """The engine as a worker drives it: chunk by chunk, `at_once` of them at a time.
 
-    Returns seconds from the plan's begin to the last commit: a worker has warmed its engine and migrated the database
+    `place` has the file if not its folder. Returns seconds from the plan's begin to the last commit: a worker has warmed its engine and migrated the database
     long before.
     """
     from tests.support.engine import RUN, World, database_pool
@@ -118,7 +122,7 @@ async def tidemill(dsn: str, file: Path, *, rules: bool, at_once: int) -> float:
     from tidemill_worker.engine.warming import warm
 
     warm()
-    world = World(file.parent, await database_pool(dsn))
+    world = World(file.parent, await database_pool(dsn), place=place)
     declared = DataPipelineSpec.model_validate(spec(file.name, rules))
     began = time.perf_counter()
     chunks = await world.plan(declared, RUN)
@@ -132,6 +136,14 @@ async def tidemill(dsn: str, file: Path, *, rules: bool, at_once: int) -> float:
     seconds = time.perf_counter() - began
     world.pool.terminate()
     return seconds
+
+
+def in_bucket(connection: dict[str, Any]) -> Files:
+    """The place that a `files` connection of a bucket means, with the keys of the environment."""
+    from tidemill_api.v1alpha1.workerpool import FilesConnection
+    from tidemill_worker.connections.file_places import place_of
+
+    return place_of(FilesConnection.model_validate(connection), "landing", Path())
 
 
 def as_worker(load: Coroutine[Any, Any, float]) -> float:
@@ -178,6 +190,8 @@ def main() -> None:
             seconds = as_worker(tidemill(dsn, file, rules=True, at_once=2))
         case "tidemill-no-rules":
             seconds = as_worker(tidemill(dsn, file, rules=False, at_once=2))
+        case "tidemill-s3":
+            seconds = as_worker(tidemill(dsn, file, rules=True, at_once=2, place=in_bucket(json.loads(sys.argv[4]))))
         case "dlt":
             seconds = dlt_arrow(dsn, file)
         case "sink":
