@@ -277,6 +277,14 @@ RULES: Final = (
         "spec.sources[0].http.rateLimit.per", "per must be longer than 0, such as 1s",
     ),
     Refused(
+        "api-kept-for-no-time", "pipeline-http", {"spec.sources[0].http.cache.ttl": "0m"},
+        "spec.sources[0].http.cache.ttl", "ttl must be longer than 0, such as 10m",
+    ),
+    Refused(
+        "answers-kept-for-no-time", "pool", {"spec.cache.defaultTTL": "0h"},
+        "spec.cache.defaultTTL", "defaultTTL must be longer than 0, such as 1h",
+    ),
+    Refused(
         "api-path-that-climbs", "pipeline-http", {"spec.sources[1].http.path": "a/../../b"},
         "spec.sources[1].http.path", "path must stay below the connection's URL: no '..'",
     ),

@@ -16,6 +16,7 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.commands import tidemill
 from tests.support.fixtures import unique
 from tidemill_api.errors import SecretMissing
 from tidemill_api.names import content_hash
@@ -25,6 +26,7 @@ from tidemill_cli.dev.components.redis import RedisServer
 from tidemill_codec.ring import KeyRing
 from tidemill_worker.cache import Cache, Entry
 from tidemill_worker.cache.entry import Garbage, packed, unpacked
+from tidemill_worker.cache.opening import prefix
 from tidemill_worker.cache.redis_store import RedisStore
 
 RING = KeyRing({"k1": b"1" * 32, "k2": b"2" * 32}, "k1")
@@ -270,3 +272,34 @@ def test_a_restart_forgets_and_what_was_to_be_moved_meanwhile_is(tmp_path: Path)
         cache.computed("k", ["a"], None, made)
         assert made.times == 3
     store.close()
+
+
+def test_purge_lets_go_of_everything_or_of_what_is_named(bench: Bench) -> None:
+    bench.prefix = prefix("i1", "travel", unique())
+    pool, made = bench.prefix.rpartition(":")[2], Made()
+    cache = bench.cache()
+
+    def purge(*named: str) -> str:
+        options = ("--installation", "i1", "--namespace", "travel", "--pool", pool)
+        said = tidemill("cache", "purge", *options, *named, environment={"TIDEMILL_CACHE_URL": bench.url})
+        assert said.code == 0, said
+        cache.computed("k", ["connection/tracker", "source/teams", "table/w/public.a"], None, made)
+        return said.out.strip()
+
+    assert purge() == f"purged: everything of travel/{pool}"
+    for times, option in enumerate(("--connection=tracker", "--source=teams", "--table=w/public.a"), 2):
+        purge(option)
+        assert made.times == times
+    assert purge("--connection", "other", "--source", "others") == (
+        f"purged: connection/other, source/others of travel/{pool}"
+    )
+    assert made.times == 4
+    purge()
+    assert made.times == 5
+
+
+def test_purge_says_when_redis_cannot_be_asked() -> None:
+    said = tidemill("cache", "purge", "--redis", "redis://:s3cret@127.0.0.1:1/0", "--pool", "etl")
+    assert said.code == 1
+    assert said.err.startswith("tidemill: Redis can't be asked: ")
+    assert "s3cret" not in said.err + said.out

@@ -11,7 +11,7 @@ import json
 import zipfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet as pq
 
 from tests.support.engine import World, execution, spec_of
-from tests.support.fixtures import Database, new_database
+from tests.support.fixtures import Database, new_database, unique
 from tests.support.waiting import until_async
 from tests.support.web_server import Asked, Reply, WebServer, as_json
 from tidemill_api.errors import (
@@ -44,6 +44,10 @@ from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_api.v1alpha1.http_connection import HTTPConnection
 from tidemill_api.v1alpha1.http_source import HTTPSource
 from tidemill_cli.dev.components.postgres import PostgresServer
+from tidemill_cli.dev.components.redis import RedisServer
+from tidemill_worker.cache import Cache
+from tidemill_worker.cache.opening import table_tags
+from tidemill_worker.cache.redis_store import RedisStore
 from tidemill_worker.connections import http_patience
 from tidemill_worker.connections.http import HTTPPlace
 from tidemill_worker.connections.http_files import HTTPFiles
@@ -380,6 +384,110 @@ async def test_post_is_one_request_whatever_the_status(world: World, server: Web
     server.serve("/v1/big", Reply(b"x" * 100))
     with pytest.raises(ConfigError, match="longer"):
         await world.http("api").request("GET", "big", max_body=10)
+
+
+# Answers that are kept.
+
+
+@dataclass
+class Counts:
+    """What was told of lookups."""
+
+    outcomes: list[str] = field(default_factory=list[str])
+    saved: float = 0.0
+
+    def cache(self, outcome: str, saved: float = 0.0) -> None:
+        self.outcomes.append(outcome)
+        self.saved += saved
+
+
+@pytest.fixture
+def kept(redis_server: RedisServer, world: World) -> Iterator[tuple[Cache, Counts]]:
+    counts = Counts()
+    store = RedisStore(lambda: redis_server.url, unique())
+    cache = Cache(store, counts, lambda: None)
+    world.cache = cache
+    yield cache, counts
+    store.close()
+
+
+def cached(**cache: Any) -> DataPipelineSpec:
+    return api({"writeDisposition": "Replace"}, paging={"link": {}}, cache=cache)
+
+
+async def test_answers_are_kept_for_later_runs(world: World, server: WebServer, kept: tuple[Cache, Counts]) -> None:
+    cache, counts = kept
+    link = {"Link": '<?page=2>; rel="next"'}
+    server.serve(
+        "/v1/items", lambda a: as_json(items(3, 2)) if a.query else replace(as_json(items(1, 2)), headers=link)
+    )
+    for number in (1, 2):
+        done = await world.run(cached(), execution(number))
+        assert done.steps == {"raw": (4, 4, 0, 0)}
+    assert len(server.asked) == 2
+    assert counts.outcomes == ["miss", "miss", "hit", "hit"]
+    await world.run(cached(ttl="10m"), execution(3))  # another spec asks itself
+    assert len(server.asked) == 4
+    secret = world.root / "secrets" / "api" / "Authorization"
+    secret.write_text("Bearer another")  # who may see other things, perhaps
+    await world.run(cached(), execution(4))
+    assert len(server.asked) == 6
+    secret.write_text(TOKEN)
+    assert cache.move(["connection/api"])
+    await world.run(cached(), execution(5))
+    assert len(server.asked) == 8
+
+
+async def test_a_table_behind_an_api(world: World, server: WebServer, kept: tuple[Cache, Counts]) -> None:
+    cache, _ = kept
+    server.serve("/v1/items", as_json(items(1, 1)))
+    spec = cached(tables=["warehouse/public.items"])
+    await world.run(spec)
+    assert cache.move(table_tags([("warehouse", "public.others")]))
+    await world.run(spec, execution(2))
+    assert len(server.asked) == 1
+    assert cache.move(table_tags([("warehouse", "public.items")]))
+    await world.run(spec, execution(3))
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "condition"),
+    [
+        ({"ETag": '"1"'}, ("if-none-match", '"1"')),
+        ({"Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}, ("if-modified-since", "Wed, 21 Oct 2015 07:28:00 GMT")),
+        ({}, None),
+    ],
+)
+async def test_old_answers_are_asked_whether_they_have_changed(
+    world: World,
+    server: WebServer,
+    kept: tuple[Cache, Counts],
+    given: dict[str, str],
+    condition: tuple[str, str] | None,
+) -> None:
+    def answer(asked: Asked) -> Reply:
+        same = condition is not None and asked.headers.get(condition[0]) == condition[1]
+        return Reply(status=304) if same else replace(as_json(items(1, 3)), headers=given)
+
+    server.serve("/v1/items", answer)
+    for number in (1, 2, 3):
+        done = await world.run(cached(ttl="1ms"), execution(number))
+        assert done.steps == {"raw": (3, 3, 0, 0)}
+    assert len(server.asked) == 3
+    assert [condition is not None and condition[0] in asked.headers for asked in server.asked[1:]] == [
+        condition is not None
+    ] * 2
+    assert kept[1].outcomes == ["miss"] * 3
+
+
+async def test_what_fails_is_asked_again(world: World, server: WebServer, kept: tuple[Cache, Counts]) -> None:
+    server.serve("/v1/items", Reply(status=400))
+    with pytest.raises(SourceUnreadable):
+        await world.run(cached())
+    server.serve("/v1/items", as_json(items(1, 1)))
+    done = await world.run(cached(), execution(2))
+    assert (done.steps, kept[1].outcomes) == ({"raw": (1, 1, 0, 0)}, ["miss", "miss"])
 
 
 # Files.

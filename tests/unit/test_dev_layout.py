@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +151,60 @@ def test_the_pools_folder_serves_where_it_is_on_this_machine(tmp_path: Path) -> 
     assert pool.connections[0].files.url == there.as_uri()
 
 
+TRACKER = {"name": "tracker", "http": {"url": "https://t.example/", "headersFrom": {"secretRef": {"name": "t"}}}}
+WEB_POOL = {**POOL, "spec": {**POOL["spec"], "connections": [TRACKER, POOL["spec"]["connections"][1]]}}
+WEB_PIPELINE = {
+    **PIPELINE,
+    "spec": {
+        **PIPELINE["spec"],
+        "sources": [
+            {
+                "name": "raw",
+                "connection": "tracker",
+                "http": {"path": "issues"},
+                "columns": [{"name": "id", "type": "int64"}],
+            }
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize("pools", [(), (WEB_POOL,)], ids=["without its pool", "with its pool"])
+def test_a_web_server_gets_its_headers_from_the_environment(tmp_path: Path, pools: Sequence[Any]) -> None:
+    settings = "connections: {tracker: {http: {url: 'http://here/', headersEnv: {X-Key: KEY}}}}"
+
+    (pool,) = laid(tmp_path, *pools, WEB_PIPELINE, settings=settings, environment={"KEY": "s3cret"}).pools
+
+    found = next(each.http for each in pool.connections if each.name == "tracker")
+    assert found is not None
+    assert found.url == "http://here/"
+    assert found.headers_from is not None
+    assert "s3cret" not in repr(pool)
+    files = StateFolder(tmp_path / "state", kept=True).worker(pool, "temporal:7233", {}, "redis://here/0")
+    assert (files.secrets / found.headers_from.secret_ref.name / "X-Key").read_text() == "s3cret"
+    config = WorkerConfig.model_validate_json(files.config.read_bytes())
+    assert config.cache is not None
+    ref = config.cache.redis.url.secret_key_ref
+    assert (files.secrets / ref.name / ref.key).read_text() == "redis://here/0"
+
+
 WRONG = {
+    "headers that are in the cluster": (
+        "",
+        (WEB_POOL, WEB_PIPELINE),
+        "spec.connections[0]: tracker: has its headers in the Secret t of the cluster; add `{http: {headersEnv:",
+    ),
+    "a web server nowhere": ("", (WEB_PIPELINE,), "tracker: has no entry there; add `{http: {url: URL}}`"),
+    "files for a web server": (
+        "connections: {tracker: {files: .}}",
+        (WEB_POOL, WEB_PIPELINE),
+        "tracker: is a http connection, but its entry there says something else",
+    ),
+    "no such header's variable": (
+        "connections: {tracker: {http: {headersEnv: {X-Key: NOT_SET}}}}",
+        (WEB_POOL, WEB_PIPELINE),
+        "its headersEnv names the environment variable NOT_SET, which is not set",
+    ),
     "no folder given": ("", (POOL, PIPELINE), "spec.connections[0]: landing: has no entry there and /nowhere/landing"),
     "no folder there": (
         "connections: {landing: {files: ./gone}}",

@@ -75,6 +75,32 @@ def test_only_the_named_keys_of_secrets_are_mounted() -> None:
     }
 
 
+def test_secrets_with_keys_that_nobody_knows_before_are_volumes_of_their_own() -> None:
+    tracker = {"url": "https://tracker.example.com/", "headersFrom": {"secretRef": {"name": "tracker.v1"}}}
+    spec = {
+        **pool()["spec"],
+        "connections": [*pool()["spec"]["connections"], {"name": "tracker", "http": tracker}],
+        "cache": {"redis": {"url": {"secretKeyRef": {"name": "cache", "key": "url"}}}},
+    }
+    children = children_of(observed(pool(spec=spec)))
+    pod = children["Deployment"]["spec"]["template"]["spec"]
+
+    assert [volume for volume in pod["volumes"] if "secret" in volume] == [
+        {"name": "secret-0", "secret": {"secretName": "tracker.v1", "defaultMode": 0o440}}
+    ]
+    assert pod["containers"][0]["volumeMounts"][-1] == {
+        "name": "secret-0",
+        "mountPath": "/etc/tidemill-secrets/tracker.v1",
+        "readOnly": True,
+    }
+    assert {"secret": {"name": "cache", "items": [{"key": "url", "path": "secrets/cache/url"}]}} in pod["volumes"][0][
+        "projected"
+    ]["sources"]
+    config = WorkerConfig.model_validate(json.loads(children["ConfigMap"]["data"]["worker.json"]))
+    assert config.cache is not None
+    assert config.cache.default_ttl == "1h"
+
+
 @pytest.mark.parametrize(
     ("spec", "has_ca", "expected"),
     [

@@ -28,17 +28,21 @@ class Webhook(Model):
     as it stands, or is base64 behind `whsec_`."""
 
 
+WebURL = Annotated[
+    str,
+    Field(
+        pattern=r"^https?://[-A-Za-z0-9._]{1,253}(:[0-9]{1,5})?(/[-A-Za-z0-9._~%!$&'()*+,;=:@/]*)?$",
+        max_length=1024,
+        examples=["https://api.example.com/v1/"],
+    ),
+]
+"""A web server, and a path on it."""
+
+
 class HTTPConnection(Model):
     """A web server, or a part of one."""
 
-    url: Annotated[
-        str,
-        Field(
-            pattern=r"^https?://[-A-Za-z0-9._]{1,253}(:[0-9]{1,5})?(/[-A-Za-z0-9._~%!$&'()*+,;=:@/]*)?$",
-            max_length=1024,
-            examples=["https://api.example.com/v1/"],
-        ),
-    ]
+    url: WebURL
     """Where it is: `https://api.example.com/v1/`. Paths of sources are relative to it and can't leave it: another host,
     port or scheme is refused, in redirects and links to next pages too."""
     headers_from: HeadersFrom | None = None

@@ -20,8 +20,10 @@ from typing import Final
 
 from tidemill_api.contract import TemporalAddress, WorkerConfig
 from tidemill_api.names import CONFIG_FILE
+from tidemill_api.v1alpha1._types import SecretKeyRef, SecretValue
+from tidemill_api.v1alpha1.cache import Cache, RedisCache
 from tidemill_api.v1alpha1.workerpool import Artifacts, Connection, FilesConnection
-from tidemill_cli.dev.layout import ARTIFACTS, DSN_KEY, INSTALLATION, Pool, secret_name
+from tidemill_cli.dev.layout import ARTIFACTS, CACHE, DSN_KEY, INSTALLATION, Pool, secret_name
 
 LOCK: Final = "dev.lock"
 
@@ -47,13 +49,21 @@ class StateFolder:
     kept: bool
     """False: it goes away at the end."""
 
-    def worker(self, pool: Pool, temporal: str, dsns: dict[str, str]) -> WorkerFiles:
-        """Write a worker's configuration and its secrets: `dsns` are connection strings by connection."""
+    def worker(self, pool: Pool, temporal: str, dsns: dict[str, str], redis: str = "") -> WorkerFiles:
+        """Write a worker's configuration and its secrets: `dsns` are connection strings by connection.
+
+        `redis` is the URL of the cache; without one there is none.
+        """
         directory = self.path / "workers" / pool.label
         secrets = directory / "secrets"
         shutil.rmtree(secrets, ignore_errors=True)
         for connection, dsn in dsns.items():
             _write_secret(secrets / secret_name(connection) / DSN_KEY, dsn)
+        for connection, headers in pool.headers.items():
+            for name, value in headers.items():
+                _write_secret(secrets / secret_name(connection) / name, value)
+        if redis:
+            _write_secret(secrets / CACHE / "url", redis)
         kept = directory / "artifacts"
         config = WorkerConfig(
             installation=INSTALLATION,
@@ -65,6 +75,7 @@ class StateFolder:
             connections=(*pool.connections, Connection(name=ARTIFACTS, files=FilesConnection(url=kept.as_uri() + "/"))),
             metastore=pool.metastore,
             artifacts=Artifacts(connection=ARTIFACTS),
+            cache=_cache(pool) if redis else None,
             python=pool.python,
         )
         directory.mkdir(parents=True, exist_ok=True)
@@ -72,6 +83,11 @@ class StateFolder:
         file = directory / CONFIG_FILE
         file.write_text(config.model_dump_json(by_alias=True, exclude_none=True, indent=2) + "\n", encoding="utf-8")
         return WorkerFiles(directory, file, secrets)
+
+
+def _cache(pool: Pool) -> Cache:
+    url = SecretValue(secret_key_ref=SecretKeyRef(name=CACHE, key="url"))
+    return Cache(redis=RedisCache(url=url), default_ttl=pool.cached_for)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from tidemill_api.names import GROUP, PipelineId, task_queue
 from tidemill_api.v1alpha1 import DataPipeline, WorkerPool
 from tidemill_api.v1alpha1._types import SecretKeyRef, SecretValue
 from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec
+from tidemill_api.v1alpha1.http_connection import HTTPConnection
 from tidemill_api.v1alpha1.python import PythonSettings
 from tidemill_api.v1alpha1.workerpool import (
     Artifacts,
@@ -28,6 +29,7 @@ from tidemill_api.v1alpha1.workerpool import (
 )
 from tidemill_check.python import entrypoints
 from tidemill_cli.dev.settings import FILE_NAME, SettingsFile, Target
+from tidemill_cli.dev.web import on_this_machine
 from tidemill_cli.manifests import Manifest, Manifests
 
 INSTALLATION: Final = "dev"
@@ -35,6 +37,8 @@ DSN_KEY: Final = "dsn"
 METASTORE: Final = "tidemill-metastore"
 """Connection of a default pool for runs and dead letters, where all rows go to databases that run elsewhere."""
 
+CACHE: Final = "tidemill-cache"
+"""Secret with the cache's URL."""
 ARTIFACTS: Final = "tidemill-artifacts"
 """Connection of every pool on this machine to a folder for what passes between stages."""
 
@@ -71,6 +75,10 @@ class Pool:
     metastore: Metastore
     postgres: tuple[Embedded | External, ...]
     python: PythonSettings | None = None
+    headers: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    """Of web servers: the keys of each connection's Secret."""
+    cached_for: str = "1h"
+    """How long answers are kept where nothing else is said."""
 
     @property
     def task_queue(self) -> str:
@@ -211,6 +219,7 @@ class _Draft:
     def declared(self, pool: WorkerPool) -> Pool:
         """A WorkerPool with its connections turned to what they are on this machine."""
         connections, postgres = [], []
+        headers: dict[str, Mapping[str, str]] = {}
         for index, connection in enumerate(pool.spec.connections):
             field_name = f"spec.connections[{index}]"
             target = self.beside.settings.connections.get(connection.name)
@@ -219,6 +228,8 @@ class _Draft:
                 postgres.append(self._server(connection.name, connection.postgres.schemas, target, field_name))
             elif connection.files is not None:
                 connections.append(self._files(connection.name, connection.files.url, target, field_name))
+            elif connection.http is not None:
+                connections.append(self._http(connection.name, connection.http, target, field_name, headers))
         metadata = pool.metadata
         return Pool(
             metadata.namespace,
@@ -228,6 +239,8 @@ class _Draft:
             pool.spec.metastore,
             tuple(postgres),
             pool.spec.python,
+            headers,
+            pool.spec.cache.default_ttl if pool.spec.cache is not None else "1h",
         )
 
     def default(self, key: tuple[str, str], users: Sequence[Manifest[DataPipeline]]) -> Pool:
@@ -236,7 +249,8 @@ class _Draft:
         Runs and dead letters are kept beside the rows, unless these are in databases that run elsewhere.
         """
         targets = self.beside.settings.connections
-        files = self._read_from(users)
+        headers: dict[str, Mapping[str, str]] = {}
+        files = self._read_from(users, headers)
         schemas = _written_to(users)
         for name in files.keys() & schemas.keys():
             self.problems.append(f"{_shown(self.manifest)}: connection {name} can't be both a source's and a sink's")
@@ -251,17 +265,35 @@ class _Draft:
                 self._server(name, found, targets.get(name), f"connection {name}") for name, found in schemas.items()
             ),
             PythonSettings(allowed_entrypoints=_called(users)),
+            headers,
         )
 
-    def _read_from(self, users: Sequence[Manifest[DataPipeline]]) -> dict[str, Connection]:
-        targets = self.beside.settings.connections
-        return {
-            source.connection: self._files(
-                source.connection, None, targets.get(source.connection), f"spec.sources[{index}].connection"
-            )
-            for user in users
-            for index, source in enumerate(user.object.spec.sources)
-        }
+    def _read_from(
+        self, users: Sequence[Manifest[DataPipeline]], headers: dict[str, Mapping[str, str]]
+    ) -> dict[str, Connection]:
+        found: dict[str, Connection] = {}
+        for index, source in ((i, s) for user in users for i, s in enumerate(user.object.spec.sources)):
+            name, field_name = source.connection, f"spec.sources[{index}].connection"
+            target = self.beside.settings.connections.get(name)
+            if source.http is not None or (target is not None and target.http is not None):
+                found[name] = self._http(name, None, target, field_name, headers)
+            else:
+                found[name] = self._files(name, None, target, field_name)
+        return found
+
+    def _http(
+        self,
+        name: str,
+        declared: HTTPConnection | None,
+        target: Target | None,
+        field_name: str,
+        headers: dict[str, Mapping[str, str]],
+    ) -> Connection:
+        """A web server; `headers` gets the keys of its Secret."""
+        made, headers[name] = on_this_machine(
+            declared, target, self.environment, secret_name(name), lambda what: self._say(field_name, name, what)
+        )
+        return Connection(name=name, http=made)
 
     def _postgres(self, name: str, connection: PostgresConnection) -> Connection:
         return Connection(name=name, postgres=connection.model_copy(update={"dsn": _secret(name)}))

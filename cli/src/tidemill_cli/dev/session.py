@@ -112,7 +112,7 @@ class Session:
                 workers = [
                     worker.describe(
                         pool.label if len(self.layout.pools) > 1 else "",
-                        self.folder.worker(pool, time_server.address, _dsns(pool, database_server)),
+                        self.folder.worker(pool, time_server.address, _dsns(pool, database_server), cache_server.url),
                         worker.modules(self.layout, pool),
                     )
                     for pool in self.layout.pools

@@ -20,6 +20,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from tidemill_api.v1alpha1 import Model, Rule
+from tidemill_api.v1alpha1.http_connection import WebURL
 from tidemill_api.v1alpha1.workerpool import S3_URL, Concurrency, Endpoint, FilesConnection, Region
 from tidemill_cli.lint.shape import field_text, fit
 from tidemill_cli.lint.yaml_text import Position, read_documents
@@ -45,8 +46,11 @@ class PostgresTarget(Model):
 
 
 class S3Target(Model):
-    """A bucket of an S3-compatible store, with the keys that AWS' own programs would find: of the environment, or of
-    the profile in `~/.aws/credentials`."""
+    """A bucket of an S3-compatible store.
+
+    The keys are those that AWS' own programs would find: of the environment, or of the profile in
+    `~/.aws/credentials`.
+    """
 
     url: Annotated[str, Field(pattern=S3_URL, max_length=1024)]
     """Bucket and prefix, `s3://landing/daily/`."""
@@ -61,6 +65,15 @@ class S3Target(Model):
         return FilesConnection(url=self.url, region=self.region, endpoint=self.endpoint)
 
 
+class HTTPTarget(Model):
+    """A web server."""
+
+    url: WebURL | None = None
+    """Its URL; the pool's if not given."""
+    headers_env: dict[str, str] = Field(default_factory=dict)
+    """Headers of each request, by name: the environment variable that holds each."""
+
+
 class Target(Model):
     """Where one connection points."""
 
@@ -70,12 +83,14 @@ class Target(Model):
     """A bucket of an S3-compatible store."""
     postgres: PostgresTarget | None = None
     """A Postgres that runs elsewhere."""
+    http: HTTPTarget | None = None
+    """A web server."""
 
     rules = (
         Rule(
-            cel="[has(self.files), has(self.s3), has(self.postgres)].filter(x, x).size() == 1",
-            message="exactly one of: files, s3, postgres",
-            holds=lambda s: [s.files, s.s3, s.postgres].count(None) == 2,
+            cel="[has(self.files), has(self.s3), has(self.postgres), has(self.http)].filter(x, x).size() == 1",
+            message="exactly one of: files, s3, postgres, http",
+            holds=lambda s: [s.files, s.s3, s.postgres, s.http].count(None) == 3,
         ),
     )
 

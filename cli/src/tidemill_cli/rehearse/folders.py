@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from tidemill_api.v1alpha1 import DataPipeline, WorkerPool
-from tidemill_api.v1alpha1.datapipeline import CSV, DataPipelineSpec, FileSource, Format, Source
+from tidemill_api.v1alpha1.datapipeline import CSV, JSON, DataPipelineSpec, FileSource, Format, Source
 from tidemill_check.problem import suggestion
 from tidemill_cli.dev.reading import UsageError
 from tidemill_cli.dev.settings import S3Target, SettingsFile
@@ -41,11 +41,18 @@ def pairs(option: str, texts: Iterable[str]) -> dict[str, Path]:
 
 
 def at_file(source: Source, file: Path) -> Source:
-    """The source as it reads this one file of another folder: what stands for a table is CSV with a header."""
+    """The source as it reads this one file of another folder, which stands for a table or an API as `stand_in` says."""
     path = glob.escape(file.name).replace("{", "{{").replace("}", "}}")  # neither a pattern nor a value of the run
-    files = source.files or FileSource(path="*", format=Format(csv=CSV()))
+    files = source.files or FileSource(path="*", format=stand_in(source))
     files = files.model_copy(update={"path": path, "compression": "Auto"})
-    return source.model_copy(update={"files": files, "postgres": None})
+    return source.model_copy(update={"files": files, "postgres": None, "http": None})
+
+
+def stand_in(source: Source) -> Format:
+    """The format of a file with a source's rows: its own; of an API one JSON array, of a table CSV with a header."""
+    if source.files is not None:
+        return source.files.format
+    return Format(json_=JSON()) if source.http is not None else Format(csv=CSV())
 
 
 def locate(
@@ -71,6 +78,13 @@ def locate(
         sources.append(at_file(source, files[source.name]) if source.name in files else source)
         if source.name in files:
             folders[source.name] = files[source.name].resolve().parent
+            continue
+        if source.http is not None:
+            message = (
+                f"{source.connection}: an API isn't asked here; say --source {source.name}=FILE, with its rows as one "
+                "JSON array"
+            )
+            problems.append(pipeline.place.finding(f"spec.sources[{place}].connection", message))
             continue
         target = beside.settings.connections.get(source.connection)
         if source.connection not in given and target is not None and target.s3 is not None:

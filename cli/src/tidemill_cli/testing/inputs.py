@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tidemill_api.v1alpha1.datapipeline import CSV, Column, DataPipelineSpec, Format, Source
-from tidemill_cli.rehearse.folders import Located, at_file
+from tidemill_api.v1alpha1.datapipeline import CSV, Column, DataPipelineSpec, Source
+from tidemill_cli.rehearse.folders import Located, at_file, stand_in
 from tidemill_cli.testing.model import Case, Rows
 
 FILE = "rows"
@@ -35,7 +35,7 @@ def _file(source: Source, rows: Rows, folder: Path, scratch: Path) -> Path:
     if rows.file is not None:
         return folder / rows.file
     scratch.mkdir()
-    form = source.files.format if source.files is not None else Format(csv=CSV())
+    form = stand_in(source)
     if form.csv is not None:
         text = rows.csv if rows.csv is not None else as_csv(source, form.csv, rows.rows or ())
         file = scratch / f"{FILE}.csv"

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from tidemill_api.v1alpha1 import DataPipeline
-from tidemill_api.v1alpha1.datapipeline import CSV, DataPipelineSpec, Format
+from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec
 from tidemill_check.parameters import check_parameters
 from tidemill_check.problem import suggestion
 from tidemill_cli.dev.reading import UsageError, errors_in
@@ -17,6 +17,7 @@ from tidemill_cli.lint.finding import Finding
 from tidemill_cli.lint.shape import field_path, field_text, fit
 from tidemill_cli.lint.yaml_text import Document, Position, read_documents
 from tidemill_cli.manifests import STDIN, STDIN_SHOWN, TEST_ENDING, Manifest, Manifests, load_manifests
+from tidemill_cli.rehearse.folders import stand_in
 from tidemill_cli.testing.model import Case, Rows, TestFile
 
 
@@ -139,7 +140,7 @@ def _faults(suite: Suite) -> Iterator[tuple[str, str]]:
             if name not in sources:
                 yield f"{at}.sources.{name}", f"the pipeline has no source {name}{suggestion(name, sources)}"
         for source in spec.sources:
-            form = source.files.format if source.files is not None else Format(csv=CSV())
+            form = stand_in(source)
             if form.csv is None and source.name in case.sources and case.sources[source.name].csv:
                 message = f"the files of {source.name} are no CSV: give rows, or a file in their format"
                 yield f"{at}.sources.{source.name}.csv", message

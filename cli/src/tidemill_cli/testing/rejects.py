@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tidemill_api.v1alpha1.datapipeline import CSV, Source
+from tidemill_api.v1alpha1.datapipeline import Source
+from tidemill_cli.rehearse.folders import stand_in
 from tidemill_cli.testing.inputs import header_of
 from tidemill_cli.testing.model import Reject, Rows
 
@@ -42,7 +43,7 @@ class Fields:
 
 def fields_of(source: Source, rows: Rows, folder: Path) -> Fields | None:
     """The fields of what a case gives a source; None if its rows are no CSV (their text is JSON)."""
-    form = source.files.format.csv if source.files is not None else CSV()
+    form = stand_in(source).csv
     if form is None:
         return None
     declared = {column.name: column.from_ or column.name for column in source.columns} if form.header else {}
