@@ -113,8 +113,8 @@ async def into(dsn: str, file: Path, sink: dict[str, Any]) -> float:
 async def tidemill(dsn: str, file: Path, *, rules: bool, at_once: int, place: Files | None = None) -> float:
     """The engine as a worker drives it: chunk by chunk, `at_once` of them at a time.
 
-    `place` has the file if not its folder. Returns seconds from the plan's begin to the last commit: a worker has warmed its engine and migrated the database
-    long before.
+    `place` has the file if not its folder. Returns seconds from the plan's begin to the last commit: a worker has
+    warmed its engine and migrated the database long before.
     """
     from tests.support.engine import RUN, World, database_pool
     from tidemill_api.v1alpha1 import DataPipelineSpec
