@@ -15,6 +15,7 @@ from tidemill_api import conditions as said
 from tidemill_api.contract import RunResult
 from tidemill_api.v1alpha1 import DataPipelineStatus
 from tidemill_check import following
+from tidemill_cli.cluster.effects import effects
 from tidemill_cli.lint.meaning import check_manifests
 from tidemill_cli.manifests import load_manifests
 from tidemill_operator.actions import Action, DeleteSchedule, StartRun
@@ -248,6 +249,31 @@ def test_a_circle_is_told_through_the_keys() -> None:
         store.put("DataPipeline", each)
     keys = {key for key, _ in concerned("DataPipeline", None, named("a", "c"), store)}
     assert {Key("DataPipeline", "travel", name) for name in "abc"} <= keys
+
+
+# What a change would do
+
+TIMES = {"schedule": {"crons": ["0 * * * *"]}}
+NONE: dict[str, Any] = {"schedule": None}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (None, AFTER, ["it runs after landing"]),
+        (NONE, AFTER, ["it runs after landing"]),
+        (TIMES, AFTER, ["its Schedule (0 * * * *) is deleted", "it runs after landing"]),
+        (AFTER, TIMES, ["a Schedule is made: 0 * * * *"]),
+        (AFTER, NONE, ["it runs after landing no more, but by hand only"]),
+        (TIMES, NONE, ["its Schedule (0 * * * *) is deleted: it runs by hand only"]),
+        (NONE, TIMES, ["a Schedule is made: 0 * * * *"]),
+        (AFTER, AFTER, []),
+    ],
+)
+def test_what_a_change_would_do(before: Any, after: Any, expected: list[str]) -> None:
+    old = pipeline(spec=before)["spec"] if before is not None else None
+    told = effects("DataPipeline", "flights", old, pipeline(spec=after)["spec"])
+    assert [each for each in told if each.startswith(("it ", "its ", "a Schedule "))] == expected
 
 
 # Lint

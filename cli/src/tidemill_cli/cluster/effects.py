@@ -8,6 +8,7 @@ from typing import Any, Final
 from tidemill_api.contract import TemporalAddress
 from tidemill_api.names import PipelineId, task_queue
 from tidemill_api.v1alpha1 import DataPipelineSpec, WorkerPoolSpec, parse_duration
+from tidemill_api.v1alpha1.schedule import Schedule
 from tidemill_cli.lint.shape import AnyModel, fit
 from tidemill_operator.clients import Settings
 from tidemill_operator.pipeline.wish import run_input, schedule_wish, summary
@@ -36,9 +37,8 @@ def _pipeline(name: str, before: Spec | None, after: Spec) -> Iterator[str]:
     new, old = _read(DataPipelineSpec, after), _read(DataPipelineSpec, before or {})
     if new is None:
         return
-    times = summary(new.schedule)
     if before is None:
-        yield f"a Schedule is made: {times}" if new.schedule else "nothing runs until it is run by hand"
+        yield _begins(new.schedule) if new.schedule else "nothing runs until it is run by hand"
         if new.schedule and new.suspend:
             yield "it is suspended: no scheduled run starts"
         return
@@ -62,14 +62,25 @@ def _pipeline(name: str, before: Spec | None, after: Spec) -> Iterator[str]:
 
 
 def _schedule(name: str, old: DataPipelineSpec, new: DataPipelineSpec) -> Iterator[str]:
-    if old.schedule is None and new.schedule is not None:
-        yield f"a Schedule is made: {summary(new.schedule)}"
-    elif old.schedule is not None and new.schedule is None:
-        yield f"its Schedule ({summary(old.schedule)}) is deleted: it runs by hand only"
-    elif summary(old.schedule) != summary(new.schedule):
-        yield f"its Schedule goes from {summary(old.schedule)} to {summary(new.schedule)}"
-    elif old.schedule is not None and _hash(name, old) != _hash(name, new):
-        yield "its Schedule is brought up to date"
+    before, after = summary(old.schedule), summary(new.schedule)
+    had, has = (each.schedule is not None and each.schedule.names_times for each in (old, new))
+    if before == after:
+        if had and _hash(name, old) != _hash(name, new):
+            yield "its Schedule is brought up to date"
+    elif had and has:
+        yield f"its Schedule goes from {before} to {after}"
+    else:
+        if had:
+            yield f"its Schedule ({before}) is deleted" + (": it runs by hand only" if new.schedule is None else "")
+        if new.schedule is not None:
+            yield _begins(new.schedule)
+        elif not had:
+            yield f"it runs {before} no more, but by hand only"
+
+
+def _begins(schedule: Schedule) -> str:
+    """How a pipeline comes to run by itself."""
+    return f"it runs {summary(schedule)}" if schedule.after else f"a Schedule is made: {summary(schedule)}"
 
 
 def _of_runs(name: str, spec: DataPipelineSpec) -> dict[str, Any]:
