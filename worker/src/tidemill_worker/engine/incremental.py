@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tidemill_api.v1alpha1 import DataPipelineSpec
-from tidemill_check.incremental import sinks_of
 from tidemill_worker.engine.model import Chunk, CursorRange
 from tidemill_worker.files import FileRef
 
@@ -57,11 +56,6 @@ class Watermarks:
 def incremental(spec: DataPipelineSpec) -> tuple[str, ...]:
     """Names of the incremental sources."""
     return tuple(source.name for source in spec.sources if source.incremental is not None)
-
-
-def sources_of(spec: DataPipelineSpec, sink: str) -> tuple[str, ...]:
-    """The incremental sources whose rows reach a sink."""
-    return tuple(name for name in incremental(spec) if any(each.name == sink for each in sinks_of(spec, name)))
 
 
 def files_of(chunks: Iterable[object], source: str) -> Sequence[LoadedFile]:

@@ -250,12 +250,6 @@ def layout_of(schema: pa.Schema) -> Layout:
     return Layout(len(schema), tuple(columns))
 
 
-def rows_of_file(store: Artifacts, name: str) -> int:
-    """How many rows a file has. Blocks; raises ArtifactGone."""
-    with store.opened(name) as file:
-        return int(pq.read_metadata(for_arrow(file)).num_rows)
-
-
 def kept_reader(store: Artifacts, run: RunRef, chunk: Chunk) -> KeptReader:
     """The reader of a chunk over rows that were kept. Blocks; raises ArtifactGone."""
     folder = node_folder(run, chunk.source)

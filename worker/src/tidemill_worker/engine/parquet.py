@@ -12,8 +12,7 @@ from pyarrow import parquet as pq
 
 from tidemill_api.errors import SourceUnreadable
 from tidemill_worker.engine.blocks import Typed
-from tidemill_worker.engine.columns import type_name
-from tidemill_worker.engine.model import Layout, Part, PlannedColumn
+from tidemill_worker.engine.model import Part
 from tidemill_worker.files import FileRef, Files
 
 MOST_ROWS: Final = 1 << 17
@@ -74,12 +73,6 @@ def _batches(file: pq.ParquetFile, group: int, names: list[str], rows: int, labe
         if batch is None:
             return
         yield batch
-
-
-def layout_of_schema(schema: pa.Schema) -> Layout:
-    """All columns of a file that we wrote ourselves, as they are."""
-    columns = (PlannedColumn(f.name, type_name(f.type), False, place) for place, f in enumerate(schema))
-    return Layout(len(schema), tuple(columns))
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from tidemill_check import cursors
 from tidemill_check.cursors import Kind
 from tidemill_worker.engine.incremental import KnownRows
 from tidemill_worker.engine.model import CursorRange, Database, KeyRange, Layout, Part
-from tidemill_worker.engine.reading_tables import cursor_bounds, quoted, quoted_table
+from tidemill_worker.engine.quoting import quoted, quoted_table
+from tidemill_worker.engine.reading_tables import cursor_bounds
 from tidemill_worker.engine.wanted import Wanted, by_name, declared
 from tidemill_worker.files import FileRef
 

@@ -5,16 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tidemill_worker.engine.model import CursorRange, KeyRange, Layout
-
-
-def quoted(name: str) -> str:
-    """A name in SQL."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def quoted_table(table: str) -> str:
-    """A table's name with its schema in SQL."""
-    return ".".join(quoted(part) for part in table.split("."))
+from tidemill_worker.engine.quoting import quoted, quoted_table
 
 
 def query_of(table: str, keys: KeyRange, layout: Layout) -> str:
