@@ -66,7 +66,7 @@ def test_what_cant_be_read(path: str, says: str) -> None:
 def spec_with(path: str, *parameters: dict[str, Any]) -> DataPipelineSpec:
     manifest = load("pipeline")[0]
     spec = {**manifest["spec"], "parameters": list(parameters)}
-    del spec["schedule"], spec["onFailure"]  # its parameters would need defaults
+    del spec["schedule"], spec["onFailure"]  # its parameters would need defaults, and nothing can be paused then
     spec["sources"] = [{**spec["sources"][0], "files": {**spec["sources"][0]["files"], "path": path}}]
     return DataPipelineSpec.model_validate(spec)
 
