@@ -121,11 +121,10 @@ async def insert(world: World, *rows: int, late: int = 0) -> None:
     )
 
 
-CURSORS = ["n", "placed", "day"]
-
-
-@pytest.mark.parametrize("cursor", CURSORS)
-@pytest.mark.parametrize(("most", "split_by"), [(100_000, None), (2, None), (2, "id")], ids=["one", "cut", "cut by id"])
+@pytest.mark.parametrize(
+    ("cursor", "most", "split_by"),
+    [("n", 100_000, None), ("n", 2, None), ("placed", 2, None), ("placed", 100_000, None), ("day", 2, "id")],
+)
 async def test_each_row_once(world: World, cursor: str, most: int, split_by: str | None) -> None:
     spec = spec_of(cursor=cursor, most=most, split_by=split_by)
     assert (await planned(world, spec, key("before there are any"))).chunks == ()
