@@ -10,14 +10,17 @@ import contextlib
 import logging
 import traceback
 from collections.abc import Iterator
+from datetime import timedelta
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from tidemill_api.errors import Internal, TidemillError
+from tidemill_api.errors import HTTPUnavailable, Internal, TidemillError
 
 _log = logging.getLogger(__name__)
 
+_LONGEST_ASKED = 3600.0
+"""Seconds that a server may ask to wait; one that asks for more is asked again as `execution.retry` says."""
 _ATTEMPTS = 3
 """So often an unexpected error or an Internal one is tried; what it comes from is rather a bug than an outage."""
 
@@ -37,7 +40,9 @@ def translated() -> Iterator[None]:
             "%s of %s, attempt %d: %s: %s", info.activity_type, info.workflow_id, info.attempt, error.type, error
         )
         final = not error.retryable or (isinstance(error, Internal) and info.attempt >= _ATTEMPTS)
-        raise ApplicationError(str(error), *details, type=error.type, non_retryable=final) from None
+        raise ApplicationError(
+            str(error), *details, type=error.type, non_retryable=final, next_retry_delay=_asked(error)
+        ) from None
     except Exception as error:  # noqa: BLE001 - what isn't typed must not leave the worker as it is
         place = _place(error)
         _log.error(
@@ -48,6 +53,12 @@ def translated() -> Iterator[None]:
             type=Internal.__name__,
             non_retryable=activity.info().attempt >= _ATTEMPTS,
         ) from None
+
+
+def _asked(error: TidemillError) -> timedelta | None:
+    """How long to wait before the next attempt, where a server has said so and it isn't for ever."""
+    wait = error.wait if isinstance(error, HTTPUnavailable) else None
+    return timedelta(seconds=wait) if wait is not None and wait <= _LONGEST_ASKED else None
 
 
 def _place(error: BaseException) -> str:
