@@ -94,6 +94,7 @@ class _Call:
         self._stopped = False
         self._woken = threading.Event()
         self._ended = threading.Event()
+        self._ending = threading.Lock()
 
     def run(self) -> None:
         """Wait for its end. Raises Stopped."""
@@ -102,8 +103,9 @@ class _Call:
         self._woken.wait()
         if not self._stopped:
             return
-        if thread.ident is not None and not self._ended.is_set():
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Interrupted))
+        with self._ending:  # its number may be another thread's as soon as it has ended
+            if thread.ident is not None and not self._ended.is_set():
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Interrupted))
         if not self._ended.wait(LEAVE_AFTER):
             _log.warning("%s: its function doesn't hear that it must end, and is left behind", self._who)
         raise Stopped
@@ -114,9 +116,14 @@ class _Call:
 
     def _body(self) -> None:
         try:
-            self.answer = self._work()
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the thread that waits must hear of it
-            self.error = error
+            try:
+                self.answer = self._work()
+            except BaseException as error:  # noqa: BLE001 - whatever it is, the thread that waits must hear of it
+                self.error = error
+            with self._ending:
+                self._ended.set()
+        except _Interrupted:
+            pass  # it came when all was done
         finally:
             self._ended.set()
             self._woken.set()
