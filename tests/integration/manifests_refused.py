@@ -52,6 +52,18 @@ RULES: Final = (
         "spec.steps[0].python.mayMultiply", "mayMultiply has an effect for mode Batch only",
     ),
     Refused(
+        "function-with-a-connection", "pipeline-python", {"spec.sources[1].connection": "landing"},
+        "spec.sources[1].connection", "a source has a connection, unless it is one in Python",
+    ),
+    Refused(
+        "files-without-a-connection", "pipeline-python", {"spec.sources[0].connection": DELETE},
+        "spec.sources[0].connection", "a source has a connection, unless it is one in Python",
+    ),
+    Refused(
+        "function-without-columns", "pipeline-python", {"spec.sources[1].columns": DELETE},
+        "spec.sources[1].columns", "rows of a function need columns: say what is read of them",
+    ),
+    Refused(
         "python-column-of-a-scale-too-great", "pipeline-python",
         {"spec.steps[0].python.columns[1].type": "decimal(3,4)"},
         "spec.steps[0].python.columns[1].type", "the scale can't be greater than the precision",
@@ -222,7 +234,7 @@ RULES: Final = (
     ),
     Refused(
         "source-of-two-sorts", "pipeline", {"spec.sources[0].postgres": {"table": "public.raw"}},
-        "spec.sources[0]", "a source is exactly one of: files, postgres, http",
+        "spec.sources[0]", "a source is exactly one of: files, postgres, http, python",
     ),
     Refused(
         "table-by-new-files", "pipeline", {"spec.sources[4].incremental": {"by": "ModifiedTime"}},
@@ -258,7 +270,7 @@ RULES: Final = (
     ),
     Refused(
         "source-of-no-sort", "pipeline", {"spec.sources[4].postgres": DELETE},
-        "spec.sources[4]", "a source is exactly one of: files, postgres, http",
+        "spec.sources[4]", "a source is exactly one of: files, postgres, http, python",
     ),
     Refused(
         "api-without-columns", "pipeline-http", {"spec.sources[1].columns": DELETE},
@@ -421,7 +433,7 @@ RULES: Final = (
     ),
     Refused(
         "connection-of-two-sorts", "pool", {"spec.connections[1].files": {"url": "file:///data/"}},
-        "spec.connections[1]", "a connection is exactly one of: files, postgres, http",
+        "spec.connections[1]", "a connection is exactly one of: files, postgres, http, python",
     ),
     Refused(
         "keys-of-a-folder", "pool", {"spec.connections[0].files": {"url": "file:///data/", "secretRef": {"name": "s"}}},
@@ -429,7 +441,7 @@ RULES: Final = (
     ),
     Refused(
         "connection-of-no-sort", "pool", {"spec.connections[0].files": DELETE, "spec.artifacts": DELETE},
-        "spec.connections[0]", "a connection is exactly one of: files, postgres, http",
+        "spec.connections[0]", "a connection is exactly one of: files, postgres, http, python",
     ),
     Refused(
         "p" * 64, "pool", {},

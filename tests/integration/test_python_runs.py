@@ -108,3 +108,52 @@ async def test_a_cancelled_run_ends_though_its_function_doesn_t(here: Bench, mod
     # The worker has lost no thread of its own.
     assert (await here.run(spec(here, "same"))).result == "Succeeded"
     assert here.query("SELECT count(*) FROM {table}") == [["5"]]
+
+
+def shop(here: Bench, function: str = "orders", *, keep: bool = True, **changes: Any) -> dict[str, Any]:
+    """A pipeline whose source is the function, with two sinks."""
+    source = {
+        "name": "shop",
+        "python": {"entrypoint": f"{MODULE}:{function}", "keepState": keep},
+        "columns": [{"name": "id", "type": "int64", "required": True}, {"name": "name", "type": "string"}],
+    }
+    sink = here.spec(disposition="Merge")["sinks"][0] | {"input": "shop"}
+    other = sink | {"name": "other", "postgres": {"table": f"public.{here.name}_o", "createTable": "IfMissing"}}
+    return here.spec(steps=[], sources=[source], sinks=[sink, other], **changes)
+
+
+async def test_a_function_gives_what_is_new_and_again_for_a_key_that_runs_again(here: Bench) -> None:
+    for run in range(3):
+        result = await here.run(shop(here), key=f"run-{run}")
+        assert (result.result, result.rows_read, result.rows_rejected) == ("Succeeded", 6, 1), result.error
+
+    ids = [[str(number)] for number in range(15)]
+    assert here.query("SELECT id FROM {table} ORDER BY id") == here.query("SELECT id FROM {table}_o ORDER BY id") == ids
+    state = "SELECT sink, cursor FROM tidemill.watermarks WHERE pipeline = '{name}' ORDER BY sink"
+    assert here.query(state) == [["other", '{"next": 15}'], ["out", '{"next": 15}']]
+    assert here.query(
+        "SELECT reason, cause, row_text FROM tidemill.dead_letters WHERE pipeline = '{name}' AND run_key = 'run-1'"
+    ) == [["BadValue", "id is not of type int64", '{"id": "x", "name": "bad"}']]
+
+    again = await here.run(shop(here), key="run-1", reprocess="Completed")
+    assert (again.result, again.execution, again.rows_read) == ("Succeeded", 2, 6), again.error
+    assert here.query("SELECT count(*) FROM {table}") == [["15"]], "it began with the state that it had begun with"
+    assert here.query(state) == [["other", '{"next": 15}'], ["out", '{"next": 15}']], "later runs have come further"
+
+
+async def test_a_function_that_breaks_off_leaves_rows_and_state_as_they_were(here: Bench) -> None:
+    await here.run(shop(here), key="first")
+    once = {"retry": {"maximumAttempts": 1}}
+    result = await here.run(shop(here, "unsteady", execution=once), key="second")
+    assert result.error is not None
+    assert (result.error.type, result.error.step) == ("PythonUnavailable", "shop")
+    assert here.query("SELECT count(*) FROM {table}") == [["5"]]
+    await here.run(shop(here), key="third")
+    assert here.query("SELECT count(*), max(id) FROM {table}") == [["10", "9"]]
+
+
+async def test_without_a_state_each_run_begins_anew(here: Bench) -> None:
+    for _ in range(2):
+        assert (await here.run(shop(here, keep=False))).result == "Succeeded"
+    assert here.query("SELECT count(*), max(id) FROM {table}") == [["5", "4"]]
+    assert here.query("SELECT count(*) FROM tidemill.watermarks WHERE pipeline = '{name}'") == [["0"]]

@@ -192,3 +192,43 @@ def acted(batch: tidemill.Batch) -> tidemill.Rows:
 
 def deaf_over_all(whole: tidemill.Whole) -> pa.Table:
     return deaf(tidemill.Batch(whole.rows, context=whole.context))
+
+
+def orders(source: tidemill.Source) -> Iterator[object]:
+    """Five rows a run, of every sort of batch, and one that is bad; the state is the number that comes next."""
+    first = source.state.get("next", 0)
+    yield [{"id": first, "name": "listed", "beside": 1}, {"id": "x", "name": "bad"}]
+    yield {"id": first + 1, "name": source.context.run_time}
+    yield pa.table({"id": [first + 2, first + 3], "name": ["table", None]})
+    source.state["next"] = first + 5
+    yield pa.record_batch({"id": pa.array([first + 4], pa.int16()), "name": ["record"]})
+
+
+def unsteady(source: tidemill.Source) -> Iterator[object]:
+    """Gives rows, and breaks off."""
+    source.state["next"] = 99
+    yield {"id": 1}
+    raise tidemill.Unavailable("the shop has closed")
+
+
+def no_batches(source: tidemill.Source) -> int:
+    return len(source.state)
+
+
+def odd_batches(source: tidemill.Source) -> Iterator[object]:
+    del source
+    yield 7
+
+
+def odd_state(source: tidemill.Source) -> Iterator[object]:
+    source.state["now"] = source
+    yield {"id": 1}
+
+
+def large_state(source: tidemill.Source) -> Iterator[object]:
+    source.state["all"] = 70_000 * "x"
+    yield {"id": 1}
+
+
+def deaf_source(source: tidemill.Source) -> Iterator[pa.Table]:
+    yield deaf(tidemill.Batch(pa.table({"id": [1]}), context=source.context))

@@ -218,6 +218,7 @@ def test_the_public_names() -> None:
         "Rejection",
         "Rows",
         "RowsLike",
+        "Source",
         "Unavailable",
         "Whole",
     ]

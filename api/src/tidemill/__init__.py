@@ -12,6 +12,7 @@ They can be called in a test as well: `enrich(Batch(pa.table({...})))`. Nothing 
 
 from __future__ import annotations
 
+from tidemill._sources import Source
 from tidemill._steps import Batch, Context, Rejection, Rows, RowsLike, Unavailable, Whole
 
-__all__ = ["Batch", "Context", "Rejection", "Rows", "RowsLike", "Unavailable", "Whole"]
+__all__ = ["Batch", "Context", "Rejection", "Rows", "RowsLike", "Source", "Unavailable", "Whole"]

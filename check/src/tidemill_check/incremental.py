@@ -26,9 +26,9 @@ def sinks_of(spec: DataPipelineSpec, source: str) -> tuple[Sink, ...]:
 def check_incremental(spec: DataPipelineSpec) -> Iterator[Problem]:
     """Incremental sources whose new rows alone would give a wrong answer. For pipelines whose graph is right."""
     for index, source in enumerate(spec.sources):
-        if source.incremental is None:
+        if not source.only_new:
             continue
-        field = f"spec.sources[{index}].incremental"
+        field = f"spec.sources[{index}].{'incremental' if source.incremental is not None else 'python.keepState'}"
         for message in _faults(spec, source):
             yield Problem(field, conditions.INVALID_SPEC, message)
         for name, message in _values(source):
@@ -37,8 +37,7 @@ def check_incremental(spec: DataPipelineSpec) -> Iterator[Problem]:
 
 def _faults(spec: DataPipelineSpec, source: Source) -> Iterator[str]:
     incremental, found = source.incremental, cut(spec)
-    assert incremental is not None
-    new = "new files" if incremental.by is not None else "new rows"
+    new = "new files" if incremental is not None and incremental.by is not None else "new rows"
     if any(source.name in stage.broadcast for stage in found.stages):
         yield f"{source.name} is joined whole to other rows: with its {new} alone most of it would be missing"
     if found.waves > 1:
@@ -51,7 +50,7 @@ def _faults(spec: DataPipelineSpec, source: Source) -> Iterator[str]:
                 f"the sink {sink.name} appends chunk by chunk: a run that fails half-way would leave rows that the "
                 "next one loads again; set its commit: AtEnd"
             )
-        elif sink.write_disposition == "Append" and incremental.lag is not None:
+        elif sink.write_disposition == "Append" and incremental is not None and incremental.lag is not None:
             yield (
                 f"the sink {sink.name} appends: rows within the lag would be there once more after each run; use "
                 "Merge, or leave lag out"

@@ -14,7 +14,8 @@ T = TypeVar("T")
 
 
 def check_python(spec: DataPipelineSpec) -> Iterator[Problem]:
-    """Columns of Python steps that later steps couldn't tell apart."""
+    """Columns of Python steps that later steps couldn't tell apart, and functions' rows that would be joined whole."""
+    yield from _joined_whole(spec)
     for index, step in enumerate(spec.steps):
         if step.python is None:
             continue
@@ -24,6 +25,18 @@ def check_python(spec: DataPipelineSpec) -> Iterator[Problem]:
                 if name in folded[:place]:
                     message = f"{columns[place].name} is there already (whatever the case): call it otherwise"
                     yield Problem(f"spec.steps[{index}].python.{field}[{place}].name", conditions.INVALID_SPEC, message)
+
+
+def _joined_whole(spec: DataPipelineSpec) -> Iterator[Problem]:
+    functions = {source.name for source in spec.sources if source.python is not None}
+    for index, step in enumerate(spec.steps):
+        for place, name in enumerate(step.inputs):
+            if place and name in functions:
+                message = (
+                    f"{name} is a function, whose rows can't be joined whole, since it may give others each time: let "
+                    "it be the first input, or load its rows by a pipeline of its own"
+                )
+                yield Problem(f"spec.steps[{index}].inputs[{place}]", conditions.INVALID_SPEC, message)
 
 
 def check_entrypoints(spec: DataPipelineSpec, pool: WorkerPoolSpec) -> Iterator[Problem]:
@@ -42,6 +55,9 @@ def check_entrypoints(spec: DataPipelineSpec, pool: WorkerPoolSpec) -> Iterator[
 
 def entrypoints(spec: DataPipelineSpec) -> Iterator[tuple[str, str]]:
     """The functions that a pipeline names, each with its field."""
+    for index, source in enumerate(spec.sources):
+        if source.python is not None:
+            yield f"spec.sources[{index}].python.entrypoint", source.python.entrypoint
     for index, step in enumerate(spec.steps):
         if step.python is not None:
             yield f"spec.steps[{index}].python.entrypoint", step.python.entrypoint

@@ -192,6 +192,8 @@ def _sources(spec: DataPipelineSpec, pool: WorkerPoolSpec) -> Iterator[Problem]:
     for index, source in enumerate(spec.sources):
         field = f"spec.sources[{index}].connection"
         found = _connection(source.connection, pool)
+        if source.python is not None:
+            continue  # what it reaches is its own affair
         if source.postgres is not None:
             yield from _table_read(index, source.connection, source.postgres, pool)
         elif source.http is not None:

@@ -26,3 +26,13 @@ class PythonSettings(Model):
     """Functions that steps and sources may name: `travel.steps:enrich`, all of a module (`travel.steps:*`), or all of
     the modules below one (`travel.*:*`). None if not given. What such a function can reach, whoever may write a
     pipeline for this pool can reach: it runs in the workers, with their files, Secrets and network."""
+
+
+class PythonSource(Model):
+    """A function of your own that gives rows, batch by batch."""
+
+    entrypoint: Entrypoint
+    """Module and function, `travel.sources:orders`. The pool must allow it (`spec.python.allowedEntrypoints`)."""
+    keep_state: bool = False
+    """What the function leaves in its state is kept with the rows, and is there in the next run: so it can give only
+    what is new. Runs of backfills begin with an empty state, and keep none."""

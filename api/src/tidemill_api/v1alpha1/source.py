@@ -9,6 +9,7 @@ from pydantic import Field
 from tidemill_api.v1alpha1._base import ListKey, Model, Rule
 from tidemill_api.v1alpha1._types import Identifier, PartName, Scalar, int_or_string
 from tidemill_api.v1alpha1.http_source import HTTPSource
+from tidemill_api.v1alpha1.python import PythonSource
 
 TABLE_PATTERN = r"^[a-zA-Z_][a-zA-Z0-9_$]{0,62}\.[a-zA-Z_][a-zA-Z0-9_$]{0,62}$"
 COLUMN_TYPE_PATTERN = (
@@ -203,18 +204,20 @@ class Incremental(Model):
 
 
 class Source(Model):
-    """Something to read: files, a table, or an API."""
+    """Something to read: files, a table, an API, or what a function gives."""
 
     name: PartName
     """Name; steps and SQL call it so."""
-    connection: PartName
-    """A connection of the pool."""
+    connection: PartName = ""
+    """A connection of the pool; a source in Python has none."""
     files: FileSource | None = None
     """Files to read."""
     postgres: PostgresSource | None = None
     """A table to read."""
     http: HTTPSource | None = None
     """An HTTP API to read."""
+    python: PythonSource | None = None
+    """A function that gives rows."""
     columns: Annotated[tuple[Column, ...], Field(max_length=512), ListKey("name")] = ()
     """Declared columns; only these are read then. Without any, all columns of the files are read and their types
     inferred."""
@@ -225,9 +228,21 @@ class Source(Model):
 
     rules = (
         Rule(
-            cel="[has(self.files), has(self.postgres), has(self.http)].filter(x, x).size() == 1",
-            message="a source is exactly one of: files, postgres, http",
-            holds=lambda s: [s.files, s.postgres, s.http].count(None) == 2,
+            cel="[has(self.files), has(self.postgres), has(self.http), has(self.python)].filter(x, x).size() == 1",
+            message="a source is exactly one of: files, postgres, http, python",
+            holds=lambda s: [s.files, s.postgres, s.http, s.python].count(None) == 3,
+        ),
+        Rule(
+            cel="has(self.connection) != has(self.python)",
+            message="a source has a connection, unless it is one in Python",
+            holds=lambda s: (s.connection == "") == (s.python is not None),
+            field=".connection",
+        ),
+        Rule(
+            cel="!has(self.python) || (has(self.columns) && size(self.columns) > 0)",
+            message="rows of a function need columns: say what is read of them",
+            holds=lambda s: s.python is None or len(s.columns) > 0,
+            field=".columns",
         ),
         Rule(
             cel="!has(self.incremental) || (has(self.incremental.by) ? has(self.files) : has(self.postgres))",
@@ -267,6 +282,11 @@ class Source(Model):
         """The files of a source that is one of files."""
         assert self.files is not None
         return self.files
+
+    @property
+    def only_new(self) -> bool:
+        """Whether its runs read only what hasn't been loaded yet, and note what they have."""
+        return self.incremental is not None or (self.python is not None and self.python.keep_state)
 
     @property
     def cursor_column(self) -> Column | None:

@@ -273,6 +273,8 @@ class _Draft:
     ) -> dict[str, Connection]:
         found: dict[str, Connection] = {}
         for index, source in ((i, s) for user in users for i, s in enumerate(user.object.spec.sources)):
+            if not source.connection:
+                continue
             name, field_name = source.connection, f"spec.sources[{index}].connection"
             target = self.beside.settings.connections.get(name)
             if source.http is not None or (target is not None and target.http is not None):

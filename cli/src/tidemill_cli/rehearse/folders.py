@@ -45,14 +45,14 @@ def at_file(source: Source, file: Path) -> Source:
     path = glob.escape(file.name).replace("{", "{{").replace("}", "}}")  # neither a pattern nor a value of the run
     files = source.files or FileSource(path="*", format=stand_in(source))
     files = files.model_copy(update={"path": path, "compression": "Auto"})
-    return source.model_copy(update={"files": files, "postgres": None, "http": None})
+    return source.model_copy(update={"files": files, "postgres": None, "http": None, "python": None})
 
 
 def stand_in(source: Source) -> Format:
-    """The format of a file with a source's rows: its own; of an API one JSON array, of a table CSV with a header."""
+    """The format of a file with a source's rows: its own; of an API or function one JSON array, of a table CSV."""
     if source.files is not None:
         return source.files.format
-    return Format(json_=JSON()) if source.http is not None else Format(csv=CSV())
+    return Format(json_=JSON()) if source.http is not None or source.python is not None else Format(csv=CSV())
 
 
 def locate(
@@ -78,6 +78,8 @@ def locate(
         sources.append(at_file(source, files[source.name]) if source.name in files else source)
         if source.name in files:
             folders[source.name] = files[source.name].resolve().parent
+            continue
+        if source.python is not None:  # its function is called
             continue
         if source.http is not None:
             message = (
@@ -110,7 +112,7 @@ def check_names(
 ) -> None:
     """Raises UsageError for connections and sources that no pipeline has, and for missing files and folders."""
     specs = [one.object.spec for one in pipelines]
-    connections = {source.connection for spec in specs for source in spec.sources}
+    connections = {source.connection for spec in specs for source in spec.sources if source.connection}
     sources = {source.name for spec in specs for source in spec.sources}
     for name, folder in given.items():
         if name not in connections:

@@ -85,7 +85,8 @@ async def move(connection: Connection, which: Which, value: str, *, really: bool
     """
     rows = await connection.fetch(
         "SELECT w.uid, w.source, w.sink, w.cursor_type, w.cursor FROM tidemill.watermarks w "
-        f"WHERE {_CHOSEN} AND w.cursor_of IS NOT NULL ORDER BY w.source, w.sink FOR UPDATE",
+        f"WHERE {_CHOSEN} AND w.cursor_of IS NOT NULL AND w.cursor_type <> 'state' "
+        "ORDER BY w.source, w.sink FOR UPDATE",
         *which.arguments,
     )
     for row in rows:

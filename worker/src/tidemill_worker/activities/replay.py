@@ -66,7 +66,7 @@ async def plan_replay(resources: Resources, run: RunId, snapshot: Snapshot) -> P
     planned = list(_cut(rows, left))
     values = bind_parameters(snapshot.spec, snapshot.parameters, snapshot.ref.run_time, snapshot.ref.interval_start)
     located = rendered(snapshot.spec, values)
-    where = await places_of(_joined(located, planned), resources.connections)
+    where = await places_of(_joined(located, planned), resources.connections, values)
     found = await asyncio.to_thread(_chunks, located, planned, where)
     kept = dict(enumerate(planned))
     return await chunks.keep_plan(

@@ -41,7 +41,7 @@ class Snapshot:
     def incremental(self) -> bool:
         """Whether it reads only what isn't loaded yet of some source, and notes what it has loaded."""
         past = self.replay is not None or self.backfill is not None
-        return not past and any(source.incremental is not None for source in self.spec.sources)
+        return not past and any(source.only_new for source in self.spec.sources)
 
 
 @dataclass(frozen=True)

@@ -163,15 +163,16 @@ def moves_watermarks(
 
     `versions` are those of the plan's `watermarks`. Its `write` raises WatermarkMoved.
     """
-    from tidemill_worker.engine.incremental import files_of, incremental, range_of
+    from tidemill_worker.engine.incremental import called_of, files_of, incremental, range_of
     from tidemill_worker.engine.postgres.cursor_marks import origin_of
     from tidemill_worker.engine.postgres.watermarks import Move
 
     sources = incremental(spec)
     ranges = {source: found for source in sources if (found := range_of(chunks, source)) is not None}
-    files = {source: files_of(chunks, source) for source in sources if source not in ranges}
+    functions = {source: called for source in sources if (called := called_of(chunks, source)) is not None}
+    files = {source: files_of(chunks, source) for source in sources if source not in {*ranges, *functions}}
     origins = {source.name: origin_of(source) for source in spec.sources if source.name in ranges}
-    return Move(run, versions, files, ranges, origins)
+    return Move(run, versions, files, ranges, origins, functions)
 
 
 def to_publish(spec: DataPipelineSpec, chunks: Sequence[Work]) -> tuple[str, ...]:

@@ -40,12 +40,12 @@ TABLE: Final = Format(csv=CSV(header=False, null_values=(NULL,)))
 
 
 PAGES: Final = Format(json_lines=JSONLines())
-"""The format in which rows of an API come."""
+"""The format in which rows of an API, or of a function, come."""
 
 
 def format_of(source: Source) -> Format:
     """The format in which the rows of a source come."""
-    if source.http is not None:
+    if source.http is not None or source.python is not None:
         return PAGES
     return TABLE if source.files is None else source.files.format
 

@@ -51,7 +51,7 @@ class Form(Protocol):
 
 def form_of(source: Source, field: str) -> Form:
     """The form of a source, whose `format` is at `field`. Raises SpecError for a dialect that can't be read."""
-    if source.http is not None:
+    if source.http is not None or source.python is not None:
         return APIRows(keys_of(source))
     if source.files is None:
         return TableRows()
@@ -154,7 +154,7 @@ class JSONText:
 
 @dataclass(frozen=True, slots=True)
 class APIRows(JSONText):
-    """Rows of an API, each of which became a line of JSON."""
+    """Rows of an API or a function, each of which became a line of JSON."""
 
     def pieces(
         self, stack: ExitStack, place: Place, source: Source, part: Part, offset: int, size: int

@@ -40,7 +40,25 @@ class KnownRows:
     """Where an earlier execution of this run key has ended: this one ends there too."""
 
 
-Known = KnownFiles | KnownRows
+@dataclass(frozen=True, slots=True)
+class KnownState:
+    """What the last run of a source in Python has left, as JSON: the same in all its sinks."""
+
+    state: str
+
+
+Known = KnownFiles | KnownRows | KnownState
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A function of a source, as a run calls it."""
+
+    chunk: int
+    """The number of its chunk."""
+    entrypoint: str
+    before: str
+    """The state that it begins with, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +73,7 @@ class Watermarks:
 
 def incremental(spec: DataPipelineSpec) -> tuple[str, ...]:
     """Names of the incremental sources."""
-    return tuple(source.name for source in spec.sources if source.incremental is not None)
+    return tuple(source.name for source in spec.sources if source.only_new)
 
 
 def files_of(chunks: Iterable[object], source: str) -> Sequence[LoadedFile]:
@@ -68,3 +86,11 @@ def range_of(chunks: Iterable[object], source: str) -> CursorRange | None:
     """The cursor's range that a plan reads of a source; None: nothing, or no source with a cursor."""
     keys = (chunk.part.keys for chunk in chunks if isinstance(chunk, Chunk) and chunk.source == source)
     return next((each for each in keys if isinstance(each, CursorRange)), None)
+
+
+def called_of(chunks: Iterable[object], source: str) -> Called | None:
+    """What a plan calls for a source that is a function."""
+    for chunk in chunks:
+        if isinstance(chunk, Chunk) and chunk.source == source and chunk.part.asked is not None:
+            return Called(chunk.index, chunk.part.asked.path, dict(chunk.part.asked.query)["state"])
+    return None

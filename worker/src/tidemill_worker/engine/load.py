@@ -294,11 +294,12 @@ class _Loading:
         counts = [count for piece in part.pieces for count in piece.counts]
         if part.number == 0:
             counts = [*self.bench.reported_counts, *_left_out(self.chunk), *counts]
-        resume = ledger.Resume(part.offset, part.line, part.rows, part.bytes, total(counts))
+        resume = ledger.Resume(part.offset, part.line, part.rows, part.bytes, total(counts), self.bench.state)
         if self.direct:
             self._tolerable(part, resume)
         for parts in self.committed.values():
-            if part.number in parts and parts[part.number].resume.end != part.offset:
+            there = parts[part.number].resume if part.number in parts else resume
+            if (there.end, there.state) != (part.offset, resume.state):
                 raise SourceChanged(f"{self.chunk.file}: part {part.number} ended elsewhere when it was read before")
         for writer in writers:
             if isinstance(writer, Keeper):

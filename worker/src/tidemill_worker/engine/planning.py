@@ -16,10 +16,10 @@ from tidemill_check.paths import rendered
 from tidemill_check.stages import stages
 from tidemill_worker.engine import files
 from tidemill_worker.engine.forms import files_at
-from tidemill_worker.engine.incremental import Known, KnownFiles, KnownRows
+from tidemill_worker.engine.incremental import Known, KnownFiles, KnownRows, KnownState
 from tidemill_worker.engine.model import Chunk, Connections, Pages, Parameters, Part, Place, RunRef
 from tidemill_worker.engine.places import places_of
-from tidemill_worker.engine.planning_api import APIPlanner
+from tidemill_worker.engine.planning_api import APIPlanner, FunctionPlanner
 from tidemill_worker.engine.planning_csv import CSVPlanner
 from tidemill_worker.engine.planning_json import JSONPlanner
 from tidemill_worker.engine.planning_parquet import ParquetPlanner
@@ -38,8 +38,9 @@ async def plan(
     known: Mapping[str, Known] | None = None,
 ) -> tuple[Chunk, ...]:
     """See `engine.plan`."""
-    where = await places_of(spec.sources, connections)
-    located = rendered(spec, bind_parameters(spec, parameters, run.run_time, run.interval_start))
+    values = bind_parameters(spec, parameters, run.run_time, run.interval_start)
+    where = await places_of(spec.sources, connections, values)
+    located = rendered(spec, values)
     chunks = await asyncio.to_thread(chunks_of, located, where, known or {})
     if run.execution > 1:
         await refuse_other_rows(spec, parameters, run, chunks, connections)
@@ -83,7 +84,9 @@ def _parts(
     source, planner = spec.sources[place], _planner(spec, place, where)
     if isinstance(planner, TablePlanner) and isinstance(known, KnownRows):
         return planner.new_rows(known)
-    if isinstance(planner, TablePlanner | APIPlanner):
+    if isinstance(planner, FunctionPlanner) and isinstance(known, KnownState):
+        planner = replace(planner, state=known.state)
+    if isinstance(planner, TablePlanner | APIPlanner | FunctionPlanner):
         return planner.parts(())
     refs = _refs(source, files_at(where[source.name]), known)
     return planner.parts(refs) if refs else ()
@@ -114,6 +117,8 @@ class Planner(Protocol):
 
 def _planner(spec: DataPipelineSpec, place: int, where: Mapping[str, Place]) -> Planner:
     source = spec.sources[place]
+    if source.python is not None:
+        return FunctionPlanner(source, source.python)
     reached = where[source.name]
     if source.postgres is not None:
         assert not isinstance(reached, Files | Pages)

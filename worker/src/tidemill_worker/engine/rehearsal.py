@@ -26,13 +26,14 @@ from tidemill_worker.engine import letters as dead
 from tidemill_worker.engine.blocks import BrokenRow
 from tidemill_worker.engine.broadcast import KEPT_BYTES
 from tidemill_worker.engine.counts import total
-from tidemill_worker.engine.model import Parameters
+from tidemill_worker.engine.model import Parameters, Place
 from tidemill_worker.engine.parse import schema_of
 from tidemill_worker.engine.passing import Answer, Passing, Reading
 from tidemill_worker.engine.planning import parts_of
 from tidemill_worker.engine.postgres.encode import Encoder
 from tidemill_worker.engine.postgres.tables import created
 from tidemill_worker.engine.python.calls import Calls
+from tidemill_worker.engine.python.sources import Function
 from tidemill_worker.engine.python.steps import Python
 from tidemill_worker.engine.python.whole import whole_python
 from tidemill_worker.engine.sandbox import Sandbox
@@ -111,7 +112,12 @@ class Rehearsal:
         """
         values = bind_parameters(spec, parameters, run_time, interval_start(spec.schedule, run_time))
         self._spec = rendered(spec, values)
-        self._places = {name: Folder(place) if isinstance(place, Path) else place for name, place in places.items()}
+        self._places: dict[str, Place] = {
+            name: Folder(place) if isinstance(place, Path) else place for name, place in places.items()
+        }
+        self._places |= {
+            source.name: Function(source.name, source.python, values) for source in spec.sources if source.python
+        }
         self._bounds = bounds or Bounds()
         self._inputs = inputs_of(spec)
         self._order = topological(self._inputs)
@@ -152,7 +158,8 @@ class Rehearsal:
         finally:
             self._sandbox.close()
             for place in self._places.values():
-                place.close()
+                if isinstance(place, Files):
+                    place.close()
 
     def _whole(self) -> frozenset[str]:
         """The sources and steps that others join whole or compute from, and all that these are made of."""

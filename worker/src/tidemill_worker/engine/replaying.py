@@ -219,7 +219,7 @@ def _reading_objects(source: Source, layout: TextLayout) -> Source:
 def _reading(source: Source, form: Format) -> Source:
     files = FileSource(path=FILE, compression="None", format=form)
     contract = source.contract.model_copy(update={"bad_values": "DeadLetter", "new_columns": "Ignore"})
-    elsewhere = {"connection": CONNECTION, "files": files, "postgres": None, "http": None}
+    elsewhere = {"connection": CONNECTION, "files": files, "postgres": None, "http": None, "python": None}
     return source.model_copy(update={**elsewhere, "contract": contract})
 
 

@@ -26,6 +26,7 @@ from tidemill_worker.engine.model import AskedToStop, Chunk, Connections, Parame
 from tidemill_worker.engine.places import places_of
 from tidemill_worker.engine.postgres.encode import Encoded, Encoder
 from tidemill_worker.engine.python.calls import Calls
+from tidemill_worker.engine.python.sources import Function, Given
 from tidemill_worker.engine.python.steps import Python
 from tidemill_worker.engine.sandbox import Sandbox, Sandboxes
 from tidemill_worker.engine.stage import Reads, Stage, Worked, reader_of, rejected, steps_of
@@ -89,6 +90,11 @@ class Workbench:
         """The pieces from `offset` on. Blocks."""
         return self.stage.reader.open(stack, self.place, self.chunk.part, offset, self.block)
 
+    @property
+    def state(self) -> str | None:
+        """What the function of a source has left, as JSON."""
+        return self.place.state if isinstance(self.place, Given) else None
+
     def unchanged(self) -> None:
         """Raises SourceChanged if the file isn't what was planned. Rows that were kept, or of a table, aren't one."""
         if isinstance(self.place, Files):
@@ -147,10 +153,12 @@ async def workbench(
     """
     values = bind_parameters(spec, parameters, run.run_time, run.interval_start)
     cut, calls = stages(spec)[chunk.stage], Calls(values)
-    places = await places_of(spec.sources, connections)
+    places = await places_of(spec.sources, connections, values)
     api = places.get(chunk.source)
     if isinstance(api, API) and chunk.part.asked is not None:
         places[chunk.source] = await fetched(api, chunk.part.asked, asked_to_stop)
+    elif isinstance(api, Function) and chunk.part.asked is not None:
+        places[chunk.source] = await api.collected(chunk.part.asked)
 
     def make() -> Workbench:
         answers = Answers(connections.artifacts, run, chunk.answers)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tidemill_api.errors import WatermarksApart
 from tidemill_api.v1alpha1.datapipeline import Sink, Source
 from tidemill_check import cursors
 from tidemill_check.cursors import FAMILY, Kind
-from tidemill_worker.engine.incremental import KnownRows
+from tidemill_worker.engine.incremental import Called, KnownRows, KnownState
 from tidemill_worker.engine.model import CursorRange
 
 if TYPE_CHECKING:
     import asyncpg
 
     from tidemill_worker.engine.postgres.fence import Connection
+
+
+STATE: Final = "state"
+"""The type of a watermark that is a function's state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +43,20 @@ class Mark:
     """It has all rows up to here, as a number; None: it has none."""
     again: Range | None = None
     """What an earlier execution of this run key has loaded."""
+    state: str | None = None
+    """Of a function that keeps its state: what it has left, as JSON."""
+    before: str | None = None
+    """What it had when an earlier execution of this run key began."""
 
 
 def mark_of(row: asyncpg.Record) -> Mark:
     """A row of `watermarks`, joined to the run key's row of `loaded_ranges`."""
     kind, again = row["cursor_type"], None
+    if kind == STATE:
+        before = row["after"] if row["range_type"] == STATE else None
+        return Mark(row["run_key"], row["cursor_of"], state=row["cursor"], before=before)
+    if row["range_type"] == STATE:
+        return Mark(row["run_key"])
     if row["until"] is not None and row["range_of"] == row["cursor_of"]:
         after, until = row["after"], cursors.parsed(row["until"], row["range_type"])
         again = Range(None if after is None else cursors.parsed(after, row["range_type"]), until)
@@ -91,6 +104,54 @@ def level(source: Source, sinks: Sequence[Sink], marks: Mapping[str, Mark]) -> K
     ends = [mark.again.until for mark in own.values() if mark.again is not None]
     reached = [mark.reached for mark in own.values() if mark.reached is not None]
     return KnownRows(after, max(reached, default=None), max(ends, default=None))
+
+
+def level_state(source: Source, sinks: Sequence[Sink], marks: Mapping[str, Mark]) -> KnownState:
+    """The state that all sinks of a function have; there is no order of states. Raises WatermarksApart."""
+    states = {sink.name: marks[sink.name].before or marks[sink.name].state or "{}" for sink in sinks}
+    if len(set(states.values())) > 1:
+        first, *others = states
+        other = next(name for name in others if states[name] != states[first])
+        raise WatermarksApart(
+            f"source {source.name}: the sinks {first} and {other} have rows up to different states. If run "
+            f"{marks[other].last_run} or {marks[first].last_run} failed between them, process its key again; else "
+            "reset the watermarks of both"
+        )
+    return KnownState(next(iter(states.values()), "{}"))
+
+
+async def note_state(
+    connection: Connection, place: tuple[str, str, str], run_key: str, last_run: str, called: Called
+) -> None:
+    """Note what a function has left with a chunk's rows, as the sink's ledger has it.
+
+    A key that runs again after others have run leaves the state as these have left it.
+    """
+    after = await connection.fetchval(
+        "SELECT resume->>'state' FROM tidemill.ledger WHERE uid = $1 AND run_key = $2 AND sink = $3 AND chunk = $4 "
+        "AND resume->>'state' IS NOT NULL ORDER BY execution DESC, part DESC LIMIT 1",
+        *(place[0], run_key, place[2], called.chunk),
+    )
+    if after is None:
+        return
+    again = await connection.fetchval(
+        "SELECT true FROM tidemill.loaded_ranges WHERE uid = $1 AND source = $2 AND sink = $3 AND run_key = $4 "
+        "AND cursor_type = $5",
+        *(*place, run_key, STATE),
+    )
+    if not again or last_run == run_key:
+        await connection.execute(
+            "UPDATE tidemill.watermarks SET cursor_of = $4, cursor_type = $5, cursor = $6 "
+            "WHERE uid = $1 AND source = $2 AND sink = $3",
+            *(*place, called.entrypoint, STATE, after),
+        )
+    await connection.execute(
+        "INSERT INTO tidemill.loaded_ranges (uid, source, sink, run_key, cursor_of, cursor_type, after, until) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (uid, source, sink, run_key) DO UPDATE SET "
+        "cursor_of = excluded.cursor_of, cursor_type = excluded.cursor_type, after = excluded.after, "
+        "until = excluded.until, loaded_at = now()",
+        *(*place, run_key, called.entrypoint, STATE, called.before, after),
+    )
 
 
 def _own(source: Source, sink: Sink, mark: Mark, kind: Kind) -> Mark:

@@ -22,6 +22,8 @@ class Resume:
     rows_read: int
     bytes_read: int
     counts: tuple[StepCount, ...]
+    state: str | None = None
+    """What the function of a source has left, as JSON."""
 
     def to_json(self) -> str:
         """As text for jsonb."""
@@ -32,6 +34,7 @@ class Resume:
                 "rowsRead": self.rows_read,
                 "bytesRead": self.bytes_read,
                 "counts": [count.model_dump(by_alias=True) for count in self.counts],
+                **({} if self.state is None else {"state": self.state}),
             }
         )
 
@@ -40,7 +43,7 @@ class Resume:
         """The inverse of `to_json`."""
         value = json.loads(text)
         counts = tuple(StepCount.model_validate(count) for count in value["counts"])
-        return cls(value["end"], value["line"], value["rowsRead"], value["bytesRead"], counts)
+        return cls(value["end"], value["line"], value["rowsRead"], value["bytesRead"], counts, value.get("state"))
 
 
 @dataclass(frozen=True, slots=True)

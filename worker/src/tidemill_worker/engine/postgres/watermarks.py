@@ -9,7 +9,7 @@ from tidemill_api.errors import WatermarkMoved, WatermarksApart
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_api.v1alpha1.datapipeline import Sink
 from tidemill_check.incremental import sinks_of
-from tidemill_worker.engine.incremental import Known, KnownFiles, LoadedFile, Watermarks
+from tidemill_worker.engine.incremental import Called, Known, KnownFiles, LoadedFile, Watermarks
 from tidemill_worker.engine.model import Connections, CursorRange, RunRef
 from tidemill_worker.engine.postgres import cursor_marks
 from tidemill_worker.engine.postgres.cursor_marks import Mark, mark_of
@@ -25,17 +25,20 @@ async def read(spec: DataPipelineSpec, run: RunRef, connections: Connections) ->
     known: dict[str, Known] = {}
     versions: dict[str, dict[str, int]] = {}
     for source in spec.sources:
-        if source.incremental is None:
+        if not source.only_new:
             continue
         sinks = sinks_of(spec, source.name)
         there: dict[str, _There] = {}
         for sink in sinks:
             there[sink.name] = await _of_sink(run, source.name, sink, connections)
             versions.setdefault(sink.name, {})[source.name] = there[sink.name].version
-        if source.incremental.by is not None:
+        marks = {name: each.mark for name, each in there.items()}
+        if source.incremental is None:
+            known[source.name] = cursor_marks.level_state(source, sinks, marks)
+        elif source.incremental.by is not None:
             known[source.name] = KnownFiles(source.incremental.by, _level(source.name, sinks, there))
         else:
-            known[source.name] = cursor_marks.level(source, sinks, {name: each.mark for name, each in there.items()})
+            known[source.name] = cursor_marks.level(source, sinks, marks)
     return Watermarks(known, versions)
 
 
@@ -103,18 +106,31 @@ class Move:
     """By source with a cursor: what the run has read."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """By source with a cursor: its table and column."""
+    functions: Mapping[str, Called] = field(default_factory=dict)
+    """By source that is a function."""
 
     async def write(self, connection: Connection, sink: str) -> None:
         """Within the transaction that makes the rows visible. Raises WatermarkMoved, which rolls it back."""
         for source, version in self.versions.get(sink, {}).items():
-            files, keys = self.files.get(source, ()), self.ranges.get(source)
-            if files or keys is not None:
+            files, keys, called = self.files.get(source, ()), self.ranges.get(source), self.functions.get(source)
+            last_run = await self._last_run(connection, sink, source) if called is not None else ""
+            if files or keys is not None or called is not None:
                 await self._move(connection, sink, source, version)
+            if called is not None:
+                place = (self.run.uid, source, sink)
+                await cursor_marks.note_state(connection, place, self.run.run_key, last_run, called)
             if files:
                 await self._note(connection, sink, source, files)
             if keys is not None:
                 place = (self.run.uid, source, sink)
                 await cursor_marks.note(connection, place, self.run.run_key, self.origins[source], keys)
+
+    async def _last_run(self, connection: Connection, sink: str, source: str) -> str:
+        found: str | None = await connection.fetchval(
+            "SELECT run_key FROM tidemill.watermarks WHERE uid = $1 AND source = $2 AND sink = $3",
+            *(self.run.uid, source, sink),
+        )
+        return found or ""
 
     async def _move(self, connection: Connection, sink: str, source: str, version: int) -> None:
         moved = await connection.fetchval(

@@ -47,12 +47,14 @@ class Calls:
             log=logging.getLogger(f"tidemill.python.{step}"),
         )
 
-    def call(self, who: str, entrypoint: str, argument: object) -> Any:
-        """What the function gives that `who` (`step enriched`) names.
+    def call(
+        self, who: str, entrypoint: str, argument: object, then: Callable[[Any], Any] = lambda given: given
+    ) -> Any:
+        """What the function gives that `who` (`step enriched`) names; `then` makes something of it in its thread.
 
         Blocks; raises PythonFailed, PythonUnavailable, and Stopped after `stop`.
         """
-        call = _Call(who, lambda: function_of(who, entrypoint)(argument))
+        call = _Call(who, lambda: then(function_of(who, entrypoint)(argument)))
         with self._lock:
             if self._stopped:
                 raise Stopped
