@@ -30,8 +30,13 @@ def happened(result: RunResult, *, recovered: bool, paused: bool) -> tuple[Event
 
 def drafts(notifications: Sequence[Notification], events: Sequence[Event], note: str) -> tuple[Draft, ...]:
     """The messages to send: one for each notification that is about any of the events."""
-    about = ((number, tuple(e for e in events if e in each.events)) for number, each in enumerate(notifications))
-    return tuple(Draft(number=number, events=named, note=note) for number, named in about if named)
+    found: list[Draft] = []
+    for number, each in enumerate(notifications):
+        wanted = frozenset(each.events)
+        named: tuple[Event, ...] = tuple(event for event in events if event in wanted)
+        if named:
+            found.append(Draft(number=number, events=named, note=note))
+    return tuple(found)
 
 
 def in_a_row(former: Sequence[str]) -> int:
