@@ -122,7 +122,6 @@ CASES = (
     (
         pipeline(connection="konnection: landing"),
         [
-            "0.yaml:8:7: spec.sources[0].connection: is missing: A connection of the pool.",
             "0.yaml:9:7: spec.sources[0].konnection: there is no field konnection; did you mean connection?",
         ],
     ),
