@@ -181,6 +181,7 @@ def test_json_says_all_there_is() -> None:
             "chunks": 0,
             "durationSeconds": 1.5,
             "failedChecks": [CHECK.model_dump(mode="json", by_alias=True)],
+            "schemaChanges": [],
             "error": {"type": "CheckFailed", "message": "as it is said", "step": "valid", "retryable": False},
         },
         "paused": None,
