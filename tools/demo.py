@@ -18,7 +18,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from tools import debian, envtest
-from tools.cluster import choice, preflight
+from tools.cluster import choice, lifecycle, preflight
 from tools.cluster.choice import NAMESPACE, RELEASE, Chosen
 from tools.cluster.layout import ROOT, Layout
 from tools.cluster.node import ClusterError
@@ -50,6 +50,7 @@ def main() -> int:
     try:
         if sys.argv[1:] == ["--down"]:
             say("removed, with all that ran on it" if chosen.down() else "there is no cluster")
+            say("what was built is kept for the next time, in the image tool's storage and in .cache (`make clean`)")
             return 0
         began = time.monotonic()
         prepare(chosen)
@@ -65,7 +66,7 @@ def main() -> int:
 def prepare(chosen: Chosen) -> None:
     """The cluster with the release on it."""
     say(f"1. a cluster {'in Docker, made by kind' if chosen.by_kind else 'on this machine itself'}, and the images")
-    if not chosen.by_kind:
+    if not chosen.by_kind and not lifecycle.serves(Layout()):  # before images are built, which takes long
         preflight.run(Layout())
     building = choice.build_images()
     try:

@@ -40,7 +40,7 @@ def up(layout: Layout) -> bool:
         debian.PackagesError, envtest.EnvtestError, ClusterError: what went wrong, and where to look.
     """
     with _locked(layout):
-        if _serves(layout):
+        if serves(layout):
             return False
         preflight.run(layout)
         debian.ensure(debian.NODE, preflight.WHY)
@@ -147,7 +147,8 @@ def _await(layout: Layout, started: node.Node, what: str, ready: Callable[[], bo
         time.sleep(0.2)
 
 
-def _serves(layout: Layout) -> bool:
+def serves(layout: Layout) -> bool:
+    """Whether the cluster runs and its node takes pods."""
     known = node.recorded(layout)
     return known is not None and known.alive and not _obstacle(layout)
 
