@@ -130,7 +130,7 @@ def _uncompressed(raw: io.RawIOBase, ref: FileRef, kind: str) -> Iterator[IO[byt
         case _:
             import pyarrow as pa
 
-            with pa.input_stream(raw, compression="zstd") as stream:
+            with pa.input_stream(_buffered(raw), compression="zstd") as stream:
                 yield stream
 
 
