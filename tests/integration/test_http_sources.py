@@ -626,7 +626,7 @@ _VALUES = st.recursive(_SCALARS, lambda inner: st.lists(inner, max_size=2), max_
 _ROWS = st.one_of(_VALUES, st.dictionaries(st.sampled_from(["id", "price", "x"]), _VALUES, max_size=3))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pages=st.lists(st.lists(_ROWS, min_size=1, max_size=6), max_size=3, unique_by=str), size=st.integers(1, 100))
 def test_each_row_comes_out_or_is_a_letter(place: HTTPPlace, server: WebServer, pages: list[Any], size: int) -> None:
     def answer(asked: Asked) -> Reply:
