@@ -433,7 +433,7 @@ RULES: Final = (
     ),
     Refused(
         "connection-of-two-sorts", "pool", {"spec.connections[1].files": {"url": "file:///data/"}},
-        "spec.connections[1]", "a connection is exactly one of: files, postgres, http, python",
+        "spec.connections[1]", "a connection is exactly one of: files, postgres, http",
     ),
     Refused(
         "keys-of-a-folder", "pool", {"spec.connections[0].files": {"url": "file:///data/", "secretRef": {"name": "s"}}},
@@ -441,7 +441,7 @@ RULES: Final = (
     ),
     Refused(
         "connection-of-no-sort", "pool", {"spec.connections[0].files": DELETE, "spec.artifacts": DELETE},
-        "spec.connections[0]", "a connection is exactly one of: files, postgres, http, python",
+        "spec.connections[0]", "a connection is exactly one of: files, postgres, http",
     ),
     Refused(
         "p" * 64, "pool", {},
