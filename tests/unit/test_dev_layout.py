@@ -242,6 +242,60 @@ def test_what_cannot_run_here_is_said_with_its_field(
     assert said in problem
 
 
+def in_folders(root: Path, first: str, second: str, pool_in: str = "") -> Layout:
+    """The layout of two folders with these settings, each with a pipeline and data of its own."""
+    for name, text in {"first": first, "second": second}.items():
+        (root / name / "data").mkdir(parents=True)
+        (root / name / FILE_NAME).write_text(text, encoding="utf-8")
+        named = {**PIPELINE, "metadata": {"name": name, "namespace": "travel"}}
+        (root / name / "pipeline.json").write_text(json.dumps(named), encoding="utf-8")
+    if pool_in:
+        (root / pool_in / "pool.json").write_text(json.dumps(POOL), encoding="utf-8")
+    manifests = load_manifests([root])
+    return lay_out(manifests.pipelines, manifests.pools, load, {}, {})
+
+
+HERE = "connections: {landing: {files: .}}"
+AGREEING = {
+    "the same folder, written otherwise": ("connections: {landing: {files: ../first}}", ""),
+    "the same folder for the pool that is declared": ("connections: {landing: {files: ../first/}}", "first"),
+    "nothing beside a pipeline of a declared pool": ("", "first"),
+}
+DIFFERING = {
+    "each its own folder": (HERE, "", "landing", "says files: ."),
+    "each its own folder, with the pool declared": (HERE, "first", "landing", "says files: ."),
+    "nothing in the second": ("", "", "landing", "says nothing of it"),
+    "another server in the second only": (
+        "connections: {landing: {files: ../first}, ware_house: {postgres: {dsn: 'postgresql://u:s3cret@x/y'}}}",
+        "",
+        "ware_house",
+        "says postgres",
+    ),
+}
+
+
+@pytest.mark.parametrize(("second", "pool_in"), AGREEING.values(), ids=AGREEING.keys())
+def test_folders_that_agree_share_a_pool(tmp_path: Path, second: str, pool_in: str) -> None:
+    layout = in_folders(tmp_path, HERE, second, pool_in)
+
+    (pool,) = layout.pools
+    assert [each.files.url for each in pool.connections if each.files] == [(tmp_path / "first").as_uri()]
+    assert len(layout.pipelines) == 2
+
+
+@pytest.mark.parametrize(("second", "pool_in", "connection", "says"), DIFFERING.values(), ids=DIFFERING.keys())
+def test_no_pipeline_runs_by_another_folders_settings(
+    tmp_path: Path, second: str, pool_in: str, connection: str, says: str
+) -> None:
+    with pytest.raises(LayoutError) as raised:
+        in_folders(tmp_path, HERE, second, pool_in)
+
+    (problem,) = raised.value.problems
+    assert problem.startswith(f"connection {connection} of pool etl: {tmp_path / 'first' / FILE_NAME} says")
+    assert f"and {tmp_path / 'second' / FILE_NAME} {says}, but" in problem
+    assert "s3cret" not in problem
+
+
 def test_a_workers_files_hold_secrets_apart_and_for_their_owner_only(tmp_path: Path) -> None:
     (pool,) = laid(tmp_path, POOL, PIPELINE, settings=with_data(tmp_path)).pools
 

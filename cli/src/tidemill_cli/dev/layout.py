@@ -28,7 +28,8 @@ from tidemill_api.v1alpha1.workerpool import (
     PostgresConnection,
 )
 from tidemill_check.python import entrypoints
-from tidemill_cli.dev.settings import FILE_NAME, SettingsFile, Target
+from tidemill_cli.dev.agreement import disagreements
+from tidemill_cli.dev.settings import SettingsFile, Target
 from tidemill_cli.dev.web import on_this_machine
 from tidemill_cli.manifests import Manifest, Manifests
 
@@ -164,12 +165,16 @@ def lay_out(
         metadata = manifest.object.metadata
         file = manifest.place.file
         drawn = _Draft(file, settings(file.parent), environment, problems)
-        made[metadata.namespace, metadata.name] = drawn.declared(manifest.object)
+        key = metadata.namespace, metadata.name
+        made[key] = drawn.declared(manifest.object)
+        users = [each for each in pipelines if _pool_of(each.object) == key]
+        problems.extend(disagreements(metadata.name, drawn.beside, users, settings, declared=True))
     if not pipelines:
         problems.append("there is no DataPipeline in the given files")
     for key, users in _without_pool(pipelines, made).items():
         file = users[0].place.file
         drawn = _Draft(file, settings(file.parent), environment, problems)
+        problems.extend(disagreements(key[1], drawn.beside, users, settings, declared=False))
         made[key] = drawn.default(key, users)
     chosen = tuple(Pipeline(each, made[_pool_of(each.object)], _own(each.object, given)) for each in pipelines)
     if problems:
@@ -336,8 +341,7 @@ class _Draft:
 
     def _say(self, field_name: str, name: str, what: str) -> None:
         self.problems.append(
-            f"{_shown(self.manifest)}: {field_name}: {name}: {what} "
-            f"({_shown(self.beside.folder / FILE_NAME)}, connections.{name})"
+            f"{_shown(self.manifest)}: {field_name}: {name}: {what} ({self.beside.shown}, connections.{name})"
         )
 
 

@@ -13,6 +13,7 @@ A postgres connection that isn't here is the embedded PostgreSQL, in a database 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final
@@ -122,6 +123,12 @@ class SettingsFile:
     def folder(self) -> Path:
         """The folder whose manifests they hold for, and where relative paths start."""
         return self.file.parent
+
+    @property
+    def shown(self) -> str:
+        """The file for messages: from the working folder if it is below that."""
+        relative = os.path.relpath(self.file)
+        return str(self.file) if relative.startswith("..") else relative
 
 
 class SettingsError(Exception):
