@@ -43,7 +43,14 @@ async def write_postgres(directory: Path) -> None:
     server = postgres.describe(directory)
     async with component.running(server.component):
         connection = await asyncpg.connect(server.dsn)
+        await connection.execute("CREATE SCHEMA tidemill")
         await connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+        schema = await connection.fetchval(
+            "SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'kept'"
+        )
+        assert schema == "public", (
+            "a name without a schema is a person's, also where our own schema has the user's name"
+        )
         await connection.close()
 
 

@@ -30,6 +30,8 @@ _FROM_ANYWHERE = "host all all all scram-sha-256"
 # What a statement with a password says must reach no log, even if it fails.
 _SILENT = ("-c", "log_statement=none", "-c", "log_min_error_statement=panic")
 _SETTINGS = (
+    # The user's name is also that of our own schema, where a person's unqualified names would go before `public`.
+    "search_path=public",
     "max_connections=200",
     "shared_buffers=128MB",
     "max_wal_size=2GB",
