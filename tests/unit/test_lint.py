@@ -357,6 +357,52 @@ def test_a_file_given_by_name_must_be_yaml(tmp_path: Path, capsys: pytest.Captur
     assert "this is no valid YAML" in capsys.readouterr().out
 
 
+BROKEN = "apiVersion: tidemill.dev/v1alpha1\nkind: DataPipeline\nmetadata: {name: x}\nspec: "
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("# notes\nhello there\n", ":2:1: this is no manifest: a Kubernetes object has the fields apiVersion and kind"),
+        ("", ":1:1: this is no manifest"),
+        ("- kind: WorkerPool\n", ":1:1: this is no manifest"),
+        ("a: 1\nb: *nope\n", ":2:4: b: there is no anchor &nope before this"),
+        (f"{BROKEN}{'[' * 3000}", ":4:107: this is nested more than 100 levels deep"),
+        (f"{BROKEN}{'[' * 3000}{']' * 3000}\n", ":4:107: this is nested more than 100 levels deep"),
+        (f"{'{a: ' * 3000}", ":1:405: this is nested more than 100 levels deep"),
+    ],
+    ids=["plain text", "empty", "a list", "no anchor", "deep and open", "deep", "deep mappings"],
+)
+def test_a_file_given_by_name_must_hold_a_manifest(
+    text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "given.yaml"
+    file.write_text(text)
+    assert lint([file]) == 1
+    found, summary = capsys.readouterr().out.splitlines()
+    assert found.startswith(f"{file}{says}")
+    assert summary == "0 objects in 1 file: 1 error"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("service.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: x}\n"),
+        ("tidemill.dev.yaml", "connections: {landing: {files: .}}\n"),
+        ("flights.test.yaml", "tests: []\n"),
+    ],
+)
+def test_what_lies_beside_manifests_may_be_given_with_them(
+    name: str, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_text(text)
+    (tmp_path / "pool.yaml").write_text(POOL)
+    assert lint(sorted(tmp_path.iterdir())) == 0
+    assert "1 object in 2 files: no errors" in capsys.readouterr().out
+    assert lint([tmp_path / name]) == 0
+    assert f"{tmp_path / name}:1:1: warning: there is nothing of Tidemill's kinds" in capsys.readouterr().out
+
+
 def test_text_that_is_no_utf8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.yaml").write_bytes(b"a: \xff")
     assert lint([tmp_path]) == 1

@@ -35,6 +35,8 @@ STDIN: Final = Path("-")
 """A path that stands for standard input, as for kubectl."""
 STDIN_SHOWN: Final = Path("<stdin>")
 """How findings call it."""
+SETTINGS_NAME: Final = "tidemill.dev.yaml"
+"""The file that says where connections point on a laptop."""
 TEST_ENDING: Final = ".test.yaml"
 """Files of `tidemill test`: no manifests, though they lie beside them."""
 
@@ -189,12 +191,22 @@ class _Reader:
             self._findings.append(Finding(file, 1, 1, "", f"this is no UTF-8 text (byte {error.start})"))
             return
         ours = asked_for or GROUP in text
-        for document in yaml_text.read_documents(text):
-            self._document(file, document, ours)
+        documents = list(yaml_text.read_documents(text))
+        nothing_piped = file == STDIN_SHOWN and not text.strip()
+        must_hold = asked_for and not nothing_piped and not _lies_beside(file)
+        said = len(self._findings)
+        for document in documents:
+            self._document(file, document, ours, must_hold)
+        if must_hold and len(self._findings) == said and not any(_holds_manifest(each) for each in documents):
+            filled = (each.position for each in documents if each.value is not None)
+            place = next(filled, yaml_text.Position(1, 1))
+            message = "this is no manifest: a Kubernetes object has the fields apiVersion and kind"
+            self._findings.append(Finding(file, place.line, place.column, "", message))
 
-    def _document(self, file: Path, document: yaml_text.Document, ours: bool) -> None:
+    def _document(self, file: Path, document: yaml_text.Document, ours: bool, must_hold: bool) -> None:
         objects = list(_objects(Place(file, document)))
-        about_us = any(_is_ours(raw) for _, raw in objects) or (document.value is None and ours)
+        unread = (document.value is None and ours) or (must_hold and not _holds_manifest(document))
+        about_us = unread or any(_is_ours(raw) for _, raw in objects)
         for remark in document.remarks if about_us else ():
             field = field_text(remark.path)
             severity: Severity = "error" if remark.error else "warning"
@@ -272,6 +284,16 @@ def _objects(place: Place) -> Iterator[tuple[Place, dict[str, Any]]]:
                 yield Place(place.file, place.document, ("items", index)), item
     elif isinstance(value, dict):
         yield place, value
+
+
+def _holds_manifest(document: yaml_text.Document) -> bool:
+    """Whether it is an object, or a List of some, of whatever kind."""
+    return isinstance(document.value, dict) and document.value.get("kind") is not None
+
+
+def _lies_beside(file: Path) -> bool:
+    """Files of ours that lie beside manifests, and so may be given with them: `tidemill lint *.yaml`."""
+    return file.name == SETTINGS_NAME or file.name.endswith(TEST_ENDING)
 
 
 def _names(place: Place, metadata: dict[str, Any]) -> Iterator[Finding]:

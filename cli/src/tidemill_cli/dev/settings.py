@@ -25,8 +25,9 @@ from tidemill_api.v1alpha1.http_connection import WebURL
 from tidemill_api.v1alpha1.workerpool import S3_URL, Concurrency, Endpoint, FilesConnection, Region
 from tidemill_cli.lint.shape import field_text, fit
 from tidemill_cli.lint.yaml_text import Position, read_documents
+from tidemill_cli.manifests import SETTINGS_NAME
 
-FILE_NAME: Final = "tidemill.dev.yaml"
+FILE_NAME: Final = SETTINGS_NAME
 
 
 class PostgresTarget(Model):

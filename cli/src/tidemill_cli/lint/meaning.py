@@ -40,7 +40,8 @@ def check_manifests(manifests: Manifests, *, to_run: bool = False) -> tuple[Find
 def _nothing(manifests: Manifests) -> Iterator[Finding]:
     kinds = (manifests.pipelines, manifests.pools, manifests.runs, manifests.connections, manifests.broken)
     if not any(kinds) and not manifests.findings:
-        yield Finding(Path(), 1, 1, "", "there is nothing of Tidemill's kinds (tidemill.dev/v1alpha1) here", "warning")
+        file = manifests.files[0] if len(manifests.files) == 1 else Path()
+        yield Finding(file, 1, 1, "", "there is nothing of Tidemill's kinds (tidemill.dev/v1alpha1) here", "warning")
 
 
 def _of(place: Place, problems: tuple[Problem, ...]) -> Iterator[Finding]:

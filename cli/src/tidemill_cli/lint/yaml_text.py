@@ -31,6 +31,9 @@ from ruamel.yaml.events import (
 
 Path = tuple[str | int, ...]
 
+MOST_LEVELS: Final = 100
+"""So deep a document may be nested: far beyond any manifest, and well within what can be read level by level."""
+
 
 @dataclass(frozen=True, slots=True)
 class Position:
@@ -92,6 +95,15 @@ def _parts(text: str) -> Iterator[tuple[int, str]]:
         yield first_line, "".join(part)
 
 
+class _TooDeepError(Exception):
+    """A document is nested too deep to be read."""
+
+    def __init__(self, position: Position) -> None:
+        """Where the first level stands that is too much."""
+        super().__init__(f"this is nested more than {MOST_LEVELS} levels deep")
+        self.position = position
+
+
 class _Reader:
     """Builds one document from parser events."""
 
@@ -112,6 +124,9 @@ class _Reader:
                     value = self._value(event, events, ())
                 elif not isinstance(event, StreamStartEvent | DocumentStartEvent | DocumentEndEvent | StreamEndEvent):
                     raise TypeError(f"an unknown event of the YAML parser: {event!r}")
+        except _TooDeepError as error:
+            self._remarks.append(Remark(error.position, str(error)))
+            value = None
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = (
@@ -140,6 +155,8 @@ class _Reader:
 
     def _value(self, event: Event, events: Iterator[Event], path: Path) -> Any:
         self._values[path] = self._position(event)
+        if len(path) > MOST_LEVELS:
+            raise _TooDeepError(self._values[path])
         if isinstance(event, AliasEvent):
             if event.anchor not in self._anchors:
                 self._remarks.append(
