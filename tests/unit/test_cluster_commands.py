@@ -9,11 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import typer
 
+from tests.support.commands import tidemill
 from tests.support.kubernetes import ROOT
 from tidemill_cli.cluster import explain, overview, tell
 from tidemill_cli.cluster.asking import new_run, parameters
 from tidemill_cli.cluster.kubectl import ClusterError, Object, _documents, _error_of
+from tidemill_cli.cluster.options import seconds
 from tidemill_cli.cluster.runs import failed, run_of, runs_of
 from tidemill_cli.completion import complete
 
@@ -75,6 +78,41 @@ def test_the_summary_counts_what_is_wrong_first() -> None:
         "11 pipelines: 1 stalled, 2 failing, 3 unseen, 1 waiting, 1 paused, 1 suspended, 1 running, 1 well"
     )
     assert overview.summary([]) == "nothing of Tidemill here"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("150s", 150),
+        ("2m", 120),
+        ("1h30m", 5400),
+        ("1.5h", 5400),
+        ("1500ms", 1.5),
+        ("90", 90),
+        ("1.5", 1.5),
+        (3600, 3600),
+    ],
+)
+def test_how_long_to_wait_is_written_as_for_kubectl(text: str | float, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "s", "150x", "2m3", "2 m", "0", "500ms", "-1", "-2m", "nan", "inf", "1d"])
+def test_what_is_no_time_to_wait(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="is no time of at least a second: write it like 150s, 2m or 1h30m"):
+        seconds(text)
+
+
+@pytest.mark.parametrize(
+    "command", ["run flights", "backfill flights --start 2026-01-01 --end 2026-01-02", "rerun flights"]
+)
+def test_commands_that_wait_take_a_duration(command: str) -> None:
+    nowhere = {"KUBECONFIG": "/nonexistent"}
+    good = tidemill(*command.split(), "--wait", "--timeout", "150s", environment=nowhere)
+    assert good.code == tell.FAILED, "there is no cluster, and all else is well"
+    wrong = tidemill(*command.split(), "--wait", "--timeout", "2 weeks", environment=nowhere)
+    assert wrong.code == 2
+    assert "--timeout" in wrong.err
 
 
 def asked(name: str, phase: str, at: int, key: str | None = None) -> Object:

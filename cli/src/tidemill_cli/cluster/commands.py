@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tidemill_cli.cluster.kubectl import ClusterError, Kubectl, Object
-from tidemill_cli.cluster.options import Reprocess, with_cluster
+from tidemill_cli.cluster.options import Reprocess, seconds, with_cluster
 from tidemill_cli.cluster.tell import NOT_WELL, OK, TIMED_OUT, Output
 
 if TYPE_CHECKING:
@@ -38,7 +38,12 @@ Keys = Annotated[
 ]
 Params = Annotated[list[str] | None, typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for the end of the run; exit code 3 if it didn't succeed.")]
-Timeout = Annotated[float, typer.Option("--timeout", min=1, metavar="SECONDS", help="How long --wait waits.")]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        "--timeout", parser=seconds, metavar="DURATION", help="How long --wait waits: 150s, 2m; seconds without a unit."
+    ),
+]
 
 
 def add_to(app: typer.Typer) -> None:

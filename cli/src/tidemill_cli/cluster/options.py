@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import sys
 from collections.abc import Callable
 from enum import StrEnum
@@ -33,6 +35,29 @@ class Reprocess(StrEnum):
     none = "None"
     failed = "Failed"
     completed = "Completed"
+
+
+_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds(text: str | float) -> float:
+    """A time to wait, as kubectl takes it (`150s`, `2m`, `1h30m`), or seconds without a unit. At least one second.
+
+    Raises typer.BadParameter for anything else.
+    """
+    written = str(text).strip()
+    parts = _PART.findall(written)
+    if parts and "".join(number + unit for number, unit in parts) == written:
+        found = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    else:
+        try:
+            found = float(written)
+        except ValueError:
+            found = math.nan
+    if not 1 <= found < math.inf:
+        raise typer.BadParameter(f"{written!r} is no time of at least a second: write it like 150s, 2m or 1h30m")
+    return found
 
 
 Command = Callable[..., int]
