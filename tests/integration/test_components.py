@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -310,6 +313,40 @@ def test_a_note_of_a_killed_postgres_whose_process_id_is_somebody_else_now_is_no
     finally:
         other.kill()
         other.wait()
+
+
+async def test_what_a_killed_postgres_left_at_work_does_not_keep_the_next_one_from_starting(tmp_path: Path) -> None:
+    server = postgres.describe(tmp_path)
+    async with component.running(server.component) as started:
+        connection = await asyncpg.connect(server.dsn)
+        backend = connection.get_server_pid()
+        busy = asyncio.create_task(connection.execute("SELECT count(*) FROM generate_series(1, 100000000000) AS a"))
+        try:
+            watcher = await asyncpg.connect(server.dsn)
+            working = "SELECT state = 'active' FROM pg_stat_activity WHERE pid = $1"
+            while not await watcher.fetchval(working, backend):
+                pass
+            os.killpg(started.pid, signal.SIGKILL)
+            await asyncio.to_thread(started.stop)
+            assert exists(backend), "a statement that doesn't wait goes on without the server"
+            async with component.running(postgres.describe(tmp_path).component):
+                assert not exists(backend)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(backend, signal.SIGKILL)
+            with contextlib.suppress(asyncpg.PostgresError, OSError):
+                await busy
+
+
+def test_a_cause_that_the_log_tells_stands_instead_of_the_advice(tmp_path: Path) -> None:
+    script = "echo FATAL: block still in use; echo HINT: end it; exit 1"
+    causes = {"block still in use": "Others are at work."}
+    failing = sleeper(tmp_path, command=("/bin/sh", "-c", script), ready=lambda: False, causes=causes)
+    with (
+        pytest.raises(ComponentError, match=r"sleeper ended \(exit code 1\). Others are at work.\n"),
+        component.running_blocking(failing),
+    ):
+        pytest.fail("it must not begin")
 
 
 async def test_redis_asks_for_the_given_password(tmp_path: Path) -> None:

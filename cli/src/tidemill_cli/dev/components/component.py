@@ -28,6 +28,8 @@ from typing import IO
 
 _POLL_SECONDS = 0.02
 _LOG_TAIL_LINES = 15
+# So many lines tell of the last failure; those before may tell of an earlier start.
+_LAST_WORDS = 4
 _LINUX = sys.platform == "linux"
 
 
@@ -53,6 +55,8 @@ class Component:
     ready: Callable[[], bool]
     advice: str
     """What a person can do if it doesn't start; a sentence."""
+    causes: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Said instead of `advice`: by a text among the last lines of its log."""
     prepare: Callable[[], None] | None = None
     """What must be done before each start, with the directory locked; it must leave alone what is done already."""
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -293,5 +297,7 @@ def _explain(component: Component, what: str) -> str:
         tail = component.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL_LINES:]
     except OSError:
         tail = []
+    last = "\n".join(tail[-_LAST_WORDS:])
+    advice = next((said for text, said in component.causes.items() if text in last), component.advice)
     shown = "\n".join(f"  | {line}" for line in tail)
-    return f"{component.name} {what}. {component.advice}\nThe end of its log, {component.log}:\n{shown or '  (empty)'}"
+    return f"{component.name} {what}. {advice}\nThe end of its log, {component.log}:\n{shown or '  (empty)'}"

