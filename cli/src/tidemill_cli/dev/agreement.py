@@ -32,8 +32,8 @@ def disagreements(
             if _meaning(own, here) == _meaning(beside, there) or (here is None and declared):
                 continue
             yield (
-                f"connection {name} of pool {pool}: {beside.shown} {_says(there)} and {own.shown} {_says(here)}, "
-                "but a pool's connection is one place for all its pipelines: say the same in both files, "
+                f"connection {name} of pool {pool}: {beside.shown} {_says(beside, there)} and {own.shown} {_says(own, here)}: "
+                "a pool's connection is one place for all its pipelines, so let both files name the same, "
                 "name different pools, or run the folders one by one"
             )
 
@@ -51,11 +51,11 @@ def _meaning(file: SettingsFile, target: Target | None) -> object:
     return (file.folder / Path(target.files).expanduser()).resolve()
 
 
-def _says(target: Target | None) -> str:
+def _says(file: SettingsFile, target: Target | None) -> str:
     """In words, without a connection string: it may hold a password."""
     if target is None:
         return "says nothing of it"
     if target.files is not None:
-        return f"says files: {target.files}"
+        return f"says files: {target.files} ({_meaning(file, target)})"
     kind = "s3" if target.s3 is not None else "postgres" if target.postgres is not None else "http"
     return f"says {kind}"
