@@ -32,8 +32,9 @@ def disagreements(
             if _meaning(own, here) == _meaning(beside, there) or (here is None and declared):
                 continue
             yield (
-                f"connection {name} of pool {pool}: {beside.shown} {_says(beside, there)} and {own.shown} {_says(own, here)}: "
-                "a pool's connection is one place for all its pipelines, so let both files name the same, "
+                f"connection {name} of pool {pool}: {beside.shown} {_says(beside, there)} and "
+                f"{own.shown} {_says(own, here)}: a pool's connection is one place for all its pipelines, "
+                "so let both files name the same, "
                 "name different pools, or run the folders one by one"
             )
 
