@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -76,6 +78,23 @@ class Calls:
                 call.stop()
 
 
+def _hears(thread: int) -> bool:
+    """Whether an exception may be put into a thread.
+
+    Under a tracer (coverage, a debugger) Python 3.11 lets no thread go on until the exception has come up: each looks
+    again and again whether it is its own (`RESUME` in `DO_TRACING` of Python/ceval.c). So there only a thread that is
+    seen to run Python gets one, which comes up at once.
+    """
+    if sys.version_info >= (3, 12) or sys.gettrace() is None:
+        return True
+    seen: set[int] = set()
+    for _ in range(20):
+        frame = sys._current_frames().get(thread)  # noqa: SLF001 - a documented name of the standard library
+        seen.add(-1 if frame is None else frame.f_lasti)
+        time.sleep(0.005)
+    return len(seen) > 1
+
+
 def _moment(value: object) -> datetime:
     assert isinstance(value, datetime)
     return value.astimezone(UTC)
@@ -106,7 +125,7 @@ class _Call:
         if not self._stopped:
             return
         with self._ending:  # its number may be another thread's as soon as it has ended
-            if thread.ident is not None and not self._ended.is_set():
+            if thread.ident is not None and not self._ended.is_set() and _hears(thread.ident):
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Interrupted))
         if not self._ended.wait(LEAVE_AFTER):
             _log.warning("%s: its function doesn't hear that it must end, and is left behind", self._who)
