@@ -50,3 +50,5 @@ def log_to_stderr(level: str, style: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler])
     # Failures of activities are logged where they are translated, once, and without stacks that tell nothing.
     logging.getLogger("temporalio.activity").setLevel(logging.ERROR)
+    # Its warnings quote URLs, with queries and cursors.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)

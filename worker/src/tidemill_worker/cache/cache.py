@@ -114,7 +114,8 @@ class Cache:
     ttl: float = 3600.0
     """Seconds for which entries are fresh that don't say it themselves."""
     longest_wait: float = LONGEST_WAIT
-    _unmoved: set[str] = field(default_factory=set)
+    _unmoved: dict[str, object] = field(default_factory=dict)
+    """Tags to be moved, each with a mark of the change it is for: one that comes meanwhile isn't forgotten."""
     """Tags that were to be moved while the store didn't answer."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -143,7 +144,7 @@ class Cache:
     def move(self, tags: Iterable[str]) -> bool:
         """Let nobody find any more what was computed from these. False: the store doesn't answer, and is told later."""
         with self._lock:
-            self._unmoved.update(tags)
+            self._unmoved.update((tag, object()) for tag in tags)
         try:
             self._catch_up()
         except StoreError:
@@ -158,11 +159,13 @@ class Cache:
     def _catch_up(self) -> None:
         """Before anything is looked up, what was to be moved is."""
         with self._lock:
-            waiting = tuple(self._unmoved)
+            waiting = dict(self._unmoved)
         if waiting:
-            self.store.move(waiting, secrets.token_hex(8))
+            self.store.move(tuple(waiting), secrets.token_hex(8))
             with self._lock:
-                self._unmoved.difference_update(waiting)
+                for tag, mark in waiting.items():
+                    if self._unmoved.get(tag) is mark:
+                        del self._unmoved[tag]
 
     def _found(self, place: str) -> Entry | None:
         data = self.store.get(place)

@@ -129,7 +129,8 @@ class HTTPPlace:
 
     def denied(self, status: int, what: str) -> HTTPDenied | HTTPUnavailable:
         """The error for 401 or 403. Headers that worked before may be on their way to be renewed: then it passes."""
-        if self._refused_since is not None and time.monotonic() - self._refused_since < ROTATION_SECONDS:
+        renewed = self._secret is not None and self._refused_since is not None
+        if renewed and time.monotonic() - (self._refused_since or 0.0) < ROTATION_SECONDS:
             return HTTPUnavailable(
                 f"connection {self.name}: {what} is refused ({status}) with headers that were taken before: "
                 "waiting for new ones"
@@ -176,7 +177,7 @@ class HTTPPlace:
                     )
             finally:
                 answer.release_conn()
-        return Answer(answer.status, {name.lower(): value for name, value in answer.headers.items()}, data, target)
+        return Answer(answer.status, {name.lower(): answer.headers[name] for name in answer.headers}, data, target)
 
     def _send(
         self, method: str, target: str, headers: dict[str, str], body: bytes | None, seconds: float

@@ -35,7 +35,7 @@ def patiently(ask: Callable[[], T], wait: Wait = pause) -> T:
         except HTTPUnavailable as error:
             if (error.wait or 0.0) > LONGEST_WAIT:
                 raise
-            wait(error.wait if error.wait is not None else _backoff(attempt))
+            wait(max(error.wait or 0.0, _backoff(attempt)))
     return ask()
 
 

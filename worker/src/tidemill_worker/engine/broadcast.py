@@ -130,7 +130,10 @@ def _key(spec: DataPipelineSpec, names: tuple[str, ...], chunk: Chunk, values: V
     steps = [step.to_json() for step in spec.steps if step.name in names]
     sources = [source.to_json() for source in spec.sources if source.name in names]
     files = [(name, [asdict(part) for part in parts]) for name, parts in chunk.broadcast]
-    return content_hash([names, sources, steps, files, dict(values), answers.key])
+    # Of tables and APIs a part says where they are, not what they hold: they are asked anew by each execution.
+    live = any(part.asked or part.keys for _, parts in chunk.broadcast for part in parts)
+    run = [answers.run.uid, answers.run.run_key, answers.run.execution] if live else []
+    return content_hash([names, sources, steps, files, dict(values), answers.key, run])
 
 
 def _bytes(nodes: Mapping[str, Node]) -> int:

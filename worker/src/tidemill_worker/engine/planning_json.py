@@ -43,7 +43,7 @@ class JSONPlanner:
         self._refuse_new(refs[0], wanted, objects)
         layout = by_order(self.source, refs[0].label, wanted, len(wanted))
         bare = {ref for ref, sample in zip(refs, looked_at, strict=False) if not sample.strip()}
-        filled = [ref for ref in refs if ref not in bare and ref.size] or refs[:1]
+        filled = [ref for ref in refs if ref not in bare and (ref.size or not self.place.ranged(ref))] or refs[:1]
         return tuple(Part(ref, layout, self._start(ref, looked_at[refs.index(ref) :][:1]), None, 1) for ref in filled)
 
     def cut(self, part: Part, most_bytes: int, most_rows: int) -> Iterator[Part]:

@@ -56,7 +56,7 @@ class ObjectArtifacts:
         with self._available():
             try:
                 self._put(written, name, _ONCE)
-            except Other:
+            except (Other, Missing):  # Missing: the parts were put together, and the answer to it was lost
                 if not self._looked_at(name):
                     raise StoreUnavailable("another worker is writing the same object") from None
             except ConfigError:  # a store that doesn't know this condition: the other one would have written the same

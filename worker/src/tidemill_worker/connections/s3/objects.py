@@ -130,8 +130,9 @@ def _begun(client: Client, ref: FileRef, start: int, end: int) -> Answer:
     except Other:
         raise SourceChanged(f"{ref.path} has changed since the run was planned") from None
     length = answer.headers.get("content-length", str(end - start))
-    other = ref.etag is not None and answer.headers.get("etag", ref.etag) != ref.etag
-    if other or (answer.status == 206) != (length == str(end - start)):
+    other = bool(ref.etag) and answer.headers.get("etag", ref.etag) != ref.etag
+    asked = answer.status == 206 or (start, end) == (0, ref.size)
+    if other or (asked and length != str(end - start)):
         answer.close()
         raise SourceChanged(f"{ref.path} has changed since the run was planned")
     if answer.status != 206 and (start, end) != (0, ref.size):  # a store that knows no ranges
