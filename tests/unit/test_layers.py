@@ -14,6 +14,7 @@ from temporalio.workflow import _Definition
 
 from tidemill_worker.app import FOR_CLIENT, FOR_STORES, FOR_WORK
 from tidemill_worker.workflows.backfill import DataPipelineBackfill
+from tidemill_worker.workflows.report import DataPipelineReport
 from tidemill_worker.workflows.run import DataPipelineRun
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,7 +98,7 @@ def test_layers(rule: Rule) -> None:
     assert list(broken(rule)) == [], rule.why
 
 
-@pytest.mark.parametrize("workflow", [DataPipelineRun, DataPipelineBackfill])
+@pytest.mark.parametrize("workflow", [DataPipelineRun, DataPipelineBackfill, DataPipelineReport])
 def test_no_task_of_a_workflow_runs_in_the_sdk_s_sandbox(workflow: type) -> None:
     """While one does, `sys.modules` isn't a dict, and DuckDB fails in the threads that load rows."""
     definition = _Definition.must_from_class(workflow)

@@ -40,7 +40,7 @@ _PATIENT = RetryPolicy(
 )
 
 
-@workflow.defn(name=REPORT_WORKFLOW)
+@workflow.defn(name=REPORT_WORKFLOW, sandboxed=False)  # see `run`
 class DataPipelineReport:
     """Its argument is a `Report`. It fails if a message couldn't be sent, so that Temporal shows it."""
 
