@@ -70,7 +70,7 @@ def test_what_breaks_off_gives_nothing() -> None:
 
 
 async def test_a_cancelled_one_isn_t_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calling, "LEAVE_AFTER", 0.2)
+    monkeypatch.setattr(calling, "LEAVE_AFTER", 1.0)
     author_steps.STARTED.clear()
     author_steps.RELEASED.clear()
     entrypoint = "tests.support.author_steps:deaf_source"

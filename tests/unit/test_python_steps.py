@@ -143,7 +143,7 @@ def test_a_function_may_say_that_it_must_wait() -> None:
 
 @pytest.mark.parametrize("function", ["endless", "deaf"])
 def test_what_is_told_to_end_isn_t_waited_for(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calling, "LEAVE_AFTER", 0.2)
+    monkeypatch.setattr(calling, "LEAVE_AFTER", 1.0)
     author_steps.STARTED.clear()
     author_steps.RELEASED.clear()
     calls = Calls(VALUES)

@@ -82,17 +82,15 @@ def _hears(thread: int) -> bool:
     """Whether an exception may be put into a thread.
 
     Under a tracer (coverage, a debugger) Python 3.11 lets no thread go on until the exception has come up: each looks
-    again and again whether it is its own (`RESUME` in `DO_TRACING` of Python/ceval.c). So there only a thread that is
-    seen to run Python gets one, which comes up at once.
+    again and again whether it is its own (`RESUME` in `DO_TRACING` of Python/ceval.c). So there only a thread that uses
+    the processor gets one, which comes up soon: one that waits in a function of C may wait for ever.
     """
     if sys.version_info >= (3, 12) or sys.gettrace() is None:
         return True
-    seen: set[int] = set()
-    for _ in range(20):
-        frame = sys._current_frames().get(thread)  # noqa: SLF001 - a documented name of the standard library
-        seen.add(-1 if frame is None else frame.f_lasti)
-        time.sleep(0.005)
-    return len(seen) > 1
+    clock = time.pthread_getcpuclockid(thread)
+    before = time.clock_gettime(clock)
+    time.sleep(0.1)
+    return time.clock_gettime(clock) - before > 0.001
 
 
 def _moment(value: object) -> datetime:
