@@ -233,7 +233,7 @@ def around_moving(monkeypatch: pytest.MonkeyPatch, world: World, point: str) -> 
 
 
 async def test_a_second_attempt_at_publishing_waits_for_one_that_works(
-    world: World, database: Database, monkeypatch: pytest.MonkeyPatch
+    world: World, migrated: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker that has lost Temporal but not Postgres goes on: what took it minutes isn't thrown away."""
     monkeypatch.setattr(zombies, "PATIENCE", 0.1)
@@ -246,7 +246,7 @@ async def test_a_second_attempt_at_publishing_waits_for_one_that_works(
         "CREATE TRIGGER slow AFTER INSERT ON public.out EXECUTE FUNCTION slow()"
     )
     async with asyncpg.create_pool(
-        database.dsn, min_size=0, server_settings={"application_name": "tidemill", "timezone": "UTC"}
+        migrated.dsn, min_size=0, server_settings={"application_name": "tidemill", "timezone": "UTC"}
     ) as ours:
         world.pool, before = ours, world.pool
         first = asyncio.create_task(engine.publish(spec, RUN, "out", chunks, world))
