@@ -313,7 +313,7 @@ async def test_more_than_memory_and_disk_fails_the_step(world: World, monkeypatc
 
 
 async def test_a_computation_stops_when_it_is_asked_to(world: World) -> None:
-    flights(world, 3000)
+    flights(world, 20_000)  # whose crossing takes hours, if nobody stops it
     step = {
         "name": "crossed",
         "inputs": ["raw"],

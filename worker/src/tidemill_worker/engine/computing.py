@@ -25,7 +25,7 @@ from tidemill_worker.engine.model import AskedToStop, Connections, Parameters, R
 from tidemill_worker.engine.python.calls import Calls
 from tidemill_worker.engine.python.whole import WholePython, held, whole_python
 from tidemill_worker.engine.sandbox import Values
-from tidemill_worker.engine.whole_query import BATCH_ROWS, Room, asked, whole_step
+from tidemill_worker.engine.whole_query import BATCH_ROWS, Room, asked, computer, whole_step
 from tidemill_worker.engine.work import Computation
 
 LOOK_SECONDS: Final = 0.2
@@ -132,8 +132,8 @@ class _Working:
             return self._step.answer(tables, self._calls).to_reader(BATCH_ROWS)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidemill-step-")))
         room = Room(memory, disk_for_a_step(folder), folder)
-        self._connection, batches = stack.enter_context(asked(self._step, inputs, self._values, room))
-        return batches
+        connection = self._connection = stack.enter_context(computer(inputs, room))
+        return asked(connection, self._step, inputs, self._values, room)
 
     def _files(self, stack: ExitStack, node: str, first: int, count: int) -> list[Path]:
         names = kept.whole_files(self._store, self._run, node, first, count)

@@ -75,27 +75,32 @@ def answer(step: Whole, tables: Mapping[str, pa.Table], sandbox: Sandbox) -> pa.
 
 
 @contextmanager
-def asked(
-    step: Whole, inputs: Mapping[str, Sequence[Path]], values: Values, room: Room
-) -> Iterator[tuple[duckdb.DuckDBPyConnection, pa.RecordBatchReader]]:
-    """The answer over Parquet files, batch by batch, in its order; and the connection, which can be interrupted.
-
-    Raises SQLError, StepFailed.
-    """
+def computer(inputs: Mapping[str, Sequence[Path]], room: Room) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB that reads just these files. From here on it can be interrupted."""
     with duckdb.connect(":memory:", config=dict(_CONFIG)) as connection:
         _lock_in(connection, inputs, room)
-        with _typed(step, room):
-            for name, files in inputs.items():
-                listing = ", ".join(literal(str(file)) for file in files)
-                connection.execute(f"CREATE VIEW {quoted(name)} AS SELECT * FROM read_parquet([{listing}])")
-            statement = connection.extract_statements(step.query)[0]
-            wanted = {key: values[key] for key in statement.named_parameters}
-            relation = connection.sql(step.query, params=wanted or None)
-            if why := lossy(zip(relation.columns, map(str, relation.types), strict=True)):
-                raise SQLError(f"{step.field}.sql.query", why)
-            reader = relation.to_arrow_reader(BATCH_ROWS)
-            usable(step, reader.schema)
-            yield connection, reader
+        yield connection
+
+
+def asked(
+    connection: duckdb.DuckDBPyConnection, step: Whole, inputs: Mapping[str, Sequence[Path]], values: Values, room: Room
+) -> pa.RecordBatchReader:
+    """The answer over Parquet files, batch by batch, in its order. The first batch of many queries is the work.
+
+    Raises SQLError, StepFailed; duckdb.InterruptException.
+    """
+    with _typed(step, room):
+        for name, files in inputs.items():
+            listing = ", ".join(literal(str(file)) for file in files)
+            connection.execute(f"CREATE VIEW {quoted(name)} AS SELECT * FROM read_parquet([{listing}])")
+        statement = connection.extract_statements(step.query)[0]
+        wanted = {key: values[key] for key in statement.named_parameters}
+        relation = connection.sql(step.query, params=wanted or None)
+        if why := lossy(zip(relation.columns, map(str, relation.types), strict=True)):
+            raise SQLError(f"{step.field}.sql.query", why)
+        reader = relation.to_arrow_reader(BATCH_ROWS)
+        usable(step, reader.schema)
+        return reader
 
 
 def _lock_in(connection: duckdb.DuckDBPyConnection, inputs: Mapping[str, Sequence[Path]], room: Room) -> None:
