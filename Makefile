@@ -118,10 +118,11 @@ lock: ## Make requirements.lock anew from pyproject.toml (UPGRADE=1 takes newer 
 ##@ Tests
 
 .PHONY: envtest
-envtest: ## Build kube-apiserver, etcd and kubectl (or use KUBEBUILDER_ASSETS), both Helms and an S3 server, into a cache.
+envtest: ## Build kube-apiserver, etcd and kubectl (or use KUBEBUILDER_ASSETS), both Helms, an S3 server; fetch Prometheus.
 	@$(PYTHON) tools/envtest.py
 	@$(PYTHON) tools/envtest.py helm helm3
 	@$(PYTHON) tools/envtest.py versitygw
+	@$(PYTHON) tools/prometheus.py
 
 .PHONY: test
 test: check envtest examples-data ## Everything: check, then unit, integration and e2e tests with coverage.

@@ -29,7 +29,7 @@ def commands(target: str) -> str:
         ("fmt", ("ruff format",)),
         ("generate", ("tools/generate.py",)),
         ("sync", ("tools/sync.py",)),
-        ("envtest", ("tools/envtest.py",)),
+        ("envtest", ("tools/envtest.py", "tools/prometheus.py")),
         ("test-slow", ("pytest",)),
         ("lock", ("pip compile",)),
         ("bench", ("tests.bench",)),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import envtest, sync
+from tools import envtest, prometheus, sync
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -150,3 +150,28 @@ def test_a_python_that_is_too_old_is_told_so(
     monkeypatch.setattr(sync, "MINIMUM", (9, 0))
     assert sync.main() == 1
     assert "Python 3.11 or later is needed" in capsys.readouterr().out
+
+
+def test_without_apt_prometheus_is_the_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with pytest.raises(prometheus.PrometheusError, match="prometheus is needed on the PATH"):
+        prometheus.ensure()
+    programs_in(tmp_path / "bin", *prometheus.PROGRAMS)
+    folder = prometheus.ensure()
+    assert prometheus.missing(folder) == ()
+    assert all(package.version in folder.name for package in prometheus.PACKAGES)
+
+
+def test_a_package_that_is_not_the_pinned_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An apt that hands out other bytes under the pinned version, as a mirror that was tampered with would."""
+    apt = tmp_path / "bin" / "apt-get"
+    apt.parent.mkdir()
+    apt.write_text("#!/bin/sh\necho other > prometheus.deb\n")
+    apt.chmod(0o755)
+    programs_in(apt.parent, "dpkg-deb")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(apt.parent))
+    with pytest.raises(prometheus.PrometheusError, match="isn't the pinned"):
+        prometheus.ensure()
+    assert prometheus.missing(prometheus.cache()) == prometheus.PROGRAMS
