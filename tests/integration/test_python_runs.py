@@ -135,10 +135,11 @@ async def test_a_function_gives_what_is_new_and_again_for_a_key_that_runs_again(
         "SELECT reason, cause, row_text FROM tidemill.dead_letters WHERE pipeline = '{name}' AND run_key = 'run-1'"
     ) == [["BadValue", "id is not of type int64", '{"id": "x", "name": "bad"}']]
 
-    again = await here.run(shop(here), key="run-1", reprocess="Completed")
-    assert (again.result, again.execution, again.rows_read) == ("Succeeded", 2, 6), again.error
-    assert here.query("SELECT count(*) FROM {table}") == [["15"]], "it began with the state that it had begun with"
-    assert here.query(state) == [["other", '{"next": 15}'], ["out", '{"next": 15}']], "later runs have come further"
+    for execution in (2, 3):  # the second time the watermark has the key of the first
+        again = await here.run(shop(here), key="run-1", reprocess="Completed")
+        assert (again.result, again.execution, again.rows_read) == ("Succeeded", execution, 6), again.error
+        assert here.query("SELECT count(*) FROM {table}") == [["15"]], "it began with the state that it had begun with"
+        assert here.query(state) == [["other", '{"next": 15}'], ["out", '{"next": 15}']], "later runs have come further"
 
 
 async def test_a_function_that_breaks_off_leaves_rows_and_state_as_they_were(here: Bench) -> None:

@@ -120,12 +120,11 @@ def level_state(source: Source, sinks: Sequence[Sink], marks: Mapping[str, Mark]
     return KnownState(next(iter(states.values()), "{}"))
 
 
-async def note_state(
-    connection: Connection, place: tuple[str, str, str], run_key: str, last_run: str, called: Called
-) -> None:
+async def note_state(connection: Connection, place: tuple[str, str, str], run_key: str, called: Called) -> None:
     """Note what a function has left with a chunk's rows, as the sink's ledger has it.
 
-    A key that runs again after others have run leaves the state as these have left it.
+    A key that runs again, however often, after others have run leaves the state as these have left it: it moves a state
+    only if that is still what this key had left itself. The watermark's run key doesn't tell, a rerun has it too.
     """
     after = await connection.fetchval(
         "SELECT resume->>'state' FROM tidemill.ledger WHERE uid = $1 AND run_key = $2 AND sink = $3 AND chunk = $4 "
@@ -135,11 +134,15 @@ async def note_state(
     if after is None:
         return
     again = await connection.fetchval(
-        "SELECT true FROM tidemill.loaded_ranges WHERE uid = $1 AND source = $2 AND sink = $3 AND run_key = $4 "
+        "SELECT until FROM tidemill.loaded_ranges WHERE uid = $1 AND source = $2 AND sink = $3 AND run_key = $4 "
         "AND cursor_type = $5",
         *(*place, run_key, STATE),
     )
-    if not again or last_run == run_key:
+    now = await connection.fetchval(
+        "SELECT cursor FROM tidemill.watermarks WHERE uid = $1 AND source = $2 AND sink = $3 AND cursor_type = $4",
+        *(*place, STATE),
+    )
+    if again is None or now == again:
         await connection.execute(
             "UPDATE tidemill.watermarks SET cursor_of = $4, cursor_type = $5, cursor = $6 "
             "WHERE uid = $1 AND source = $2 AND sink = $3",

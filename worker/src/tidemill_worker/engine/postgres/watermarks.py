@@ -113,24 +113,16 @@ class Move:
         """Within the transaction that makes the rows visible. Raises WatermarkMoved, which rolls it back."""
         for source, version in self.versions.get(sink, {}).items():
             files, keys, called = self.files.get(source, ()), self.ranges.get(source), self.functions.get(source)
-            last_run = await self._last_run(connection, sink, source) if called is not None else ""
             if files or keys is not None or called is not None:
                 await self._move(connection, sink, source, version)
             if called is not None:
                 place = (self.run.uid, source, sink)
-                await cursor_marks.note_state(connection, place, self.run.run_key, last_run, called)
+                await cursor_marks.note_state(connection, place, self.run.run_key, called)
             if files:
                 await self._note(connection, sink, source, files)
             if keys is not None:
                 place = (self.run.uid, source, sink)
                 await cursor_marks.note(connection, place, self.run.run_key, self.origins[source], keys)
-
-    async def _last_run(self, connection: Connection, sink: str, source: str) -> str:
-        found: str | None = await connection.fetchval(
-            "SELECT run_key FROM tidemill.watermarks WHERE uid = $1 AND source = $2 AND sink = $3",
-            *(self.run.uid, source, sink),
-        )
-        return found or ""
 
     async def _move(self, connection: Connection, sink: str, source: str, version: int) -> None:
         moved = await connection.fetchval(
