@@ -153,6 +153,14 @@ async def test_a_function_that_breaks_off_leaves_rows_and_state_as_they_were(her
     assert here.query("SELECT count(*), max(id) FROM {table}") == [["10", "9"]]
 
 
+async def test_what_long_past_runs_have_left_is_forgotten(here: Bench) -> None:
+    await here.run(shop(here), key="first")
+    mine = "uid IN (SELECT uid FROM tidemill.watermarks WHERE pipeline = '{name}')"
+    here.query(f"UPDATE tidemill.loaded_ranges SET loaded_at = now() - interval '91 days' WHERE {mine}")
+    await here.run(shop(here), key="second")
+    assert here.query(f"SELECT DISTINCT run_key FROM tidemill.loaded_ranges WHERE {mine}") == [["second"]]
+
+
 async def test_without_a_state_each_run_begins_anew(here: Bench) -> None:
     for _ in range(2):
         assert (await here.run(shop(here, keep=False))).result == "Succeeded"

@@ -155,6 +155,7 @@ async def note_state(connection: Connection, place: tuple[str, str, str], run_ke
         "until = excluded.until, loaded_at = now()",
         *(*place, run_key, called.entrypoint, STATE, called.before, after),
     )
+    await _forget(connection, place)
 
 
 def _own(source: Source, sink: Sink, mark: Mark, kind: Kind) -> Mark:
@@ -171,7 +172,7 @@ def _own(source: Source, sink: Sink, mark: Mark, kind: Kind) -> Mark:
 
 
 KEPT = "90 days"
-"""How long it is known which values a run has loaded; later its key reads what is new."""
+"""How long it is known which values, or state, a run has loaded; later its key reads what is new."""
 
 
 async def note(
@@ -198,6 +199,11 @@ async def note(
         "until = excluded.until, loaded_at = now()",
         *(*place, run_key, origin, keys.kind, keys.after, keys.until),
     )
+    await _forget(connection, place)
+
+
+async def _forget(connection: Connection, place: tuple[str, str, str]) -> None:
+    """Forget what runs have loaded too long ago."""
     await connection.execute(
         "DELETE FROM tidemill.loaded_ranges WHERE uid = $1 AND source = $2 AND sink = $3 "
         f"AND loaded_at < now() - interval '{KEPT}'",
