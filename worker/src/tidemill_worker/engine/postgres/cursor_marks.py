@@ -91,7 +91,7 @@ def level(source: Source, sinks: Sequence[Sink], marks: Mapping[str, Mark]) -> K
         if mark.again is not None:
             begins[name] = mark.again.after
         else:
-            begins[name] = begin if mark.reached is None else cursors.before(mark.reached, back, kind)
+            begins[name] = begin if mark.reached is None else _back(mark.reached, back, begin, kind)
     after = None if None in begins.values() else min(value for value in begins.values() if value is not None)
     for sink in sinks:
         if sink.write_disposition == "Append" and begins[sink.name] != after:
@@ -104,6 +104,16 @@ def level(source: Source, sinks: Sequence[Sink], marks: Mapping[str, Mark]) -> K
     ends = [mark.again.until for mark in own.values() if mark.again is not None]
     reached = [mark.reached for mark in own.values() if mark.reached is not None]
     return KnownRows(after, max(reached, default=None), max(ends, default=None))
+
+
+def _back(reached: int, back: int, begin: int | None, kind: Kind) -> int | None:
+    """The lag before what is loaded, but not before what the first run has begun with."""
+    found = cursors.before(reached, back, kind)
+    if begin is None:
+        return found
+    # Whoever has set the watermark below `initialValue`, or raised that since, has what is new read all the same.
+    floor = min(begin, reached)
+    return floor if found is None else max(found, floor)
 
 
 def level_state(source: Source, sinks: Sequence[Sink], marks: Mapping[str, Mark]) -> KnownState:
