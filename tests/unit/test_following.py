@@ -19,7 +19,8 @@ from tidemill_cli.cluster.effects import effects
 from tidemill_cli.lint.meaning import check_manifests
 from tidemill_cli.manifests import load_manifests
 from tidemill_operator.actions import Action, DeleteSchedule, StartRun
-from tidemill_operator.clients import Key, Object
+from tidemill_operator.apply import Appliance
+from tidemill_operator.clients import Key, Object, PipelineInTemporal
 from tidemill_operator.notice import concerned
 from tidemill_operator.pipeline.desire import desire
 from tidemill_operator.pipeline.following import Following, Predecessor
@@ -28,7 +29,8 @@ from tidemill_operator.pipeline.plan import plan
 from tidemill_operator.pipeline.report import report
 from tidemill_operator.standing import condition
 from tidemill_operator.store import MemoryStore
-from tidemill_operator.sweep import fold
+from tidemill_operator.sweep import differing, fold
+from tidemill_operator.views import RunSeen
 
 T = [f"2026-05-01T{hour:02}:00:00Z" for hour in range(24)]
 OK, BAD, OPEN = "Succeeded", "Failed", "Running"
@@ -217,6 +219,49 @@ def times_of(*looks: list[Any]) -> dict[str, str]:
 )
 def test_times_that_a_sweep_keeps(looks: list[list[Any]], expected: dict[str, str]) -> None:
     assert times_of(*looks) == expected
+
+
+@pytest.mark.parametrize(
+    ("listed", "found", "expected"),
+    [
+        ([], [ended(T[1], OK), ended(T[2], BAD)], {T[1]: OK, T[2]: BAD}),
+        ([ended(T[1], OK, by_hand=True)], [ended(T[1], BAD)], {T[1]: OK}),
+        ([], [seen_run(f"scheduled-{T[1]}", state="Failed", closed=NOW)], {T[1]: BAD}),  # ended by force
+        ([], [seen_run("backfill-may", state="Succeeded", closed=NOW)], {}),
+    ],
+)
+def test_runs_that_a_start_has_found_are_due_no_more(
+    listed: list[Any], found: list[Any], expected: dict[str, str]
+) -> None:
+    known = fold({}, (), listed, lambda _: True, found)
+    again = fold(known, (), (), lambda _: True)
+    for seen_then in (known, again):
+        assert dict(seen_then.get(str(PIPELINE), PipelineInTemporal()).times) == expected
+    assert differing({}, known, {}) == ((str(PIPELINE),) if expected else ()), "the next pass starts what comes after"
+    assert fold({}, (), (), lambda _: False, found) == {}
+
+
+class Remembers:
+    """A Temporal that has had a run under each id."""
+
+    async def get(self, _connection: object) -> Remembers:
+        return self
+
+    async def start_run(self, workflow_id: str, *_rest: object) -> RunSeen:
+        return seen_run(workflow_id.rpartition("/")[2], state="Failed", closed=NOW)
+
+
+async def test_a_start_that_finds_an_ended_run_tells_the_sweep() -> None:
+    store = MemoryStore()
+    temporals: Any = Remembers()
+    nothing: Any = None
+    starts = planned(observed(seen((T[1], OK), (T[2], OK)), SINCE))
+
+    outcomes = await Appliance(store, nothing, temporals, lambda *_: None).apply(starts)
+
+    assert [outcome.result for outcome in outcomes] == ["Done", "Done"]
+    found = store.temporal(None).found
+    assert dict(fold({}, (), (), lambda _: True, found)[str(PIPELINE)].times) == {T[1]: BAD, T[2]: BAD}
 
 
 def test_times_are_kept_only_where_they_matter() -> None:

@@ -205,8 +205,11 @@ class Appliance:
         run = await temporal.start_run(
             action.workflow_id, action.task_queue, action.input, action.pipeline, action.asked_by, action.workflow
         )
+        view = self._store.temporal(action.connection)
         if action.asked_by is not None:
-            self._store.temporal(action.connection).runs[action.workflow_id] = run
+            view.runs[action.workflow_id] = run
+        elif run.closed is not None:
+            view.found.append(run)
         # To be told at once: a sweep that sees the same run finds no news in it.
         return Outcome(action, "Done", run=run)
 

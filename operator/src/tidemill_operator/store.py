@@ -30,6 +30,8 @@ class TemporalView:
     descriptions: dict[str, ScheduleSeen] = field(default_factory=dict)
     doubted: set[str] = field(default_factory=set)
     """Schedules that must be asked for, whatever the sweep shows."""
+    found: list[RunSeen] = field(default_factory=list)
+    """Ended runs that a start has found under its id: the next sweep notes their times, no listing may show them."""
     swept: bool = False
 
 

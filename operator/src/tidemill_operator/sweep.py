@@ -39,10 +39,12 @@ def fold(
     entries: Iterable[ScheduleEntry],
     runs: Iterable[RunSeen],
     keeps_times: Callable[[str], bool] = lambda _pipeline: False,
+    found: Iterable[RunSeen] = (),
 ) -> dict[str, PipelineInTemporal]:
     """What is known of each pipeline after a look, by the pipeline's id. Ended runs not listed again are kept.
 
-    `keeps_times` tells of a pipeline whether it follows others or is followed.
+    `keeps_times` tells of a pipeline whether it follows others or is followed. `found`: ended runs that starts have
+    found; only their times count, for they may have ended long ago.
     """
     listed = {entry.id: entry for entry in entries}
     opened: dict[str, list[RunSeen]] = defaultdict(list)
@@ -58,6 +60,10 @@ def fold(
             opened[owner].append(run)
         elif run.state != "Running" and _newer(run, closed.get(owner)):
             closed[owner] = run
+    for run in found:
+        owner = str(pipeline_of_workflow(run.workflow_id) or "")
+        if owner and keeps_times(owner):
+            _note_time(times.setdefault(owner, {}), run)
     return {
         pipeline: PipelineInTemporal(
             entry=listed.get(pipeline),
@@ -65,7 +71,7 @@ def fold(
             last_closed=closed.get(pipeline),
             times=tuple(sorted(times.get(pipeline, {}).items())[-_MOST_TIMES:]),
         )
-        for pipeline in {*listed, *opened, *closed}
+        for pipeline in {*listed, *opened, *closed, *(owner for owner, keys in times.items() if keys)}
     }
 
 
@@ -194,7 +200,8 @@ class Sweep:
         since = self._since.get(connection, began - _FIRST_LOOK)
         runs = [run async for run in temporal.list_runs(since - _OVERLAP)]
         view = self._store.temporal(connection)
-        before, view.pipelines = view.pipelines, fold(view.pipelines, entries, runs, self._store.keeps_times)
+        before, found, view.found = view.pipelines, view.found, []
+        view.pipelines = fold(before, entries, runs, self._store.keeps_times, found)
         for pipeline in outdated(before, view.pipelines, view.descriptions):
             self._store.drop_description(connection, pipeline)
         for pipeline in differing(before, view.pipelines, view.descriptions):
