@@ -91,6 +91,7 @@ def test_the_widest_interval() -> None:
 
 AFTER = {"schedule": {"after": [{"pipelineRef": {"name": "landing"}}], "overlapPolicy": "BufferAll"}}
 SINCE = {"after": {"since": T[0]}}
+TIMES = {"schedule": {"crons": ["0 * * * *"]}}
 
 
 def seen(*times: tuple[str, str], own: Sequence[tuple[str, str]] = (), **changes: Any) -> Following:
@@ -186,6 +187,27 @@ def test_what_status_shows() -> None:
     assert "after" not in held
     paused = told(observed(seen(), SINCE, annotations={"tidemill.dev/paused": "holiday"}))
     assert paused["paused"] == {"by": "Annotation", "note": "holiday"}
+
+
+UNREAD = {"after": {"since": T[0], "waiting": [{"key": T[1], "waitsFor": ["landing (Failed)"]}]}}
+TYPO: dict[str, Any] = {"sinks": []}
+
+
+@pytest.mark.parametrize(
+    ("of", "after"),
+    [
+        (observed(seen(), UNREAD, spec=TYPO), {"since": T[0]}),
+        (replace(observed(seen(), UNREAD), pool=None, here=None, following=None), {"since": T[0]}),
+        (observed(seen(), UNREAD, spec=TYPO | {"suspend": True}), None),
+        (observed(seen(), UNREAD, spec=TYPO, annotations={"tidemill.dev/paused": "holiday"}), None),
+        (observed(seen(), spec=TYPO), None),
+        (replace(observed(seen(), UNREAD, spec=TYPO | {"schedule": TIMES["schedule"]}), following=None), None),
+        (replace(observed(seen(), UNREAD, deletionTimestamp="2026-05-01T11:00:00Z")), None),
+    ],
+    ids=["typo", "no pool", "suspended", "paused", "new", "follows nobody", "going"],
+)
+def test_a_typo_doesn_t_make_it_forget_since_when_it_follows(of: Observed, after: Object | None) -> None:
+    assert told(of).get("after") == after
 
 
 # What sweeps keep, and who is told
@@ -298,7 +320,6 @@ def test_a_circle_is_told_through_the_keys() -> None:
 
 # What a change would do
 
-TIMES = {"schedule": {"crons": ["0 * * * *"]}}
 NONE: dict[str, Any] = {"schedule": None}
 
 

@@ -17,7 +17,7 @@ from tidemill_operator.pipeline.pause import Pause
 from tidemill_operator.pipeline.plan import has_ended, is_ours
 from tidemill_operator.pipeline.runs import active_runs, last_run, succeeding
 from tidemill_operator.pool.place import workers_missing
-from tidemill_operator.reading import annotation, status_of
+from tidemill_operator.reading import annotation, predecessors, status_of
 from tidemill_operator.release import releasing
 from tidemill_operator.standing import (
     Claim,
@@ -67,9 +67,16 @@ def report(desired: Desired, observed: Observed, outcomes: Sequence[Outcome], no
 
 
 def _after(desired: Desired, observed: Observed, before: Object, now: datetime) -> Object | None:
-    """`status.after` of a pipeline that follows others."""
-    if observed.following is None or desired.reading.start is None or observed.going:
+    """`status.after` of a pipeline that follows others.
+
+    While nothing can be said of it, because the spec is wrong or its pool isn't there, it is kept since when it
+    follows: what has become due meanwhile is started when that is mended.
+    """
+    if observed.going or not predecessors(observed.manifest):
         return None
+    if observed.following is None or desired.reading.start is None:
+        since = (before.get("after") or {}).get("since")
+        return {"since": since} if since and desired.pause is None else None
     return following.status(observed.following, before.get("after") or {}, now, held=desired.pause is not None)
 
 
