@@ -22,9 +22,9 @@ from tidemill_worker.workflows.messages import FINISH, SLOT_FREE, Ending
 _log = logging.getLogger(__name__)
 
 
-def _asks(spec: dict[str, Any]) -> bool:
-    """Whether there are queries, of which some may need all rows: then rows may have been kept."""
-    return any("sql" in step for step in spec.get("steps") or ())
+def may_keep(spec: dict[str, Any]) -> bool:
+    """Whether there are queries or functions, of which some may need all rows: then rows may have been kept."""
+    return any("sql" in step or "python" in step for step in spec.get("steps") or ())
 
 
 class Finish:
@@ -46,7 +46,7 @@ class Finish:
             result = finished.result
             if result is None:
                 result = await self._unbegun(ending)
-            elif finished.staged or _asks(claimant.order.spec):
+            elif finished.staged or may_keep(claimant.order.spec):
                 await self._clean(RunId(claimant.order.uid, claimant.run_key, result.execution))
             await self._wake(finished.waiting)
             if result.execution:
