@@ -417,7 +417,11 @@ RULES: Final = (
     ),
     Refused(
         "pause-of-no-schedule", "pipeline", {"spec.schedule": DELETE},
-        "spec.onFailure", "onFailure.pauseAfter pauses a schedule, and the pipeline has none",
+        "spec.onFailure", "onFailure.pauseAfter pauses a schedule with times of its own, and the pipeline has none",
+    ),
+    Refused(
+        "pause-of-who-follows", "pipeline", {"spec.schedule": {"after": [{"pipelineRef": {"name": "landing"}}]}},
+        "spec.onFailure", "onFailure.pauseAfter pauses a schedule with times of its own, and the pipeline has none",
     ),
     Refused(
         "pause-by-two", "pipeline", {"spec.schedule.pauseOnFailure": True},

@@ -143,9 +143,10 @@ class DataPipelineSpec(Model):
             field=".parameters",
         ),
         Rule(
-            cel="!has(self.onFailure) || has(self.schedule)",
-            message="onFailure.pauseAfter pauses a schedule, and the pipeline has none",
-            holds=lambda s: s.on_failure is None or s.schedule is not None,
+            cel="!has(self.onFailure) || (has(self.schedule) && (!has(self.schedule.after) || "
+            "size(self.schedule.after) == 0))",
+            message="onFailure.pauseAfter pauses a schedule with times of its own, and the pipeline has none",
+            holds=lambda s: s.on_failure is None or (s.schedule is not None and not s.schedule.after),
             field=".onFailure",
         ),
         Rule(
