@@ -192,13 +192,14 @@ def test_a_message_is_itself_only() -> None:
     first = reported(ended("Failed", "X"))
     ids = {
         message_id(first, FAILED),
-        message_id(first, Draft(number=1, events=("RunFailed",), note="n")),
+        message_id(first, Draft(number=0, events=("RunFailed",), note="n")),  # the same as the first
+        message_id(first, Draft(number=1, events=("RunFailed",))),
         message_id(first, Draft(number=0, events=("CheckFailed",))),
         message_id(reported(ended("Failed", "X", execution=2)), FAILED),
         message_id(reported(ended("Failed", "X", run_key="other")), FAILED),
         message_id(reported(ended("Failed", "X"), uid="v"), FAILED),
     }
-    assert len(ids) == 5
+    assert len(ids) == 6
     assert all("." not in each for each in ids)  # a signature is over id.time.body
 
 

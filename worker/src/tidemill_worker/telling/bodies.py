@@ -18,9 +18,12 @@ LONGEST_TEXT = 2000
 
 
 def message_id(reported: Reported, draft: Draft) -> str:
-    """The same for each attempt at a message, and of no other: by pipeline, run key, execution and event."""
+    """The same for each attempt at a message, and of no other: by pipeline, run key, execution, event and notification.
+
+    Two notifications about one event may go to the same receiver, which drops what it has had.
+    """
     result = reported.result
-    told = json.dumps([reported.uid, result.run_key, result.execution, draft.events[0]])
+    told = json.dumps([reported.uid, result.run_key, result.execution, draft.events[0], draft.number])
     return f"tm_{hashlib.sha256(told.encode()).hexdigest()[:32]}"
 
 
