@@ -69,7 +69,7 @@ async def test_rejected_rows_are_dead_letters_of_the_step(here: Bench) -> None:
     ("function", "kind", "says"),
     [
         ("subprocess:run", "SpecError", "spec.steps[0].python.entrypoint: the pool doesn't allow subprocess:run"),
-        ("run", "PythonFailed", "step made: tests.support.author_steps:run isn't of the package tests"),
+        ("run", "PythonFailed", "step made: tests.support.author_steps:run isn't a function of tests.support"),
         ("nowhere.steps:enrich", "PythonFailed", "step made: there is no module nowhere"),
         ("quoting", "PythonFailed", "step made: tests.support.author_steps:quoting raised ValueError (at "),
         (

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import tidemill
+from tests.support.waiting import until
 
-__all__ = ["run"]
+__all__ = ["run", "until"]
 STARTED = threading.Event()
 """Set by functions that don't end by themselves."""
 RELEASED = threading.Event()

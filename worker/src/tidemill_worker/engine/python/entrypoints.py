@@ -14,7 +14,7 @@ def function_of(who: str, entrypoint: str) -> Callable[..., Any]:
 
     Raises PythonFailed, and whatever the import raises.
     A function that the module has only taken from elsewhere isn't one of its own: who allows `travel.steps:*` doesn't
-    mean what `travel.steps` imports.
+    mean what `travel.steps` imports, be it from `travel.admin`. What is below a package (`travel`) is its own.
     """
     name, _, function = entrypoint.partition(":")
     try:
@@ -29,8 +29,7 @@ def function_of(who: str, entrypoint: str) -> Callable[..., Any]:
     if not callable(found):
         what = "no function" if found is None else f"a {type(found).__name__}, not a function, called"
         raise PythonFailed(who, f"the module {name} has {what} {function}")
-    package = name.partition(".")[0]
     home = str(getattr(found, "__module__", ""))
-    if home.partition(".")[0] != package:
-        raise PythonFailed(who, f"{entrypoint} isn't of the package {package}: it is imported from {home}")
+    if home != name and not home.startswith(f"{name}."):
+        raise PythonFailed(who, f"{entrypoint} isn't a function of {name}: it is imported from {home}")
     return found  # type: ignore[no-any-return]  # nothing is known of it but that it can be called
