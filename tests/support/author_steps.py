@@ -205,6 +205,11 @@ def orders(source: tidemill.Source) -> Iterator[object]:
     yield pa.record_batch({"id": pa.array([first + 4], pa.int16()), "name": ["record"]})
 
 
+def half_a_pair(_source: tidemill.Source) -> Iterator[object]:
+    """A row that can't be written as UTF-8, between two that can."""
+    yield [{"id": 1, "name": "one"}, {"id": 2, "name": "\ud800"}, {"id": 3, "name": "three"}]
+
+
 def unsteady(source: tidemill.Source) -> Iterator[object]:
     """Gives rows, and breaks off."""
     source.state["next"] = 99

@@ -13,7 +13,9 @@ import tidemill
 from tests.support import author_steps
 from tidemill_api.errors import PythonFailed, PythonUnavailable
 from tidemill_api.v1alpha1.python import PythonSource
-from tidemill_worker.engine.model import Asked
+from tidemill_worker.engine.blocks import Block
+from tidemill_worker.engine.json_lines import Keys, parse_lines
+from tidemill_worker.engine.model import Asked, Layout, PlannedColumn
 from tidemill_worker.engine.python import calls as calling
 from tidemill_worker.engine.python.calls import Calls
 from tidemill_worker.engine.python.sources import Function
@@ -44,6 +46,19 @@ def test_batches_of_every_sort_and_the_state_that_is_left() -> None:
     ]
     assert json.loads(state) == {"next": 15}
     assert given("orders", {"next": 10}) == (pages, state), "the same state gives the same"
+
+
+def test_what_can_t_be_written_is_the_fault_of_its_row() -> None:
+    asked = Asked("tests.support.author_steps:half_a_pair", (("state", "{}"),))
+    found = Function("shop", PythonSource(entrypoint=asked.path), VALUES).given(asked, Calls(VALUES))
+    [page] = found.pages(asked)
+    columns = (PlannedColumn("id", "int64", True, 0), PlannedColumn("name", "string", False, 1))
+
+    parsed = parse_lines(Block(0, page.lines), Layout(2, columns), Keys("shop", {}))
+
+    assert parsed.table.to_pylist() == [{"id": 1, "name": "one"}, {"id": 3, "name": "three"}]
+    assert {row: fault.error for row, fault in parsed.faults.items()} == {1: "the row is not valid UTF-8"}
+    found.close()
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,8 @@ class Function(Pages):
             raise PythonFailed(who, f"{entrypoint} must give batches of rows one after the other, and gave {kind}")
         for number, batch in enumerate(batches):
             for lines in _lines(who, entrypoint, batch):
-                data = "".join(f"{line}\n" for line in lines).encode()
+                # Half of a surrogate pair is the fault of its row alone, which the reader of lines finds.
+                data = "".join(f"{line}\n" for line in lines).encode(errors="surrogatepass")
                 try:
                     found.file.write(data)
                 except OSError as error:
