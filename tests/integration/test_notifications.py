@@ -8,7 +8,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from temporalio.client import Schedule, ScheduleActionStartWorkflow, ScheduleSpec, WorkflowExecutionStatus
+from temporalio.client import (
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleSpec,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+)
 
 from tests.support import openlineage
 from tests.support.fixtures import new_database, unique
@@ -16,9 +22,10 @@ from tests.support.pipeline import GOOD, HEADER, Bench
 from tests.support.receiver import Received, Receiver, Status
 from tests.support.worker import Pool, eventually, runs_on
 from tidemill_api.contract import RunInput, RunResult
-from tidemill_api.names import WORKFLOW, PipelineId, report_of
+from tidemill_api.names import REPORT_WORKFLOW, WORKFLOW, PipelineId, report_of
 from tidemill_cli.dev.components.postgres import PostgresServer
 from tidemill_cli.dev.components.temporal import TemporalServer
+from tidemill_worker.workflows.report_messages import Report, Reported, Traced
 
 KEY = "a key that signs"
 
@@ -248,6 +255,25 @@ async def test_lineage_tells_begin_and_end(here: Bench, receiver: Receiver) -> N
     [failed] = [event for event in events if event["eventType"] == "FAIL"]
     assert failed["run"]["facets"]["errorMessage"]["message"].startswith("SourceMissing: ")
     assert "lineage_events_total" in here.pool.processes[0].get("/metrics")[1]
+
+
+async def test_lineage_is_told_though_nobody_knows_whom_to_notify(here: Bench, receiver: Receiver) -> None:
+    here.write(HEADER + GOOD)
+    result = await here.run(key="k")
+    job, uid = f"travel.{here.name}", f"{here.pool.installation}-{here.name}"
+    before = len(await eventually(lambda: lineage_of(receiver, job, 2)))
+    told = {"installation": "i", "namespace": "travel", "pipeline": here.name, "uid": uid, "run_time": "k"}
+    wrong = {"trigger": "Manual", "result": result, "notifications": [{"events": ["Nonsense"]}]}
+    report = Report(
+        reported=Reported.model_validate(told | wrong),
+        traced=Traced(uid=uid, run_key="k", execution=1, transition="COMPLETE", moment="2026-01-01T00:00:00Z"),
+    )
+
+    with pytest.raises(WorkflowFailureError) as caught:
+        await here.runs.client.execute_workflow(REPORT_WORKFLOW, report, id=unique(), task_queue=here.pool.queue)
+
+    assert "notifications: " in str(caught.value.cause)
+    assert len(lineage_of(receiver, job, 1)) == before + 1
 
 
 def lineage_of(receiver: Receiver, job: str, count: int) -> list[Received]:

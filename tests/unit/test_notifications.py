@@ -6,10 +6,12 @@ import json
 from typing import Any
 
 import pytest
+from temporalio.service import RPCStatusCode
 
 from tidemill_api.contract import CheckResult, RunError, RunInput, RunResult
 from tidemill_api.errors import ConfigError
 from tidemill_api.v1alpha1.notification import EVENTS, TEMPLATE_NAMES, HTTPNotification, Notification
+from tidemill_worker.activities.notify import in_vain
 from tidemill_worker.telling.answers import LONGEST_WAIT, Later, Refused, Taken, Verdict, judged
 from tidemill_worker.telling.bodies import LONGEST_TEXT, body, joined, message_id, sentence
 from tidemill_worker.telling.events import drafts, happened, in_a_row, pause_note
@@ -122,6 +124,22 @@ def test_a_pause_of_ours_is_nobody_elses() -> None:
     assert not note.startswith("tidemill: ")
     assert "3 scheduled runs in a row have failed" in note
     assert (KEY in note, "SourceMissing" in note) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "attempt", "expected"),
+    [
+        (RPCStatusCode.PERMISSION_DENIED, 1, True),
+        (RPCStatusCode.UNAUTHENTICATED, 1, True),
+        (RPCStatusCode.UNAVAILABLE, 1, False),
+        (RPCStatusCode.DEADLINE_EXCEEDED, 11, False),
+        (RPCStatusCode.UNAVAILABLE, 12, True),
+    ],
+)
+def test_a_pause_that_can_t_be_made_keeps_nobody_from_being_told(
+    status: RPCStatusCode, attempt: int, expected: bool
+) -> None:
+    assert in_vain(status, attempt) is expected
 
 
 FAILED = Draft(number=0, events=("RunFailed",))

@@ -21,6 +21,7 @@ from tidemill_worker.metastore import RunId, notifications
 from tidemill_worker.telling.answers import Later, Refused, Taken
 from tidemill_worker.telling.bodies import body, message_id
 from tidemill_worker.telling.events import drafts, happened, in_a_row, pause_note
+from tidemill_worker.workflows.report import MOST_ATTEMPTS
 from tidemill_worker.workflows.report_messages import DRAFT, NOTIFY, Drafts, Reported, Sending
 
 _log = logging.getLogger(__name__)
@@ -29,6 +30,16 @@ ANSWER_WITHIN = 10.0
 """Seconds that a receiver may take for its answer."""
 MOST_BODY = 1 << 20
 """Bytes of an answer, of which nothing is used."""
+_NO = frozenset(
+    {
+        RPCStatusCode.PERMISSION_DENIED,
+        RPCStatusCode.UNAUTHENTICATED,
+        RPCStatusCode.INVALID_ARGUMENT,
+        RPCStatusCode.FAILED_PRECONDITION,
+        RPCStatusCode.UNIMPLEMENTED,
+    }
+)
+"""What Temporal says to a pause that it will never make."""
 
 
 class Notify:
@@ -101,7 +112,10 @@ class Notify:
 
 
 async def _pause(schedule: str, note: str) -> bool:
-    """Pause the Schedule. False if there is none, or somebody else has paused it. Raises TemporalUnavailable."""
+    """Pause the Schedule. False if there is none, somebody else has paused it, or it can't be: the rest is told then.
+
+    Raises TemporalUnavailable.
+    """
     handle = activity.client().get_schedule_handle(schedule)
     try:
         state = (await handle.describe()).schedule.state
@@ -111,9 +125,17 @@ async def _pause(schedule: str, note: str) -> bool:
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:
             return False
+        if in_vain(error.status, activity.info().attempt):
+            _log.error("the Schedule can't be paused (%s)", error.status.name)
+            return False
         raise TemporalUnavailable(f"Temporal didn't answer ({error.status.name})") from error
     _log.warning("paused the Schedule: %s", note)
     return True
+
+
+def in_vain(status: RPCStatusCode, attempt: int) -> bool:
+    """Whether to pause once more is in vain: Temporal says no, or has said nothing often enough."""
+    return status in _NO or attempt >= MOST_ATTEMPTS
 
 
 def _declared(reported: Reported) -> list[Notification]:

@@ -73,15 +73,18 @@ class DataPipelineReport:
         return ""
 
     async def _notified(self, reported: Reported) -> list[str]:
-        """Of each message why it couldn't be sent, empty if it has been."""
-        found: Drafts = await workflow.execute_activity(
-            DRAFT,
-            reported,
-            result_type=Drafts,
-            start_to_close_timeout=ATTEMPT_WITHIN,
-            schedule_to_close_timeout=WITHIN,
-            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30)),
-        )
+        """Of each message why it couldn't be sent, empty if it has been. One fault if it isn't known what to send."""
+        try:
+            found: Drafts = await workflow.execute_activity(
+                DRAFT,
+                reported,
+                result_type=Drafts,
+                start_to_close_timeout=ATTEMPT_WITHIN,
+                schedule_to_close_timeout=WITHIN,
+                retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30)),
+            )
+        except ActivityError as error:
+            return [f"notifications: {run_error(error).message}"]
         return await asyncio.gather(*(self._send(reported, draft) for draft in found.drafts))
 
     async def _send(self, reported: Reported, draft: Draft) -> str:
