@@ -378,12 +378,12 @@ async def test_secrets_are_read_anew_and_never_told(
 async def test_post_is_one_request_whatever_the_status(world: World, server: WebServer) -> None:
     server.serve("/v1/hook", lambda asked: Reply(asked.body, 418, {"X-Was": asked.method}))
     answer = await world.http("api").request("POST", "hook", body=b"{}", headers={"X-Id": "1"})
-    assert (answer.status, answer.body, answer.headers["x-was"]) == (418, b"{}", "POST")
+    assert (answer.status, answer.headers["x-was"]) == (418, "POST")
     with pytest.raises(HostRefused):
         await world.http("api").request("POST", "../hook")
     server.serve("/v1/big", Reply(b"x" * 100))
     with pytest.raises(ConfigError, match="longer"):
-        await world.http("api").request("GET", "big", max_body=10)
+        await asyncio.to_thread(world.http("api").get, "/v1/big", None, 10)
 
 
 # Answers that are kept.

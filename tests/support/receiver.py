@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -25,8 +26,9 @@ class Status:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-Conduct: TypeAlias = Status | Literal["Cut", "Silent"]
-"""Cut: the connection breaks when the request has been read. Silent: there is no answer."""
+Conduct: TypeAlias = Status | Literal["Cut", "Silent", "Endless"]
+"""Cut: the connection breaks when the request has been read. Silent: there is no answer. Endless: 200, and what it
+answers comes for as long as anybody reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,14 @@ class Receiver:
             case "Cut":
                 handler.close_connection = True
                 handler.connection.shutdown(socket.SHUT_RDWR)
+            case "Endless":
+                handler.close_connection = True
+                handler.send_response(200)
+                handler.send_header("content-length", str(1 << 40))
+                handler.end_headers()
+                with contextlib.suppress(OSError):
+                    while not self._over.is_set():
+                        handler.wfile.write(b"x" * (1 << 16))
             case "Silent":
                 handler.close_connection = True
                 self._over.wait()

@@ -16,8 +16,6 @@ from tidemill_worker.workflows.report import MOST_ATTEMPTS
 
 ANSWER_WITHIN = 10.0
 """Seconds of silence that a receiver is allowed."""
-MOST_BODY = 1 << 20
-"""Bytes of an answer, of which nothing is used."""
 
 
 async def posted(connections: PoolConnections, name: str, path: str, message_id: str, content: bytes) -> Verdict:
@@ -34,7 +32,6 @@ async def posted(connections: PoolConnections, name: str, path: str, message_id:
             body=content,
             headers={"content-type": "application/json", **headers},
             seconds=ANSWER_WITHIN,
-            max_body=MOST_BODY,
         )
     except TidemillError as error:
         verdict: Verdict = Later(str(error), None) if error.retryable else Refused(str(error))

@@ -42,6 +42,15 @@ _OURS: Final = frozenset({"host", "content-length", "transfer-encoding", "connec
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """What an answer begins with."""
+
+    status: int
+    headers: Mapping[str, str]
+    """By names in lower case."""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """A whole answer."""
 
@@ -91,20 +100,19 @@ class HTTPPlace:
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
         seconds: float = READ_SECONDS,
-        max_body: int = MOST_BODY,
-    ) -> Answer:
+    ) -> Head:
         """One request, not repeated, and no redirect followed. Raises HTTPUnavailable, SecretMissing, ConfigError.
 
-        A status is an answer like any other. `seconds` is the longest silence of the server.
+        A status is an answer like any other. What comes behind the head isn't read: a server that doesn't end its
+        answer would hold a thread for ever. `seconds` is the longest silence of the server.
         """
         target = self.base.target(path)
-        given = dict(headers or {})
-        return await asyncio.to_thread(self._ask, method, target, given, body or None, seconds, max_body)
+        return await asyncio.to_thread(self._tell, method, target, dict(headers or {}), body or None, seconds)
 
     def get(self, target: str, headers: Mapping[str, str] | None = None, max_body: int = MOST_BODY) -> Answer:
         """What is at a target (of `base`), whatever its status; blocks. Raises as `request` does, and HostRefused."""
         for _ in range(_REDIRECTS + 1):
-            answer = self._ask("GET", target, dict(headers or {}), None, READ_SECONDS, max_body)
+            answer = self._ask(target, dict(headers or {}), max_body)
             if answer.status not in _MOVED or "location" not in answer.headers:
                 self._notice(answer.status)
                 return answer
@@ -163,11 +171,16 @@ class HTTPPlace:
                 )
         return found
 
-    def _ask(
-        self, method: str, target: str, headers: dict[str, str], body: bytes | None, seconds: float, max_body: int
-    ) -> Answer:
+    def _tell(self, method: str, target: str, headers: dict[str, str], body: bytes | None, seconds: float) -> Head:
         with self.talking():
-            answer = self._send(method, target, {"Accept-Encoding": "gzip", **headers}, body, seconds)
+            answer = self._send(method, target, headers, body, seconds)
+            answer.close()
+            answer.release_conn()
+        return Head(answer.status, _lower(answer))
+
+    def _ask(self, target: str, headers: dict[str, str], max_body: int) -> Answer:
+        with self.talking():
+            answer = self._send("GET", target, {"Accept-Encoding": "gzip", **headers}, None, READ_SECONDS)
             try:
                 data = answer.read(max_body + 1, decode_content=True)
                 if len(data) > max_body:
@@ -177,7 +190,7 @@ class HTTPPlace:
                     )
             finally:
                 answer.release_conn()
-        return Answer(answer.status, {name.lower(): answer.headers[name] for name in answer.headers}, data, target)
+        return Answer(answer.status, _lower(answer), data, target)
 
     def _send(
         self, method: str, target: str, headers: dict[str, str], body: bytes | None, seconds: float
@@ -219,6 +232,11 @@ class HTTPPlace:
             self._worked, self._refused_since = True, None
         elif status in {401, 403} and self._worked and self._refused_since is None:
             self._refused_since = time.monotonic()
+
+
+def _lower(answer: urllib3.BaseHTTPResponse) -> dict[str, str]:
+    """Its headers by names in lower case."""
+    return {name.lower(): answer.headers[name] for name in answer.headers}
 
 
 def _trouble(error: BaseException) -> str:
