@@ -400,6 +400,13 @@ POOL: Final = (
         "landing is a files connection: a notification needs a http connection",
     ),
     Wrong(
+        "told-to-an-api",
+        {"spec.notifications[1].http.connection": "tracker"},
+        conditions.CONNECTION_DENIED,
+        "spec.notifications[1].http.connection",
+        "the pool doesn't let pipelines send notifications to tracker: its owner allows it by http.webhook",
+    ),
+    Wrong(
         "schema-not-allowed",
         {"spec.sinks[0].postgres.table": "finance.flights"},
         conditions.CONNECTION_DENIED,

@@ -175,3 +175,13 @@ async def test_a_secret_is_read_at_each_use_until_it_is_known_to_be_good(tmp_pat
         assert await held.postgres("mirror") is before
     finally:
         await held.close()
+
+
+def test_what_pipelines_send_goes_only_where_the_pool_s_owner_lets_it(tmp_path: Path) -> None:
+    servers = {"api": {"url": "https://api.example.com/"}, "chat": {"url": "https://chat.example.com/", "webhook": {}}}
+    named = tuple(Connection.model_validate({"name": name, "http": http}) for name, http in servers.items())
+    pool = PoolConnections(named, tmp_path, prepared)
+    assert [pool.webhook(name).path for name in ("api", "chat")] == ["", ""], "the pool's own lineage"
+    assert pool.webhook("chat", for_pipelines=True).key is None
+    with pytest.raises(ConfigError, match=r"connection api has no http\.webhook in the pool"):
+        pool.webhook("api", for_pipelines=True)

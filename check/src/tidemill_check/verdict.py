@@ -303,7 +303,7 @@ def _kept(spec: DataPipelineSpec, pool: WorkerPoolSpec) -> Iterator[Problem]:
 
 
 def _told(spec: DataPipelineSpec, pool: WorkerPoolSpec) -> Iterator[Problem]:
-    """Notifications to what isn't a connection over HTTP."""
+    """Notifications to what isn't a connection over HTTP, or isn't meant for them: its headers would go with them."""
     for index, each in enumerate(spec.notifications):
         field = f"spec.notifications[{index}].http.connection"
         found = _connection(each.http.connection, pool)
@@ -312,6 +312,13 @@ def _told(spec: DataPipelineSpec, pool: WorkerPoolSpec) -> Iterator[Problem]:
         elif found.http is None:
             message = f"{found.name} is {_kind(found)} connection: a notification needs a http connection"
             yield _problem(field, message, conditions.UNKNOWN_CONNECTION)
+        elif found.http.webhook is None:
+            message = (
+                f"the pool doesn't let pipelines send notifications to {found.name}: its owner allows it by "
+                f"http.webhook of that connection in the WorkerPool {spec.worker_pool_ref.name}; an empty one ({{}}) "
+                "is enough"
+            )
+            yield _problem(field, message, conditions.CONNECTION_DENIED)
 
 
 def _connection(name: str, pool: WorkerPoolSpec) -> Connection | None:

@@ -48,4 +48,5 @@ class HTTPConnection(Model):
     headers_from: HeadersFrom | None = None
     """Headers of each request, such as an API's token. They are sent to this server alone."""
     webhook: Webhook | None = None
-    """What notifications and lineage need that are sent to it."""
+    """Lets pipelines send notifications to it, with its headers: `{}`, or what these, and lineage, need for it. Without
+    it only sources use the connection, and the pool's own lineage."""

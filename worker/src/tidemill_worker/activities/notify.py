@@ -64,7 +64,8 @@ class Notify:
             to = _declared(sending.reported)[sending.draft.number].http
             content = body(to, sending.reported, sending.draft)
             message = message_id(sending.reported, sending.draft)
-            verdict = await posted(self._resources.connections, to.connection, to.path, message, content)
+            connections = self._resources.connections
+            verdict = await posted(connections, to.connection, to.path, message, content, for_pipelines=True)
             match verdict:
                 case Taken():
                     await self._note(sending, to, "Sent", None)

@@ -18,13 +18,18 @@ ANSWER_WITHIN = 10.0
 """Seconds of silence that a receiver is allowed."""
 
 
-async def posted(connections: PoolConnections, name: str, path: str, message_id: str, content: bytes) -> Verdict:
-    """What became of one attempt. Never raises for what the receiver, the network or the pool are to blame for."""
+async def posted(
+    connections: PoolConnections, name: str, path: str, message_id: str, content: bytes, *, for_pipelines: bool
+) -> Verdict:
+    """What became of one attempt. Never raises for what the receiver, the network or the pool are to blame for.
+
+    `for_pipelines`: a pipeline has named the connection, not the pool.
+    """
     from tidemill_worker.connections.http import retry_after
     from tidemill_worker.telling.signing import signed
 
     try:
-        place, secret = connections.http(name), connections.webhook(name)
+        place, secret = connections.http(name), connections.webhook(name, for_pipelines=for_pipelines)
         headers = signed(message_id, time.time(), content, secret.key)
         answer = await place.request(
             "POST",

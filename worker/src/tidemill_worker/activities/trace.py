@@ -38,7 +38,8 @@ class Trace:
                 return
             content = await self._content(traced, to.namespace or self._resources.config.namespace)
             message = f"{traced.uid}/{traced.run_key}/{traced.execution}/{traced.transition}"
-            verdict = await posted(self._resources.connections, to.http.connection, to.http.path, message, content)
+            connections, http = self._resources.connections, to.http
+            verdict = await posted(connections, http.connection, http.path, message, content, for_pipelines=False)
             match verdict:
                 case Taken():
                     self._resources.measures.lineage("Sent")

@@ -106,15 +106,18 @@ class PoolConnections:
             self._kept = artifacts_of(self._files(self._artifacts.connection), self._artifacts, self._secrets)
         return self._kept
 
-    def webhook(self, name: str) -> Webhook:
+    def webhook(self, name: str, *, for_pipelines: bool = False) -> Webhook:
         """What the Secrets of an `http` connection hold for what is sent to it, as they are now.
 
-        Raises UnknownConnection, SecretMissing.
+        `for_pipelines`: what is sent is what a pipeline asks for, so the pool's owner must have allowed it by a
+        `webhook`. Raises UnknownConnection, SecretMissing, ConfigError.
         """
         settings = self._named(name).http
         if settings is None:
             raise UnknownConnection(f"connection {name} is not of kind http")
         declared = settings.webhook
+        if declared is None and for_pipelines:
+            raise ConfigError(f"connection {name} has no http.webhook in the pool, so it takes no notifications")
         return Webhook(
             path=self._value(declared.path_from) or "" if declared is not None else "",
             key=self._value(declared.signing_key) if declared is not None else None,
