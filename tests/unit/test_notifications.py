@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,10 +13,12 @@ from tidemill_api.contract import CheckResult, RunError, RunInput, RunResult
 from tidemill_api.errors import ConfigError
 from tidemill_api.v1alpha1.notification import EVENTS, TEMPLATE_NAMES, HTTPNotification, Notification
 from tidemill_worker.activities.notify import in_vain
+from tidemill_worker.activities.posting import ANSWER_WITHIN
 from tidemill_worker.telling.answers import LONGEST_WAIT, Later, Refused, Taken, Verdict, judged
 from tidemill_worker.telling.bodies import LONGEST_TEXT, body, joined, message_id, sentence
 from tidemill_worker.telling.events import drafts, happened, in_a_row, pause_note
 from tidemill_worker.telling.signing import signed
+from tidemill_worker.workflows.report import MOST_ATTEMPTS, WITHIN
 from tidemill_worker.workflows.report_messages import Draft, Reported
 from tidemill_worker.workflows.reporting import reported_of
 
@@ -313,3 +316,8 @@ def test_answers(status: int, wait: float | None, verdict: type[Verdict]) -> Non
     if isinstance(found, Later):
         assert found.seconds == (None if wait is None else min(wait, LONGEST_WAIT))
         assert str(status) in found.why
+
+
+def test_the_last_attempt_comes_in_time_to_say_that_it_is_unsent() -> None:
+    asked, answered = (MOST_ATTEMPTS - 1) * LONGEST_WAIT, MOST_ATTEMPTS * 2 * ANSWER_WITHIN
+    assert timedelta(seconds=asked + answered) < WITHIN

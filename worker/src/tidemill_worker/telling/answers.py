@@ -7,8 +7,9 @@ from typing import Final, TypeAlias
 
 _PASSING: Final = frozenset({408, 409, 423, 425, 429})
 """Of the statuses that blame the sender, those that pass by themselves."""
-LONGEST_WAIT: Final = 900.0
-"""Seconds: a receiver that asks for more patience is asked again after this."""
+LONGEST_WAIT: Final = 600.0
+"""Seconds: a receiver that asks for more patience is asked again after this. So all attempts are made before a report's
+time is over: it is the last that says that the message is unsent."""
 
 
 @dataclass(frozen=True, slots=True)
