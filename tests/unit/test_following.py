@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tidemill_cli.manifests import load_manifests
 from tidemill_operator.actions import Action, DeleteSchedule, StartRun
 from tidemill_operator.apply import Appliance
 from tidemill_operator.clients import Key, Object, PipelineInTemporal
+from tidemill_operator.metrics import Metrics
 from tidemill_operator.notice import concerned
 from tidemill_operator.pipeline.desire import desire
 from tidemill_operator.pipeline.following import Following, Predecessor
@@ -29,7 +31,7 @@ from tidemill_operator.pipeline.plan import plan
 from tidemill_operator.pipeline.report import report
 from tidemill_operator.standing import condition
 from tidemill_operator.store import MemoryStore
-from tidemill_operator.sweep import differing, fold
+from tidemill_operator.sweep import Sweep, differing, fold
 from tidemill_operator.views import RunSeen
 
 T = [f"2026-05-01T{hour:02}:00:00Z" for hour in range(24)]
@@ -308,6 +310,46 @@ def test_who_follows() -> None:
     store.put("DataPipeline", named("c", version="2"))
     store.remove("DataPipeline", "travel", "b")
     assert store.followers("travel", "a") == ()
+
+
+class Empty:
+    """A Temporal without runs that notes since when it was asked for some."""
+
+    def __init__(self) -> None:
+        self.asked: list[datetime] = []
+
+    async def get(self, _connection: object) -> Empty:
+        return self
+
+    def in_use(self) -> list[None]:
+        return [None]
+
+    async def list_schedules(self) -> AsyncIterator[Any]:
+        for nothing in list[Any]():
+            yield nothing
+
+    async def list_runs(self, since: datetime) -> AsyncIterator[Any]:
+        self.asked.append(since)
+        for nothing in list[Any]():
+            yield nothing
+
+
+@pytest.mark.parametrize(("manifests", "days"), [([named("a")], 1), ([named("a"), named("b", "a")], 7)])
+async def test_the_first_look_goes_back_so_far_that_followers_find_their_times(
+    manifests: list[Object], days: int
+) -> None:
+    store, temporal = MemoryStore(), Empty()
+    for each in manifests:
+        store.put("DataPipeline", each)
+    temporals: Any = temporal
+    sweep = Sweep(store, temporals, lambda _: True, lambda _: None, Metrics(), 1.0)
+
+    began = datetime.now(UTC)
+    for _ in range(2):
+        await sweep.sweep()
+
+    back = [(began - since).total_seconds() / 86400 for since in temporal.asked]
+    assert back == pytest.approx([days, 0], abs=0.01)
 
 
 def test_a_circle_is_told_through_the_keys() -> None:

@@ -95,6 +95,10 @@ class MemoryStore:
         """Names of the pipelines that follow one, sorted."""
         return tuple(sorted(self._followers.get((namespace, pipeline), ())))
 
+    def anybody_follows(self) -> bool:
+        """Whether any pipeline follows others."""
+        return bool(self._followers)
+
     def keeps_times(self, pipeline: str) -> bool:
         """Whether a pipeline, by its Schedule's id, follows others or is followed."""
         _, namespace, name = pipeline.split("/") if pipeline.count("/") == 2 else ("", "", "")

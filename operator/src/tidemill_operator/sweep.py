@@ -27,6 +27,8 @@ from tidemill_operator.views import ConnectionKey, RunSeen, ScheduleEntry, Sched
 log: Final = logging.getLogger(__name__)
 
 _FIRST_LOOK: Final = timedelta(hours=24)
+_FIRST_LOOK_AT_TIMES: Final = timedelta(days=7)
+"""Where pipelines follow others: what succeeded days ago may be what a follower still waits with for another."""
 _OVERLAP: Final = timedelta(minutes=2)
 """Listings lag; runs that closed this long before the last look are asked for again."""
 _MOST_TIMES: Final = 2_000
@@ -197,7 +199,8 @@ class Sweep:
     async def _look_at(self, connection: ConnectionKey, temporal: Temporal) -> None:
         began = datetime.now(UTC)
         entries = [entry async for entry in temporal.list_schedules()]
-        since = self._since.get(connection, began - _FIRST_LOOK)
+        first_look = _FIRST_LOOK_AT_TIMES if self._store.anybody_follows() else _FIRST_LOOK
+        since = self._since.get(connection, began - first_look)
         runs = [run async for run in temporal.list_runs(since - _OVERLAP)]
         view = self._store.temporal(connection)
         before, found, view.found = view.pipelines, view.found, []
