@@ -52,6 +52,11 @@ WAYS = {
         [{"n": 3, "rows": rows(1, 2)}, {"n": 3, "rows": rows(3)}],
         ["/v1/items?state=all&offset=0", "/v1/items?state=all&offset=2"],
     ),
+    "numbers up to a total, over pages without rows": Way(
+        {"paging": {"page": {"total": "pages"}}, "rows": "rows"},
+        [{"pages": 4, "rows": each} for each in (rows(1), [], [], rows(2))],
+        [f"/v1/items?state=all&page={number}" for number in (1, 2, 3, 4)],
+    ),
     "a cursor, encoded": Way(
         {"paging": {"cursor": {"next": "meta.next"}}, "rows": "rows"},
         [{"meta": {"next": "a&b=é"}, "rows": rows(1)}, {"meta": {"next": None}, "rows": rows(2)}],

@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.client import HTTPResponse
@@ -21,6 +22,7 @@ from tidemill_api.errors import (
     BucketMissing,
     ConfigError,
     SecretMissing,
+    SourceChanged,
     StoreDenied,
     StoreThrottled,
     StoreUnavailable,
@@ -29,10 +31,10 @@ from tidemill_api.v1alpha1.workerpool import FilesConnection
 from tidemill_worker.connections.file_places import client_of
 from tidemill_worker.connections.s3.client import Answer, Bucket, Client, Missing, Other
 from tidemill_worker.connections.s3.credentials import Chain, mounted
-from tidemill_worker.connections.s3.objects import matcher
+from tidemill_worker.connections.s3.objects import Objects, matcher
 from tidemill_worker.connections.s3.signing import Keys, path_of, query_of, signed
 from tidemill_worker.connections.s3.xml import Listed, Page, code_of, page_of
-from tidemill_worker.files import segments
+from tidemill_worker.files import FileRef, segments
 from tidemill_worker.files.folder import Folder
 
 _KEYS = Keys("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
@@ -217,9 +219,35 @@ def asked() -> Iterator[Asked]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         found.url = f"http://127.0.0.1:{server.server_address[1]}/keys?x=1"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         yield found
         server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("planned", "end", "status", "answer", "kind"),
+    [
+        (5, 5, 200, b"12345", None),  # the whole object may be answered as such
+        (5, 5, 206, b"12345", None),
+        (5, 5, 200, b"1234567", SourceChanged),
+        (5, 5, 206, b"1234", SourceChanged),
+        (5, 3, 206, b"123", None),
+        (5, 3, 200, b"12345", StoreUnavailable),  # a store that knows no ranges
+        (5, 3, 200, b"123", StoreUnavailable),
+    ],
+)
+def test_an_object_is_read_by_the_range_that_was_asked_for(
+    asked: Asked, planned: int, end: int, status: int, answer: bytes, kind: type[Exception] | None
+) -> None:
+    asked.status, asked.answer = status, answer
+    endpoint = asked.url.partition("/keys")[0]
+    place = Objects(Client(Bucket("landing", "b1", "", "r1", endpoint), lambda: _KEYS, tries=1))
+    with closing(place), place.opened(FileRef("a.csv", planned, 0, etag=""), 0, end) as body:
+        if kind is None:
+            assert body.read() == answer
+        else:
+            with pytest.raises(kind):
+                body.read()
 
 
 def chain(environment: Mapping[str, str], home: Path) -> Chain:
