@@ -201,6 +201,7 @@ def _api(name: str, http: dict[str, object], field: str, says: str) -> Wrong:
     return Wrong(name, {"spec.sources[4]": source}, conditions.INVALID_SPEC, f"spec.sources[4].http.{field}", says)
 
 
+COUNTED: Final = "pages are counted by these rows: filter in a step, or page by cursor"
 APIS: Final = (
     _api("api-rows-that-do-not-parse", {"rows": "data[?x"}, "rows", "'data[?x' is no JMESPath"),
     _api(
@@ -208,6 +209,19 @@ APIS: Final = (
         {"paging": {"cursor": {"next": "a..b"}}},
         "paging.cursor.next",
         "'a..b' is no JMESPath",
+    ),
+    *(
+        _api(f"api-{paging}-counted-by-other-rows-{number}", {"rows": rows, "paging": {paging: {}}}, "rows", COUNTED)
+        for paging in ("offset", "page")
+        for number, rows in enumerate(
+            ("data[?a]", "data[:5]", "data[].lines[]", "data[*].lines[]", "data[*].[a][]", "join(a, b)")
+        )
+    ),
+    _api(
+        "api-offset-with-total-counted-by-other-rows",
+        {"rows": "data[?a].b", "paging": {"offset": {"total": "n"}}},
+        "rows",
+        COUNTED,
     ),
     _api(
         "api-path-of-an-unknown-parameter",
