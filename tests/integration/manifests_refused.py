@@ -301,6 +301,10 @@ RULES: Final = (
         "spec.sources[1].http.path", "path must stay below the connection's URL: no '..'",
     ),
     Refused(
+        "api-path-that-climbs-with-a-parameter", "pipeline-http", {"spec.sources[1].http.path": "a/..;x/b"},
+        "spec.sources[1].http.path", "path must stay below the connection's URL: no '..'",
+    ),
+    Refused(
         "format-of-two-sorts", "pipeline", {"spec.sources[0].files.format.parquet": {}},
         "spec.sources[0].files.format", "a format is exactly one of: csv, jsonLines, json, parquet",
     ),

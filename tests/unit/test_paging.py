@@ -217,6 +217,10 @@ PLACES = {
     "up": ("/v1/a", "../v2/c", None),
     "up, encoded": ("/v1/a", "/v1/%2e%2e/v2", None),
     "up, whole": ("/v1/a", "https://api.example.com/v1/../v2", None),
+    "up, with a parameter": ("/v1/a", "/v1/..;/v2", None),
+    "up, with a parameter and encoded": ("/v1/a", "/v1/%2e.%3Bx=1/v2", None),
+    "up, with a parameter, whole": ("/v1/a", "https://api.example.com/v1/..;x/../..;/v2", None),
+    "parameters": ("/v1/a", "/v1/b;x=../c", "/v1/b;x=../c"),
     "no URL": ("/v1/a", "https://[oops", None),
     "a line break": ("/v1/a", "/v1/c\r\nHost: evil.example", "/v1/cHost:%20evil.example"),
 }
@@ -243,8 +247,9 @@ def test_links_stay_with_the_connection(name: str) -> None:
 def test_targets_are_encoded(url: str, target: str) -> None:
     base: Base = base_of("api", url)
     assert base.target("a b/c?", [("q", "1 &")]) == target
-    with pytest.raises(HostRefused, match="goes up"):
-        base.target("a/../../b")
+    for path in ("a/../../b", "..;/b", "a/..;x=1/b", "a/%2e%2E/b", "a\\..;\\b", ".."):
+        with pytest.raises(HostRefused, match="goes up"):
+            base.target(path)
 
 
 NUMBERS = '[{"a": 1.10, "b": 12345678901234567890.123456789, "c": 1e2, "d": 7, "e": [0.10], "f": "é\\u0000", "g": NaN}]'

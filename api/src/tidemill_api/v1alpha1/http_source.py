@@ -126,9 +126,9 @@ class HTTPSource(Model):
 
     rules = (
         Rule(
-            cel="!has(self.path) || !self.path.split('/').exists(p, p == '..')",
+            cel="!has(self.path) || !self.path.split('/').exists(p, p == '..') && !('/' + self.path).contains('/..;')",
             message="path must stay below the connection's URL: no '..'",
-            holds=lambda s: ".." not in s.path.split("/"),
+            holds=lambda s: all(segment.partition(";")[0] != ".." for segment in s.path.split("/")),
             field=".path",
         ),
     )

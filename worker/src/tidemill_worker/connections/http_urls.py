@@ -33,7 +33,7 @@ class Base:
 
     def target(self, path: str, query: Query = ()) -> str:
         """Path and query to ask for, of a path that isn't percent-encoded. Raises HostRefused if it goes up by '..'."""
-        if ".." in path.replace("\\", "/").split("/"):
+        if _goes_up(path):
             raise HostRefused(f"connection {self.connection}: the path goes up by '..': it must stay below its URL")
         asked = self.prefix + quote(path.removeprefix("/"), safe=_AS_THEY_ARE)
         return f"{asked}?{urlencode(query)}" if query else asked
@@ -49,7 +49,7 @@ class Base:
         if there != (self.scheme, self.host, self.port) or "@" in parts.netloc:
             elsewhere = f"the server leads to {_told(parts)}, and the pool gives {self.origin} only"
             raise HostRefused(f"connection {self.connection}: {elsewhere}")
-        if not parts.path.startswith(self.prefix) or ".." in unquote(parts.path).replace("\\", "/").split("/"):
+        if not parts.path.startswith(self.prefix) or _goes_up(parts.path):
             raise HostRefused(
                 f"connection {self.connection}: the server leads to a path that isn't below {self.prefix}"
             )
@@ -63,6 +63,12 @@ def base_of(connection: str, url: str) -> Base:
     prefix = quote(parts.path, safe=f"{_AS_THEY_ARE}%")
     prefix = prefix if prefix.endswith("/") else f"{prefix}/"
     return Base(connection, parts.scheme, (parts.hostname or "").lower(), parts.port or _PORTS[parts.scheme], prefix)
+
+
+def _goes_up(path: str) -> bool:
+    """Whether a segment is '..', as it stands or percent-encoded. Some servers leave out what follows a ';' in one."""
+    segments = unquote(path).replace("\\", "/").split("/")
+    return any(segment.partition(";")[0] == ".." for segment in segments)
 
 
 def _told(parts: SplitResult) -> str:
