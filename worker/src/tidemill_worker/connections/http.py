@@ -35,6 +35,8 @@ MOST_BODY: Final = 64 << 20
 _REDIRECTS: Final = 5
 _MOVED: Final = frozenset({301, 302, 303, 307, 308})
 _PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+_UNKNOWN: Final = 401
+"""The server doesn't know whoever asks. 403 says that it does, and that others may see this: new headers don't help."""
 _AGENT: Final = "tidemill"
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -136,8 +138,8 @@ class HTTPPlace:
         raise self._led_on()
 
     def denied(self, status: int, what: str) -> HTTPDenied | HTTPUnavailable:
-        """The error for 401 or 403. Headers that worked before may be on their way to be renewed: then it passes."""
-        renewed = self._secret is not None and self._refused_since is not None
+        """The error for 401 or 403. Headers that worked before may be on their way to be renewed: then 401 passes."""
+        renewed = status == _UNKNOWN and self._secret is not None and self._refused_since is not None
         if renewed and time.monotonic() - (self._refused_since or 0.0) < ROTATION_SECONDS:
             return HTTPUnavailable(
                 f"connection {self.name}: {what} is refused ({status}) with headers that were taken before: "
@@ -230,7 +232,7 @@ class HTTPPlace:
         """Remember whether the server takes our headers."""
         if status < 400:
             self._worked, self._refused_since = True, None
-        elif status in {401, 403} and self._worked and self._refused_since is None:
+        elif status == _UNKNOWN and self._worked and self._refused_since is None:
             self._refused_since = time.monotonic()
 
 
