@@ -26,7 +26,7 @@ from tidemill_worker.files.readable import readable
 if TYPE_CHECKING:
     import urllib3
 
-_RANGE: Final = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
+_RANGE: Final = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+)")
 _WHOLE: Final = "whole:"
 """Begins the `etag` of a file whose server gives no ranges."""
 _IN_MEMORY: Final = 8 << 20
@@ -82,7 +82,7 @@ class HTTPFiles(Files):
     def begin(self, ref: FileRef, start: int, end: int | None) -> urllib3.BaseHTTPResponse:
         """An answer with a file's bytes from `start` on, where its server gives ranges; else from the beginning.
 
-        Raises SourceChanged.
+        Raises SourceChanged, SourceUnreadable.
         """
         headers = {}
         if self.ranged(ref) and (start or end is not None):
@@ -104,6 +104,12 @@ class HTTPFiles(Files):
             raise SourceChanged(
                 f"{ref.path} has changed since the run was planned: {ref.size} bytes then, {now.size} now, "
                 "or written to in between"
+            )
+        if partial and _begins(answer.headers) != start:
+            answer.close()
+            raise SourceUnreadable(
+                f"connection {self.place.name}: {ref.path} was asked for from byte {start} on, and the answer begins "
+                "elsewhere"
             )
         return answer
 
@@ -173,11 +179,14 @@ class _Body(io.RawIOBase):
             self._answer = self._files.begin(self._ref, self._place, self._end)
         try:
             with self._files.place.talking():
-                return self._answer.read(wanted, decode_content=False)
+                data = self._answer.read(wanted, decode_content=False)
+            if not data and self._files.ranged(self._ref):  # more is there: the server has given less than was asked
+                raise HTTPUnavailable(f"connection {self._files.place.name}: an answer ends before its range does")
         except HTTPUnavailable:
             self._answer.close()
             self._answer = None
             raise
+        return data
 
 
 class _Ranges(io.RawIOBase):
@@ -223,10 +232,16 @@ def _ref(path: str, status: int, headers: Mapping[str, str]) -> FileRef:
     """A file by the headers of an answer: its length, its time of change, its ETag."""
     part = _RANGE.fullmatch(headers.get("content-range", "").strip())
     ranged = part is not None and status in {206, 416}
-    length = part[1] if part is not None else headers.get("content-length", "")
+    length = part[2] if part is not None else headers.get("content-length", "")
     size = int(length) if length.isdigit() else 0
     etag = headers.get("etag", "").strip()
     return FileRef(path, size, _time(headers.get("last-modified", "")), etag=etag if ranged else _WHOLE + etag)
+
+
+def _begins(headers: Mapping[str, str]) -> int | None:
+    """Byte of the file with which an answer's range begins."""
+    part = _RANGE.fullmatch(headers.get("content-range", "").strip())
+    return int(part[1]) if part is not None and part[1] is not None else None
 
 
 def _tag(ref: FileRef) -> str:
