@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tidemill_api.errors import HostRefused, PagingBroken
+from tidemill_api.errors import ConfigError, HostRefused, PagingBroken
 from tidemill_api.v1alpha1.http_source import HTTPSource
 from tidemill_worker.connections.http_urls import Base, base_of
 from tidemill_worker.engine.json_answers import document, found
@@ -250,6 +250,12 @@ def test_targets_are_encoded(url: str, target: str) -> None:
     for path in ("a/../../b", "..;/b", "a/..;x=1/b", "a/%2e%2E/b", "a\\..;\\b", ".."):
         with pytest.raises(HostRefused, match="goes up"):
             base.target(path)
+
+
+@pytest.mark.parametrize("port", ["0", "00000", "65536", "99999"])
+def test_a_port_that_does_not_exist_is_the_pool_s_fault(port: str) -> None:
+    with pytest.raises(ConfigError, match=r"^connections\.api\.http\.url: the port must be between 1 and 65535$"):
+        base_of("api", f"https://h:{port}/")
 
 
 NUMBERS = '[{"a": 1.10, "b": 12345678901234567890.123456789, "c": 1e2, "d": 7, "e": [0.10], "f": "é\\u0000", "g": NaN}]'

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult, quote, unquote, urlencode, urljoin, urlsplit
 
-from tidemill_api.errors import HostRefused
+from tidemill_api.errors import ConfigError, HostRefused
 
 Query = Sequence[tuple[str, str]]
 _PORTS: Final = {"http": 80, "https": 443}
@@ -58,11 +58,17 @@ class Base:
 
 
 def base_of(connection: str, url: str) -> Base:
-    """What a connection's URL says."""
+    """What a connection's URL says. Raises ConfigError for a port that doesn't exist."""
     parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise ConfigError(f"connections.{connection}.http.url: the port must be between 1 and 65535")
     prefix = quote(parts.path, safe=f"{_AS_THEY_ARE}%")
     prefix = prefix if prefix.endswith("/") else f"{prefix}/"
-    return Base(connection, parts.scheme, (parts.hostname or "").lower(), parts.port or _PORTS[parts.scheme], prefix)
+    return Base(connection, parts.scheme, (parts.hostname or "").lower(), port or _PORTS[parts.scheme], prefix)
 
 
 def _goes_up(path: str) -> bool:
