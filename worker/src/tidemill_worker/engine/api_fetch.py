@@ -61,6 +61,8 @@ async def fetched(api: API, asked: Asked, asked_to_stop: AskedToStop) -> Fetched
 
 
 def _fetch(api: API, asked: Asked, ended: threading.Event, asked_to_stop: AskedToStop) -> Fetched:
+    if ended.is_set() or asked_to_stop():  # it may have waited for a thread meanwhile
+        raise Stopped
     found = Fetched(tempfile.SpooledTemporaryFile(IN_MEMORY))  # noqa: SIM115 - closed by whoever has it
     try:
         for page in api.pages(asked):
