@@ -116,7 +116,6 @@ class Cache:
     longest_wait: float = LONGEST_WAIT
     _unmoved: dict[str, object] = field(default_factory=dict)
     """Tags to be moved, each with a mark of the change it is for: one that comes meanwhile isn't forgotten."""
-    """Tags that were to be moved while the store didn't answer."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def computed(
@@ -178,6 +177,10 @@ class Cache:
             self.store.drop(place)
             return None
 
+    def _fresh(self, place: str) -> Entry | None:
+        found = self._found(place)
+        return found if found is not None and found.fresh_until > time.time() else None
+
     def _once(self, place: str, found: Entry | None, ttl: float, compute: Compute, stale: StaleFor) -> bytes:
         owner, limit = secrets.token_hex(8), time.monotonic() + self.longest_wait
         try:
@@ -188,6 +191,12 @@ class Cache:
                     return other.value
                 if time.monotonic() >= limit:
                     break
+            else:  # whoever had it may have been done between our look and our taking it
+                other = self._fresh(place)
+                if other is not None:
+                    self._leave(place, owner)
+                    self.told.cache("hit", other.seconds)
+                    return other.value
         except StoreError:
             self.told.cache("error")
             return compute(found)
@@ -205,8 +214,8 @@ class Cache:
         while time.monotonic() < limit:
             threading.Event().wait(_LOOK)
             over = not self.store.taken(place)
-            found = self._found(place)
-            if found is not None and found.fresh_until > time.time():
+            found = self._fresh(place)
+            if found is not None:
                 return found
             if over:
                 return None
