@@ -30,7 +30,7 @@ from tidemill_api.errors import (
 from tidemill_api.v1alpha1.workerpool import FilesConnection
 from tidemill_worker.connections.file_places import client_of
 from tidemill_worker.connections.s3.client import Answer, Bucket, Client, Missing, Other
-from tidemill_worker.connections.s3.credentials import Chain, mounted
+from tidemill_worker.connections.s3.credentials import Chain, mounted, sts_of
 from tidemill_worker.connections.s3.objects import Objects, matcher
 from tidemill_worker.connections.s3.signing import Keys, path_of, query_of, signed
 from tidemill_worker.connections.s3.xml import Listed, Page, code_of, page_of
@@ -116,7 +116,9 @@ def test_a_listing() -> None:
     assert page_of(text) == Page((Listed("a b+c/ü.csv", 7, 1767323045678000000, '"e1"'),), "m")
     plain = text.replace(b"<EncodingType>url</EncodingType>", b"").replace(b"true", b"false").replace(b"&quot;", b"")
     assert page_of(plain) == Page((Listed("a+b%2Bc/%C3%BC.csv", 7, 1767323045678000000, '"e1"'),), None)
-    for broken in (b"", b"<a", text.replace(b"<Size>7</Size>", b"")):
+    endless = text.replace(b"<NextContinuationToken>m</NextContinuationToken>", b"")
+    empty = text.replace(b">m<", b"><")
+    for broken in (b"", b"<a", text.replace(b"<Size>7</Size>", b""), endless, empty):
         with pytest.raises(ValueError, match=r"^"):
             page_of(broken)
     assert code_of(b"<Error><Code>NoSuchKey</Code>") == "NoSuchKey"
@@ -269,6 +271,18 @@ def test_the_worker_s_own_keys(tmp_path: Path) -> None:
     for environment, home in (({"AWS_PROFILE": "three"}, tmp_path), ({}, tmp_path / "nobody")):
         with pytest.raises(StoreDenied, match=r"connections\.landing\.files\.secretRef: there are no keys"):
             chain(environment, home)()
+
+
+@pytest.mark.parametrize(
+    ("region", "url"),
+    [
+        ("eu-west-3", "https://sts.eu-west-3.amazonaws.com/"),
+        ("us-gov-west-1", "https://sts.us-gov-west-1.amazonaws.com/"),
+        ("cn-north-1", "https://sts.cn-north-1.amazonaws.com.cn/"),
+    ],
+)
+def test_where_a_region_s_identities_get_their_keys(region: str, url: str) -> None:
+    assert sts_of(region) == url
 
 
 def test_a_pod_s_identity_is_asked_once_until_its_keys_end(asked: Asked, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from tidemill_api.errors import BucketMissing, ConfigError, StoreDenied, StoreThrottled, StoreUnavailable, TidemillError
 from tidemill_worker.connections.s3.credentials import KeysNow
-from tidemill_worker.connections.s3.signing import path_of, query_of, signed
+from tidemill_worker.connections.s3.signing import amazon, path_of, query_of, signed
 from tidemill_worker.connections.s3.xml import code_of
 
 SECONDS: Final = 30.0
@@ -80,7 +80,7 @@ class Bucket:
         if self.endpoint is not None:
             parts = urlsplit(self.endpoint)
             return parts.scheme == "https", parts.netloc, self.name
-        top = "amazonaws.com.cn" if self.region.startswith("cn-") else "amazonaws.com"
+        top = amazon(self.region)
         if "." in self.name:  # no certificate covers it
             return True, f"s3.{self.region}.{top}", self.name
         return True, f"{self.name}.s3.{self.region}.{top}", ""

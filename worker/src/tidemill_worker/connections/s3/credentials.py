@@ -21,7 +21,7 @@ from urllib.parse import urlencode, urlsplit
 
 from tidemill_api.errors import SecretMissing, StoreDenied, StoreUnavailable
 from tidemill_api.names import S3_ACCESS_KEY, S3_SECRET_KEY, S3_SESSION_TOKEN
-from tidemill_worker.connections.s3.signing import Keys
+from tidemill_worker.connections.s3.signing import Keys, amazon
 from tidemill_worker.connections.secrets import read_secret
 
 KeysNow = Callable[[], Keys]
@@ -44,6 +44,11 @@ def mounted(folder: Path, secret: str) -> KeysNow:
         return Keys(read_secret(below, secret, S3_ACCESS_KEY), read_secret(below, secret, S3_SECRET_KEY), token)
 
     return now
+
+
+def sts_of(region: str) -> str:
+    """Where a region's identities get their keys."""
+    return f"https://sts.{region}.{amazon(region)}/"
 
 
 class Chain:
@@ -85,7 +90,7 @@ class Chain:
             "RoleSessionName": known.get("AWS_ROLE_SESSION_NAME", "tidemill"),
             "WebIdentityToken": self._text_of(known["AWS_WEB_IDENTITY_TOKEN_FILE"]),
         }
-        url = known.get("AWS_ENDPOINT_URL_STS", f"https://sts.{self._region}.amazonaws.com/")
+        url = known.get("AWS_ENDPOINT_URL_STS", sts_of(self._region))
         headers = {"content-type": "application/x-www-form-urlencoded"}
         answer = self._asked("POST", url, headers, urlencode(form)).decode(errors="replace")
         told = dict(re.findall(r"<(AccessKeyId|SecretAccessKey|SessionToken|Expiration)>([^<]*)</", answer))

@@ -23,6 +23,11 @@ class Keys:
     """Of keys for a while."""
 
 
+def amazon(region: str) -> str:
+    """The domain of Amazon's services in a region."""
+    return "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+
+
 def path_of(*segments: str) -> str:
     """A request's path: the segments joined, each character that isn't plain as `%XX` but for slashes."""
     return "/" + "/".join(quote(segment, safe=f"/{_UNRESERVED}") for segment in segments if segment)

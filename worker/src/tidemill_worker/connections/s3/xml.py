@@ -37,7 +37,10 @@ def page_of(text: bytes) -> Page:
     root = _root(text)
     coded = root.findtext("EncodingType") == "url"
     objects = tuple(_listed(each, coded) for each in root.iter("Contents"))
-    more = root.findtext("NextContinuationToken") if root.findtext("IsTruncated") == "true" else None
+    truncated = root.findtext("IsTruncated") == "true"
+    more = root.findtext("NextContinuationToken") if truncated else None
+    if truncated and not more:
+        raise ValueError("there is more, and it isn't said where")
     return Page(objects, more)
 
 
