@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from tidemill_worker.cache import Computed
 
 
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(frozen=True, slots=True)
 class API(Pages):
     """One source's API."""
@@ -33,6 +37,8 @@ class API(Pages):
     wait: Wait = pause
     cache: Computed | None = None
     """The pool's."""
+    kept: Callable[[], None] = _nothing
+    """Called when a page is found there that wasn't asked for."""
 
     def pages(self, asked: Asked) -> Iterator[Page]:
         """All pages, in order, each when it is wanted.
@@ -59,13 +65,20 @@ class API(Pages):
                 raise HTTPUnavailable(f"source {self.source}: {label} answers {answer.status}", asks)
             return answer
 
+        asked = False
+
         def good(conditions: Mapping[str, str]) -> Answer:
+            nonlocal asked
+            asked = True
             answer = patiently(lambda: ask(conditions), self.wait)
             return answer if conditions and answer.status == 304 else self._good(answer, label)
 
         if self.settings.cache is None or self.cache is None:
             return good({})
-        return Answers(self.cache, self.source, self.settings, self.http).get(target, good)
+        answer = Answers(self.cache, self.source, self.settings, self.http).get(target, good)
+        if not asked:
+            self.kept()
+        return answer
 
     def _good(self, answer: Answer, label: str) -> Answer:
         match answer.status:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import IO, Final
 
-from tidemill_api.errors import SourceUnreadable
+from tidemill_api.errors import PagingBroken, SourceMissing, SourceUnreadable
 from tidemill_worker.engine.api import API
 from tidemill_worker.engine.model import Asked, AskedToStop, Page, Pages, Stopped
 
@@ -42,6 +42,12 @@ class Fetched(Pages):
         for label, size, rows in self.places:
             yield Page(label, self.file.read(size), rows)
 
+    def forget(self) -> None:
+        """Begin anew."""
+        self.file.seek(0)
+        self.file.truncate()
+        self.places.clear()
+
     def close(self) -> None:
         """Drop it all."""
         self.file.close()
@@ -63,13 +69,16 @@ async def fetched(api: API, asked: Asked, asked_to_stop: AskedToStop) -> Fetched
 def _fetch(api: API, asked: Asked, ended: threading.Event, asked_to_stop: AskedToStop) -> Fetched:
     if ended.is_set() or asked_to_stop():  # it may have waited for a thread meanwhile
         raise Stopped
+    kept = threading.Event()
     found = Fetched(tempfile.SpooledTemporaryFile(IN_MEMORY))  # noqa: SIM115 - closed by whoever has it
     try:
-        for page in api.pages(asked):
-            found.file.write(page.lines)
-            found.places.append((page.label, len(page.lines), page.rows))
-            if ended.is_set() or asked_to_stop():
-                raise Stopped
+        try:
+            _walk(replace(api, kept=kept.set), asked, found, ended, asked_to_stop)
+        except (PagingBroken, SourceMissing, SourceUnreadable):
+            if not kept.is_set():
+                raise
+            found.forget()  # a page that was kept may lead to one that isn't there any more
+            _walk(replace(api, cache=None), asked, found, ended, asked_to_stop)
     except OSError as error:
         found.close()
         raise SourceUnreadable(
@@ -79,6 +88,14 @@ def _fetch(api: API, asked: Asked, ended: threading.Event, asked_to_stop: AskedT
         found.close()
         raise
     return found
+
+
+def _walk(api: API, asked: Asked, found: Fetched, ended: threading.Event, asked_to_stop: AskedToStop) -> None:
+    for page in api.pages(asked):
+        found.file.write(page.lines)
+        found.places.append((page.label, len(page.lines), page.rows))
+        if ended.is_set() or asked_to_stop():
+            raise Stopped
 
 
 def _waiting(ended: threading.Event, asked_to_stop: AskedToStop) -> Callable[[float], None]:
