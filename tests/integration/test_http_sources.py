@@ -10,7 +10,7 @@ import itertools
 import json
 import zipfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet as pq
 
-from tests.support.engine import World, execution, spec_of
+from tests.support.engine import RUN, World, execution, spec_of
 from tests.support.fixtures import Database, new_database, unique
 from tests.support.waiting import until_async
 from tests.support.web_server import Asked, Reply, WebServer, as_json
@@ -34,6 +34,7 @@ from tidemill_api.errors import (
     HTTPUnavailable,
     NewColumn,
     PagingBroken,
+    PostgresUnavailable,
     SecretMissing,
     SourceChanged,
     SourceMissing,
@@ -51,12 +52,15 @@ from tidemill_worker.cache.redis_store import RedisStore
 from tidemill_worker.connections import http_patience
 from tidemill_worker.connections.http import HTTPPlace
 from tidemill_worker.connections.http_files import HTTPFiles
-from tidemill_worker.engine import Stopped, api_fetch
+from tidemill_worker.engine import Stopped, api_fetch, load_chunk
 from tidemill_worker.engine import letters as dead
 from tidemill_worker.engine.api import API
+from tidemill_worker.engine.keeping import keeping_of
 from tidemill_worker.engine.letters import Origin
 from tidemill_worker.engine.planning import chunks_of
 from tidemill_worker.engine.stage import reader_of
+from tidemill_worker.metastore.dead_letters import MetastoreLetters
+from tidemill_worker.metastore.store import Metastore
 
 TOKEN = "Bearer s3cret-t0ken"
 
@@ -283,6 +287,36 @@ async def test_a_chunk_that_is_tried_again_loads_once(world: World, server: WebS
     server.serve("/v1/items", as_json(items(100, 1)))
     again = await world.load(spec, chunks[0], chunks)
     assert (again.rows_read, await ids(world), len(server.asked)) == (4, [1, 2, 3, 4], before)
+
+
+class Refusing:
+    """A sink's database that goes away when the rows are about to be committed."""
+
+    async def write(self, connection: asyncpg.Connection | asyncpg.pool.PoolConnectionProxy, sink: str) -> None:
+        del connection
+        raise PostgresUnavailable(f"{sink} is gone")
+
+
+async def test_rows_that_only_a_failed_attempt_has_rejected_are_no_letters(world: World, server: WebServer) -> None:
+    spec = api()
+    chunks = await world.plan(spec)
+    metastore = Metastore("metastore", lambda: asyncio.sleep(0, world.pool))
+
+    async def attempt(given_: list[Any], also: Refusing | None = None) -> list[tuple[Any, ...]]:
+        server.serve("/v1/items", as_json([{"id": each} for each in given_]))
+        letters = MetastoreLetters(metastore, keeping_of(spec, chunks[0]), live=chunks[0].part.live)
+        with suppress(PostgresUnavailable):
+            await load_chunk(spec, {}, RUN, chunks[0], 1, world, letters, lambda _progress: None, lambda: False, also)
+        return await world.fetch("SELECT row_text, status FROM tidemill.dead_letters ORDER BY position")
+
+    found = await attempt(["u", "v", "w", "x", 1], Refusing())
+    assert found == [(f'{{"id": "{each}"}}', "New") for each in "uvwx"]
+    await world.pool.execute("UPDATE tidemill.dead_letters SET status = 'Discarded' WHERE row_text LIKE '%w%'")
+    found = await attempt(["y", 2, 3, 4, 5])
+    assert await ids(world) == [2, 3, 4, 5]
+    assert found == [('{"id": "y"}', "New"), ('{"id": "w"}', "Discarded")]
+    assert await attempt(["z", 6]) == found, "the chunk has been committed"
+    assert await world.fetch("SELECT letters FROM tidemill.dead_letter_keeping") == [(2,)]
 
 
 async def test_a_row_of_one_object_and_an_answer_without_content(world: World, server: WebServer) -> None:

@@ -45,6 +45,9 @@ class Letters:
             )
             self.rows.setdefault(key, row)
 
+    async def settle(self, run: RunRef, chunk: int) -> None:
+        """Nothing: what an attempt has written stays, for tests to look at."""
+
     def all(self) -> list[dict[str, Any]]:
         """In the order of chunk and position."""
         return sorted(self.rows.values(), key=lambda row: (row["step"], row["chunk"], row["position"], row["part"]))

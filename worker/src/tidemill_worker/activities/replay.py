@@ -259,6 +259,9 @@ class Again:
         numbers = [self.rows.letters[place] for place in said]
         await replays.rejected_again(self.store, self.run, numbers, list(said.values()))
 
+    async def settle(self, run: RunRef, chunk: int) -> None:
+        """Nothing: the rows of a replay are always the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class Once:

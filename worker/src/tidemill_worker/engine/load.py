@@ -92,6 +92,8 @@ async def load_chunk(  # noqa: PLR0913, PLR0917 - see there
         )
         async with seats([(sink.connection, pools[sink.name]) for sink in sinks]):
             await loading.all_parts()
+        if chunk.part.live and loading.all_ours:
+            await dead_letters.settle(run, chunk.index)
     except _NotToBePublishedError as refusal:
         return refusal.outcome
     finally:
@@ -209,6 +211,8 @@ class _Loading:
     asked_to_stop: AskedToStop
     direct: bool
     also: AlsoCommitted | None = None
+    all_ours: bool = True
+    """No sink has rows of the chunk that another attempt has committed, and that it may have been given otherwise."""
     _reported: float = 0.0
 
     async def all_parts(self) -> None:
@@ -301,14 +305,17 @@ class _Loading:
             there = parts[part.number].resume if part.number in parts else resume
             if (there.end, there.state) != (part.offset, resume.state):
                 raise SourceChanged(f"{self.chunk.file}: part {part.number} ended elsewhere when it was read before")
+        self.all_ours &= len(writers) == len(self.committed)
         for writer in writers:
             if isinstance(writer, Keeper):
+                self.all_ours = False  # another attempt may have been first: it isn't told
                 kept_part = await writer.commit(part.number, self.content, resume, last=last)
                 self.committed[_key(writer.node)][part.number] = kept_part
                 continue
             name = writer.target.sink.name
             entry = await writer.commit(part.number, self.content, resume, last=last)
             if entry is None:  # another attempt was first, with the same rows
+                self.all_ours = False
                 found = await ledger.entries(self.pools[name], self.run, name, self.chunk.index)
                 entry = found[part.number]
             self.committed[name][part.number] = entry

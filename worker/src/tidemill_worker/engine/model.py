@@ -142,6 +142,11 @@ class Part:
         """It is committed as a whole: it is small, or nothing can be read again as it was."""
         return self.end is not None or self.keys is not None or self.asked is not None
 
+    @property
+    def live(self) -> bool:
+        """Whether it is asked for anew each time, and may be answered otherwise."""
+        return self.keys is not None or self.asked is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
@@ -355,6 +360,8 @@ class AlsoCommitted(Protocol):
 class DeadLetters(Protocol):
     """Keeps rejected rows. `write` returns when they are committed, and does nothing for a key that it already has.
 
+    Where the rows are `live`, a key may mean another row than in the attempt before: then what is written last holds,
+    and `settle` forgets what only other attempts have rejected.
     The table has the schema `letters.SCHEMA`; its key is (run's uid, run key, execution, step, source, chunk,
     position, part).
     It is called several times a chunk, always before the load of those rows commits.
@@ -362,4 +369,8 @@ class DeadLetters(Protocol):
 
     async def write(self, run: RunRef, letters: pa.Table) -> None:
         """Keep them. Raises PostgresUnavailable."""
+        ...
+
+    async def settle(self, run: RunRef, chunk: int) -> None:
+        """The attempt that has written all this has committed a chunk of live rows. Raises PostgresUnavailable."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tidemill_api.errors import DeadLetterFull
@@ -19,6 +20,10 @@ _COLUMNS = (
     "reason text, rules text[], error text, cause text, row_text text, row_columns text, row_keys text, layout text, "
     "stored text, redacted text[]"
 )
+_OF_THE_ROW = (
+    *("file", "byte_offset", "line", "reason", "rules", "error", "cause", "row_text", "row_columns", "row_keys"),
+    *("layout", "stored", "redacted"),
+)
 # Of a JSON text with a NUL character jsonb can hold the text itself only, as a string.
 _MOVE = r"""
 INSERT INTO tidemill.dead_letters (uid, run_key, execution, namespace, pipeline, step, source, chunk, position, part,
@@ -30,6 +35,14 @@ FROM pg_temp.tidemill_letters
 ON CONFLICT (uid, run_key, execution, step, source, chunk, position, part) DO UPDATE
     SET last_seen = excluded.last_seen, attempts = dead_letters.attempts + 1
 """
+# The same key may be another row. What people have done with a letter stays.
+_MOVE_LIVE = f"""{_MOVE}, {", ".join(f"{name} = excluded.{name}" for name in _OF_THE_ROW)}
+    WHERE dead_letters.status = 'New' AND dead_letters.edited_text IS NULL
+"""
+_SETTLE = """
+DELETE FROM tidemill.dead_letters WHERE uid = $1 AND run_key = $2 AND execution = $3 AND chunk = $4
+    AND status = 'New' AND edited_text IS NULL AND last_seen < coalesce($5, now())
+"""
 _COUNT = "SELECT letters FROM tidemill.dead_letter_keeping WHERE uid = $1"
 _MAKE_ROOM = """
 DELETE FROM tidemill.dead_letters WHERE id IN (
@@ -40,9 +53,13 @@ DELETE FROM tidemill.dead_letters WHERE id IN (
 class MetastoreLetters:
     """The engine's `DeadLetters`: what it rejects is committed here before the load commits, as far as it is kept."""
 
-    def __init__(self, store: Metastore, keeping: Keeping) -> None:
+    def __init__(self, store: Metastore, keeping: Keeping, *, live: bool = False) -> None:
+        """One for each attempt at a chunk; `live`: its rows may be others than in the attempt before."""
         self._store = store
         self._keeping = keeping
+        self._live = live
+        self._since: datetime | None = None
+        """When this attempt first wrote, by the metastore's clock."""
 
     async def write(self, run: RunRef, letters: pa.Table) -> None:
         """Keep rejected rows (schema `engine.letters.SCHEMA`); of a key that is there already the attempts rise.
@@ -58,8 +75,20 @@ class MetastoreLetters:
                 f"CREATE TEMPORARY TABLE IF NOT EXISTS tidemill_letters ({_COLUMNS}) ON COMMIT DELETE ROWS"
             )
             await connection.copy_to_table("tidemill_letters", source=_binary(kept), format="binary")
-            await connection.execute(_MOVE, run.uid, run.run_key, run.execution, run.namespace, run.pipeline)
+            move = _MOVE_LIVE if self._live else _MOVE
+            await connection.execute(move, run.uid, run.run_key, run.execution, run.namespace, run.pipeline)
             await self._bounded(connection, run)
+            self._since = self._since or await connection.fetchval("SELECT now()")
+
+    async def settle(self, run: RunRef, chunk: int) -> None:
+        """Forget letters of attempts that have committed nothing, where this one's rows may be others.
+
+        Called when this attempt has committed the chunk. One that still writes, and will commit nothing, is left alone.
+        Raises PostgresUnavailable.
+        """
+        if self._live:
+            async with self._store.transaction() as connection:
+                await connection.execute(_SETTLE, run.uid, run.run_key, run.execution, chunk, self._since)
 
     async def _keep_layouts(self, connection: Connection) -> None:
         layouts = {layout.id: layout for layout in self._keeping.layouts.values()}
