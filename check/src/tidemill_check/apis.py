@@ -75,7 +75,8 @@ def _other_count(expression: str) -> bool:
     """Whether it may give more or fewer rows than the API has sent: it filters, cuts, or flattens."""
     import jmespath
 
-    nodes = list(_nodes(jmespath.compile(expression).parsed))
+    parsed: Any = jmespath.compile(expression).parsed
+    nodes = list(_nodes(parsed))
     kinds = [node["type"] for node in nodes]
     called = {node["value"] for node in nodes if node["type"] == "function_expression"}
     changed = {"filter_projection", "slice"} & set(kinds) or called - _KEEP_COUNT
