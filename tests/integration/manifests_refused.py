@@ -155,17 +155,24 @@ RULES: Final = (
         "spec.sinks[2].replaceStrategy", "Swap replaces the whole table: it can't go with partitionBy",
     ),
     Refused(
-        "times-and-after", "pipeline", {"spec.schedule.after": [{"pipelineRef": {"name": "landing"}}]},
+        "times-and-after", "pipeline",
+        {"spec.schedule.after": [{"pipelineRef": {"name": "landing"}}], "spec.onFailure": DELETE},
         "spec.schedule.after", "a pipeline that follows others (after) has their times",
     ),
     Refused(
         "after-with-a-time-zone", "pipeline",
-        {"spec.schedule": {"after": [{"pipelineRef": {"name": "landing"}}], "timeZone": "Europe/Paris"}},
+        {
+            "spec.schedule": {"after": [{"pipelineRef": {"name": "landing"}}], "timeZone": "Europe/Paris"},
+            "spec.onFailure": DELETE,
+        },
         "spec.schedule.after", "a pipeline that follows others (after) has their times",
     ),
     Refused(
         "after-one-twice", "pipeline",
-        {"spec.schedule": {"after": [{"pipelineRef": {"name": "landing"}}, {"pipelineRef": {"name": "landing"}}]}},
+        {
+            "spec.schedule": {"after": [{"pipelineRef": {"name": "landing"}}, {"pipelineRef": {"name": "landing"}}]},
+            "spec.onFailure": DELETE,
+        },
         "spec.schedule.after", "after names each pipeline once",
     ),
     Refused(
