@@ -72,7 +72,7 @@ async def connect(
 ) -> Client:
     """A connected client; with `keys` it encrypts. Raises TemporalUnavailable with what the connection said."""
     from temporalio.client import Client
-    from temporalio.service import RPCError, TLSConfig
+    from temporalio.service import KeepAliveConfig, RPCError, TLSConfig
 
     tls: TLSConfig | bool = address.tls
     if address.tls and (credentials.ca or credentials.certificate or address.server_name):
@@ -91,6 +91,8 @@ async def connect(
             data_converter=_converter(keys, address.namespace),
             identity=f"{os.getpid()}@{socket.gethostname()}",
             runtime=runtime,
+            # A frontend whose pod is gone says nothing more. Half the SDK's time; servers refuse pings each 10 s.
+            keep_alive_config=KeepAliveConfig(interval_millis=15_000, timeout_millis=5_000),
         )
     except (RuntimeError, RPCError, ValueError) as error:
         raise TemporalUnavailable(f"Temporal at {address.address} can't be reached: {_sentence(error)}") from error
