@@ -129,16 +129,14 @@ def _tables(spec: DataPipelineSpec) -> Iterator[Problem]:
     """Two sinks of one connection that write the same table: each would undo or repeat what the other does."""
     first: dict[tuple[str, str], str] = {}
     for index, sink in enumerate(spec.sinks):
-        other = first.setdefault((sink.connection, sink.postgres.table), sink.name)
+        other = first.setdefault((sink.connection, sink.table), sink.name)
         if other != sink.name:
             yield _table_twice(index, sink, other)
 
 
 def _table_twice(index: int, sink: Sink, other: str) -> Problem:
     field = f"spec.sinks[{index}].postgres.table"
-    return _problem(
-        field, f"{sink.postgres.table} is already written by the sink {other}; each sink needs a table of its own"
-    )
+    return _problem(field, f"{sink.table} is already written by the sink {other}; each sink needs a table of its own")
 
 
 def _durations(spec: DataPipelineSpec) -> Iterator[Problem]:
@@ -270,7 +268,7 @@ def _sinks(spec: DataPipelineSpec, pool: WorkerPoolSpec) -> Iterator[Problem]:
                 conditions.CONNECTION_DENIED,
             )
         else:
-            schema = sink.postgres.table.partition(".")[0]
+            schema = sink.table.partition(".")[0]
             if schema not in found.postgres.schemas:
                 allowed = listed(found.postgres.schemas)
                 message = f"the pool doesn't allow the schema {schema} in {found.name}; it allows {allowed}"
@@ -284,7 +282,7 @@ def _shared_tables(spec: DataPipelineSpec, pool: WorkerPoolSpec) -> Iterator[Pro
         found = _connection(sink.connection, pool)
         if found is not None and found.postgres is not None:
             secret = found.postgres.dsn.secret_key_ref
-            other = first.setdefault((secret.name, secret.key, sink.postgres.table), sink)
+            other = first.setdefault((secret.name, secret.key, sink.table), sink)
             if other.connection != sink.connection:
                 yield _table_twice(index, sink, other.name)
 

@@ -180,3 +180,8 @@ class Sink(Model):
     def history(self) -> SCD2 | None:
         """How former versions are kept, if they are."""
         return (self.scd2 or SCD2()) if self.merge_strategy == "SCD2" else None
+
+    @property
+    def table(self) -> str:
+        """Schema and table, of a sink that loads into one."""
+        return self.postgres.table

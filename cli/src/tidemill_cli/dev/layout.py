@@ -349,7 +349,7 @@ def _written_to(users: Sequence[Manifest[DataPipeline]]) -> dict[str, tuple[str,
     """The connections of sinks, each with the schemas of its tables."""
     found: dict[str, dict[str, None]] = {}
     for sink in (sink for user in users for sink in user.object.spec.sinks):
-        found.setdefault(sink.connection, {})[sink.postgres.table.partition(".")[0]] = None
+        found.setdefault(sink.connection, {})[sink.table.partition(".")[0]] = None
     return {name: tuple(schemas) for name, schemas in found.items()}
 
 

@@ -107,7 +107,7 @@ def _heading(kind: str, seen: Seen) -> Text:
 
 
 def _sink_heading(sink: Sink, seen: Seen) -> Text:
-    where = f"{sink.connection} {sink.postgres.table}"
+    where = f"{sink.connection} {sink.table}"
     key = f" by {', '.join(sink.primary_key)}" if sink.primary_key else ""
     words = f" (sink)  {sink.write_disposition}{key} into {where}, {_counts(seen)}; nothing is written"
     return Text.assemble((sink.name, "bold"), words)
@@ -229,7 +229,7 @@ def _sink_as_json(sink: Sink, seen: Seen, most_rows: int) -> dict[str, Any]:
     return {
         **_as_json(seen, most_rows),
         "connection": sink.connection,
-        "table": sink.postgres.table,
+        "table": sink.table,
         "writeDisposition": sink.write_disposition,
         "primaryKey": list(sink.primary_key),
         "columns": [{"name": field.name, "type": field.column} for field in fields],

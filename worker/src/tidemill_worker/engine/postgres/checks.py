@@ -23,7 +23,7 @@ async def results(
 
     Raises TableMismatch for a column that isn't there, asyncpg.PostgresError.
     """
-    there = frozenset(await columns_of(connection, sink.postgres.table) or {}) if checks else frozenset()
+    there = frozenset(await columns_of(connection, sink.table) or {}) if checks else frozenset()
     found = []
     for check in checks:
         value = float(loaded) if check.metric == "rowsLoaded" else await _measured(connection, sink, check, there)
@@ -35,7 +35,7 @@ async def _measured(connection: Connection, sink: Sink, check: Check, there: fro
     expression, read = to_postgres(check.expression) if check.expression is not None else ("", ())
     missing = [name for name in (*check.columns, *read) if name not in there]
     if missing:
-        raise TableMismatch(f"check {check.name}: {sink.postgres.table} has no column {', '.join(missing)}")
+        raise TableMismatch(f"check {check.name}: {sink.table} has no column {', '.join(missing)}")
     arguments = [list(check.accepted_values)] if check.metric == "unacceptedRows" else []
     value = await connection.fetchval(_query(sink, check, expression), *arguments)
     return None if value is None else float(value)
@@ -44,7 +44,7 @@ async def _measured(connection: Connection, sink: Sink, check: Check, there: fro
 def _query(sink: Sink, check: Check, expression: str) -> str:
     columns = [f"t.{quoted(name)}" for name in check.columns]
     newest = f"t.{quoted(sink.history.valid_to)} IS NULL" if sink.history is not None else "true"
-    rows = f"FROM {quoted_table(sink.postgres.table)} t WHERE {newest}"
+    rows = f"FROM {quoted_table(sink.table)} t WHERE {newest}"
     match check.metric:
         case "duplicateRows":
             alike = f"SELECT count(*) - 1 AS more {rows} GROUP BY {', '.join(columns)} HAVING count(*) > 1"

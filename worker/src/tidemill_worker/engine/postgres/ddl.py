@@ -14,7 +14,7 @@ from tidemill_worker.engine.quoting import literal, quoted, quoted_table
 
 def create_table(sink: Sink, columns: Mapping[str, pa.DataType]) -> tuple[str, ...]:
     """Statements that make a sink's table for rows with these columns (their `plain` types), if it isn't there."""
-    table = quoted_table(sink.postgres.table)
+    table = quoted_table(sink.table)
     lines = [f"{quoted(name)} {column_type(kind)}" for name, kind in columns.items()]
     keys = [quoted(name) for name in sink.primary_key]
     history = sink.history
@@ -22,7 +22,7 @@ def create_table(sink: Sink, columns: Mapping[str, pa.DataType]) -> tuple[str, .
         if keys:
             lines.append(f"PRIMARY KEY ({', '.join(keys)})")
         return (f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(lines)})",)
-    name = f"{sink.postgres.table.partition('.')[2][:50]}_newest"
+    name = f"{sink.table.partition('.')[2][:50]}_newest"
     valid_from, valid_to = quoted(history.valid_from), quoted(history.valid_to)
     lines += [
         f"{valid_from} timestamp with time zone NOT NULL",
@@ -44,8 +44,8 @@ def database_rights(role: str) -> tuple[str, ...]:
 
 def table_rights(sink: Sink, role: str, *, checked: bool) -> tuple[str, ...]:
     """Statements that let a role load into a sink's table that is there, and no more; `checked`: it has checks."""
-    schema = quoted(sink.postgres.table.partition(".")[0])
-    table, name = quoted_table(sink.postgres.table), quoted(role)
+    schema = quoted(sink.table.partition(".")[0])
+    table, name = quoted_table(sink.table), quoted(role)
     if sink.replace_strategy == "Swap":  # whose table goes must own it, and may make another one
         return (f"GRANT USAGE, CREATE ON SCHEMA {schema} TO {name}", f"ALTER TABLE {table} OWNER TO {name}")
     needed = _NEEDED[_way(sink)] | ({"SELECT"} if checked else set())

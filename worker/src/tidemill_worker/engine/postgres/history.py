@@ -41,7 +41,7 @@ class _Steps:
 
     def __init__(self, run: RunRef, sink: Sink, columns: Columns, there: dict[str, TableColumn]) -> None:
         assert sink.history is not None
-        self._table = quoted_table(sink.postgres.table)
+        self._table = quoted_table(sink.table)
         self._history = sink.history
         self._columns = columns
         self._others = columns.others(sink)

@@ -55,7 +55,7 @@ def _preferred(sink: Sink, columns: Columns) -> list[str]:
 
 
 async def _upsert(connection: Connection, sink: Sink, winners: str, columns: Columns) -> tuple[int, int]:
-    table, others = quoted_table(sink.postgres.table), columns.others(sink)
+    table, others = quoted_table(sink.table), columns.others(sink)
     if await _has_unique_index(connection, sink):
         action = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in others)
         row = await connection.fetchrow(
@@ -83,7 +83,7 @@ async def _insert_only(connection: Connection, sink: Sink, winners: str, columns
         keys = ", ".join(quoted(name) for name in sink.primary_key)
         return changed(
             await connection.execute(
-                f"INSERT INTO {quoted_table(sink.postgres.table)} ({columns.names}) "
+                f"INSERT INTO {quoted_table(sink.table)} ({columns.names}) "
                 f"SELECT * FROM ({winners}) w ON CONFLICT ({keys}) DO NOTHING"
             )
         )
@@ -94,7 +94,7 @@ async def _insert_only(connection: Connection, sink: Sink, winners: str, columns
 
 
 async def _delete_insert(connection: Connection, sink: Sink, winners: str, columns: Columns) -> tuple[int, int]:
-    table = quoted_table(sink.postgres.table)
+    table = quoted_table(sink.table)
     await _kept(connection, winners)
     replaced = await connection.fetchval(
         f"WITH gone AS (DELETE FROM {table} t USING {WINNER} w WHERE {same(sink)} RETURNING w.ctid AS winner) "
@@ -109,7 +109,7 @@ async def _delete_insert(connection: Connection, sink: Sink, winners: str, colum
 
 async def _insert_missing(connection: Connection, sink: Sink, columns: Columns) -> int:
     """Add the winners whose key isn't in the table."""
-    table = quoted_table(sink.postgres.table)
+    table = quoted_table(sink.table)
     return changed(
         await connection.execute(
             f"INSERT INTO {table} ({columns.names}) SELECT {columns.names} FROM {WINNER} w "
@@ -151,7 +151,7 @@ async def _has_unique_index(connection: Connection, sink: Sink) -> bool:
             ) = $2::text[]
         )
         """,
-        quoted_table(sink.postgres.table),
+        quoted_table(sink.table),
         sorted(sink.primary_key),
     )
     return bool(found)

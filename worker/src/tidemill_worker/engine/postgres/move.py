@@ -24,7 +24,7 @@ async def move(connection: Connection, run: RunRef, sink: Sink, staging: str, co
 
     `staging` is a table's name, quoted or not needing it. Raises OlderThanPublished, asyncpg.PostgresError.
     """
-    await connection.execute(f"SELECT pg_advisory_xact_lock({PUBLISHING.replace('$1', literal(sink.postgres.table))})")
+    await connection.execute(f"SELECT pg_advisory_xact_lock({PUBLISHING.replace('$1', literal(sink.table))})")
     rows = await connection.fetchval(f"SELECT count(*) FROM {staging}")
     updated: int | None = None
     with _naming_casts(sink, columns):
@@ -34,7 +34,7 @@ async def move(connection: Connection, run: RunRef, sink: Sink, staging: str, co
             case "Merge":
                 inserted, updated = await merge(connection, run, sink, staging, columns)
             case "Append":
-                inserted = await append(connection, quoted_table(sink.postgres.table), staging, columns)
+                inserted = await append(connection, quoted_table(sink.table), staging, columns)
     count = SinkCount(sink=sink.name, rows=rows, inserted=inserted, updated=updated)
     if sink.at_end:
         await note(connection, run, count)
@@ -72,7 +72,7 @@ def _naming_casts(sink: Sink, columns: Columns) -> Iterator[None]:
         if not cast:
             raise
         raise SinkRefused(
-            f"sink {sink.name}: a value can't become what {sink.postgres.table} has for {cast} (SQLSTATE "
+            f"sink {sink.name}: a value can't become what {sink.table} has for {cast} (SQLSTATE "
             f"{error.sqlstate}): declare the type in the source's columns, or cast it by TRY_CAST in a sql step, so "
             "that such a row is rejected by itself"
         ) from error

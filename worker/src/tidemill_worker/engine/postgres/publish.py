@@ -162,11 +162,11 @@ async def _whole(connection: Connection, run: RunRef, sink: Sink, chunks: set[in
 
 async def _columns(connection: Connection, sink: Sink, staging: str) -> Columns:
     staged = await columns_of(connection, staging) or {}
-    columns = await columns_of(connection, sink.postgres.table) or {}
+    columns = await columns_of(connection, sink.table) or {}
     own = [column for column in staged.values() if column.name not in {name for name, _ in ORDER}]
     gone = [column.name for column in own if column.name not in columns]
     if gone:
-        raise TableMismatch(f"sink {sink.name}: {sink.postgres.table} has no column {', '.join(gone)} any more")
+        raise TableMismatch(f"sink {sink.name}: {sink.table} has no column {', '.join(gone)} any more")
     return Columns(
         tuple((c.name, columns[c.name].free if columns[c.name].free != c.free else None) for c in own),
         frozenset(c.name for c in own if c.base == "text"),

@@ -19,7 +19,7 @@ _PARTITION: Final = "tidemill_partition"
 
 async def replace(connection: Connection, run: RunRef, sink: Sink, staging: str, columns: Columns) -> int:
     """Returns the rows that the run put there. Raises OlderThanPublished, SinkRefused, asyncpg.PostgresError."""
-    table = quoted_table(sink.postgres.table)
+    table = quoted_table(sink.table)
     if sink.partition_by:
         await _empty_partitions(connection, run, sink, staging)
     else:
@@ -41,8 +41,7 @@ async def refuse_older(connection: Connection, run: RunRef, sink: Sink, why: str
     )
     if newer is not None:
         raise OlderThanPublished(
-            f"sink {sink.name}: {sink.postgres.table} holds run {newer['run_key']}, which is newer than "
-            f"{run.run_key}: {why}"
+            f"sink {sink.name}: {sink.table} holds run {newer['run_key']}, which is newer than {run.run_key}: {why}"
         )
 
 
@@ -63,7 +62,7 @@ async def _empty_partitions(connection: Connection, run: RunRef, sink: Sink, sta
     )
     await connection.execute(f"ANALYZE {_PARTITION}")
     await _refuse_older_partitions(connection, run, sink)
-    table = quoted_table(sink.postgres.table)
+    table = quoted_table(sink.table)
     equal = " AND ".join(f"t.{quoted(name)} = p.{quoted(name)}" for name in sink.partition_by)
     await connection.execute(f"DELETE FROM {table} t USING {_PARTITION} p WHERE {equal}")
     # Apart from the others: IS NOT DISTINCT FROM can use neither an index nor a hash.
@@ -93,7 +92,7 @@ async def _refuse_older_partitions(connection: Connection, run: RunRef, sink: Si
     if newer is not None and newer["partitions"]:
         raise OlderThanPublished(
             f"sink {sink.name}: {newer['partitions']} of the partitions that run {run.run_key} has rows for are in "
-            f"{sink.postgres.table} from a newer run ({newer['run_key']}): Replace would bring back old rows"
+            f"{sink.table} from a newer run ({newer['run_key']}): Replace would bring back old rows"
         )
 
 

@@ -41,7 +41,7 @@ async def refuse_other_rows(
         if any(planned.get(row["chunk"]) != row["content"] for row in rows):
             raise ReprocessRefused(
                 f"sink {sink.name}: an earlier execution of run {run.run_key} has appended rows to "
-                f"{sink.postgres.table}, and the "
+                f"{sink.table}, and the "
                 "files, the parameters or the pipeline have changed since: loading again would double or mix rows. "
                 "Remove that run's rows and start a run of its own"
             )

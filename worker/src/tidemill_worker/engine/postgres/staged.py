@@ -61,7 +61,7 @@ def held(column: TableColumn, name: str) -> str:
 
 async def columns_there(connection: Connection, sink: Sink) -> dict[str, TableColumn]:
     """The columns of the sink's table."""
-    return await columns_of(connection, sink.postgres.table) or {}
+    return await columns_of(connection, sink.table) or {}
 
 
 def changed(status: str) -> int:

@@ -65,12 +65,12 @@ async def check_swaps(spec: DataPipelineSpec, connections: Connections) -> None:
 
 
 async def _refuse_dependents(connection: Connection, sink: Sink) -> None:
-    rows = await connection.fetch(_DEPENDENTS, quoted_table(sink.postgres.table))
+    rows = await connection.fetch(_DEPENDENTS, quoted_table(sink.table))
     found = [row["what"] for row in rows]
     if found:
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         raise SinkRefused(
-            f"sink {sink.name}: {sink.postgres.table} can't be swapped, since a new table would go without "
+            f"sink {sink.name}: {sink.table} can't be swapped, since a new table would go without "
             f"{', '.join(found[:_SHOWN])}{more}: use replaceStrategy Truncate"
         )
 
@@ -80,9 +80,9 @@ async def swap(connection: Connection, sink: Sink, staging: str, columns: Column
 
     Raises SinkRefused, asyncpg.PostgresError.
     """
-    table = quoted_table(sink.postgres.table)
-    schema, _, name = sink.postgres.table.partition(".")
-    new_name = f"tidemill_{content_hash([sink.postgres.table])[:40]}"
+    table = quoted_table(sink.table)
+    schema, _, name = sink.table.partition(".")
+    new_name = f"tidemill_{content_hash([sink.table])[:40]}"
     new = f"{quoted(schema)}.{quoted(new_name)}"
     # Others may read it meanwhile, but not change what it is, nor its rows, which would be lost.
     await connection.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
@@ -111,7 +111,7 @@ class _Indexes:
 
 
 async def _indexes(connection: Connection, sink: Sink, new_name: str) -> _Indexes:
-    schema = sink.postgres.table.partition(".")[0]
+    schema = sink.table.partition(".")[0]
     new = f"{quoted(schema)}.{quoted(new_name)}"
     found = await connection.fetch(
         """
@@ -125,7 +125,7 @@ async def _indexes(connection: Connection, sink: Sink, new_name: str) -> _Indexe
             LEFT JOIN pg_constraint k ON k.conindid = i.indexrelid AND k.contype IN ('p', 'u')
         WHERE i.indrelid = to_regclass($1) AND i.indisvalid ORDER BY i.indexrelid
         """,
-        quoted_table(sink.postgres.table),
+        quoted_table(sink.table),
     )
     indexes = _Indexes()
     for place, row in enumerate(found):

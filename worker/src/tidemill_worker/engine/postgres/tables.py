@@ -68,7 +68,7 @@ class Target:
     @property
     def name(self) -> str:
         """The table, quoted."""
-        return quoted_table(self.sink.postgres.table)
+        return quoted_table(self.sink.table)
 
     @property
     def checks(self) -> bool:
@@ -88,10 +88,10 @@ async def prepare(connection: Connection, sink: Sink, schema: pa.Schema) -> Targ
     Raises TableMissing, TableMismatch, asyncpg.PostgresError.
     """
     plains = _plains(sink, schema)
-    columns = await columns_of(connection, sink.postgres.table)
+    columns = await columns_of(connection, sink.table)
     if columns is None:
         await _make(connection, sink, plains)
-        columns = await columns_of(connection, sink.postgres.table)
+        columns = await columns_of(connection, sink.table)
     return Target(sink, await _matched(connection, sink, plains, columns or {}))
 
 
@@ -164,7 +164,7 @@ async def columns_of(connection: Connection, table: str) -> dict[str, TableColum
 
 
 async def _make(connection: Connection, sink: Sink, plains: dict[str, pa.DataType]) -> None:
-    table = sink.postgres.table
+    table = sink.table
     if sink.postgres.create_table == "Never":
         raise TableMissing(f"sink {sink.name}: there is no table {table}, and createTable is Never")
     async with connection.transaction():
@@ -178,7 +178,7 @@ async def _make(connection: Connection, sink: Sink, plains: dict[str, pa.DataTyp
 async def _matched(
     connection: Connection, sink: Sink, plains: dict[str, pa.DataType], columns: dict[str, TableColumn]
 ) -> tuple[Field, ...]:
-    table = sink.postgres.table
+    table = sink.table
     own = _history(sink)
     for option, name in own.items():
         if name not in columns or columns[name].base not in ("timestamptz", "timestamp"):

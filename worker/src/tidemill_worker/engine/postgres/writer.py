@@ -160,7 +160,7 @@ class Writer:
         if self._temporary:
             schema, table = None, _TEMPORARY
         elif self.target.straight:
-            schema, _, table = self.target.sink.postgres.table.partition(".")
+            schema, _, table = self.target.sink.table.partition(".")
         else:
             schema, _, table = staging_table(self._run, self.target.sink.name).partition(".")
         if not self.target.straight:
