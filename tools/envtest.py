@@ -232,6 +232,8 @@ def ensure_cached(names: Iterable[str]) -> Path:
     """As `ensure`, in the cache, whatever `KUBEBUILDER_ASSETS` says; returns the cache's folder."""
     folder = cache()
     wanted = tuple(names)
+    if not missing(folder, wanted):  # nor wait for who builds others
+        return folder
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -13,7 +13,10 @@ import contextlib
 import csv
 import json
 import os
+import signal
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,9 +205,31 @@ class Place:
         self.cluster.kubectl("delete", "pod", pod, "-n", self.namespace, "--grace-period=0", "--force", "--wait=false")
 
 
+_AHEAD = pytest.StashKey[subprocess.Popen[bytes]]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Begin to build what the cluster's tests need, at the lowest priority, while others run: cold it takes long."""
+    if any("cluster" in getattr(item, "fixturenames", ()) for item in session.items):
+        command = ["nice", "-n", "19", sys.executable, "-m", "tools.cluster", "prepare"]
+        with tempfile.TemporaryFile() as unseen:  # whoever needs it builds it again, and says what fails
+            session.stash[_AHEAD] = subprocess.Popen(
+                command, cwd=ROOT, stdout=unseen, stderr=unseen, start_new_session=True
+            )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End it, if the session ended before it was needed."""
+    if (ahead := session.stash.get(_AHEAD, None)) is not None and ahead.poll() is None:
+        os.killpg(ahead.pid, signal.SIGTERM)
+        ahead.wait()
+
+
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A real cluster with the images of this source tree loaded."""
+    if (ahead := request.session.stash.get(_AHEAD, None)) is not None:
+        ahead.wait()
     chosen = choice.choose()
     kept = os.environ.get("TIDEMILL_KEEP_CLUSTER", "")
     try:

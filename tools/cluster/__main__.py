@@ -24,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--with", dest="kind_of", choices=["auto", "kind", "node"], default="auto")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("check", help="say whether this machine can run it; change nothing")
+    commands.add_parser("prepare", help="build its programs and our images ahead, and start nothing")
     commands.add_parser("up", help="start it, unless it runs")
     commands.add_parser("down", help="stop it and remove all of it")
     commands.add_parser("status", help="what runs; exit code 1 if it doesn't serve")
@@ -34,6 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
     loading.add_argument("archives", nargs="*", type=Path)
     chosen = parser.parse_args(arguments)
     try:
+        if chosen.command == "prepare":
+            choice.prepare()
+            return 0
         if chosen.command in {"deploy", "undeploy"}:
             return _release(chosen.command)
         if chosen.kind_of == "kind" or (chosen.kind_of == "auto" and _kind_serves()):

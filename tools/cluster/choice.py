@@ -65,6 +65,15 @@ def choose() -> Chosen:
     return Chosen(False, Layout().kubeconfig)
 
 
+def prepare() -> None:
+    """Build what the cluster runs and our images, unless they are built.  Raises EnvtestError, ClusterError."""
+    if not choose().by_kind:
+        # Small ones first, each by itself: who needs one of them meanwhile doesn't wait for Kubernetes.
+        for names in (*((name,) for name in envtest.OURS), envtest.CLUSTER):
+            envtest.ensure_cached(names)
+    await_images(build_images())
+
+
 def build_images() -> subprocess.Popen[bytes]:
     """Begin to build the images that aren't built; `await_images` waits for them."""
     return subprocess.Popen([sys.executable, "-m", "tools.images"], cwd=ROOT)
