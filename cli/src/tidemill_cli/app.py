@@ -39,6 +39,13 @@ class Wide(StrEnum):
     json = "json"
 
 
+class Drawing(StrEnum):
+    """What a picture is written in."""
+
+    mermaid = "mermaid"
+    dot = "dot"
+
+
 Paths = Annotated[
     list[Path] | None,
     typer.Argument(metavar="[PATH]...", help="Manifests: files, or folders with all below them; - is standard input."),
@@ -102,6 +109,25 @@ def ddl(
     from tidemill_cli.ddl.command import ddl as run
 
     raise typer.Exit(run(Options(_given(paths, filename), role, pipeline, tuple(folder or ()))))
+
+
+@app.command()
+def graph(
+    paths: Paths = None,
+    filename: Filenames = None,
+    pipeline: Annotated[str | None, typer.Option(metavar="NAME", help="This one of the pipelines.")] = None,
+    output: Annotated[
+        Drawing, typer.Option("--output", "-o", help="What the picture is written in: Mermaid, or Graphviz' DOT.")
+    ] = Drawing.mermaid,
+) -> None:
+    """Draw a pipeline: its sources, steps, sinks and checks, and the waves that a run is cut into.
+
+    Exit code: 0 drawn, 1 a manifest is wrong, 2 wrong usage.
+    """
+    from tidemill_cli.graph.command import Options
+    from tidemill_cli.graph.command import graph as run
+
+    raise typer.Exit(run(Options(_given(paths, filename), pipeline, output.value)))
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""`tidemill graph`: the picture of a pipeline's sources, steps, sinks and checks, drawn from its manifest."""
