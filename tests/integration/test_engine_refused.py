@@ -75,7 +75,7 @@ REFUSED: dict[str, tuple[dict[str, str | bytes], dict[str, Any], type[TidemillEr
         {"a.csv": "id,name\n1,x\ny,z\n"},
         {"source": {"columns": ID_NAME, "contract": {"badValues": "Fail"}}},
         BadRow,
-        "byte 12",
+        "source raw: the row at line 3 (byte 12) of a.csv is bad: id is not of type int32; badValues is Fail",
     ),
     "broken rule": (
         {"a.csv": "id,name\n1,x\n2,z\n"},
@@ -91,7 +91,7 @@ REFUSED: dict[str, tuple[dict[str, str | bytes], dict[str, Any], type[TidemillEr
             "sink": {"input": "v"},
         },
         BadRow,
-        "byte 12 of a.csv breaks one",
+        "step v: the row at line 3 (byte 12) of a.csv breaks one; onError is Fail",
     ),
     "unknown column in SQL": (
         {"a.csv": "id\n1\n"},

@@ -24,7 +24,8 @@ Workers see to it every ten minutes, a bit at a time, when a run has ended.
   several times only the newest execution stays in `runs` then; of a sink's runs in `published` the newest, than which
   no older one may replace the table.
 - What a key needs that runs again isn't removed: its newest execution with the summary, `fence`, all that sinks with
-  `writeDisposition: Append` note, `partitions`, `watermarks` and `loaded_files`; `loaded_ranges` for 90 days.
+  `writeDisposition: Append` note, `partitions`, `watermarks` and `loaded_files`; `loaded_ranges` and
+  `alterations` for 90 days.
 """
 
 GROUPS = (
@@ -59,7 +60,17 @@ GROUPS = (
     (
         "Sinks",
         "What makes loads happen once: [loading exactly once](../concepts/exactly-once.md).",
-        ("fence", "ledger", "published", "partitions", "replayed", "watermarks", "loaded_files", "loaded_ranges"),
+        (
+            "fence",
+            "ledger",
+            "published",
+            "partitions",
+            "replayed",
+            "alterations",
+            "watermarks",
+            "loaded_files",
+            "loaded_ranges",
+        ),
     ),
 )
 

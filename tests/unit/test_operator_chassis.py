@@ -298,6 +298,11 @@ LAST = {"key": "k", "result": "Failed", "workflowRunId": "1", "error": "BadRow: 
             _status("True", "Succeeded", phase="Succeeded", run={"result": "Succeeded", "schemaChanges": ["x is new"]}),
             [("Normal", "RunSucceeded"), ("Normal", "SchemaChanged")],
         ),
+        (
+            {"phase": "Running"},
+            _status("True", "Succeeded", phase="Succeeded", run={"result": "Succeeded", "nulledValues": ["2 of n"]}),
+            [("Normal", "RunSucceeded"), ("Warning", "ValuesNulled")],
+        ),
     ],
 )
 def test_only_transitions_make_events(

@@ -125,6 +125,8 @@ class StepCount(Message):
     rows_out: int = 0
     rejected: int = 0
     skipped: int = 0
+    nulled: dict[str, int] = Field(default_factory=dict)
+    """Of a source, by column: values that weren't of its type and are NULL now, in rows that go on."""
 
 
 class SinkCount(Message):
@@ -180,6 +182,8 @@ class RunResult(Message):
     """How the columns that it reads differ from those of the run before: one sentence each."""
     error: RunError | None = None
     duration_seconds: float = 0.0
+    dead_letters: int | None = None
+    """Dead letters of the pipeline in the metastore when it ended; None: not known."""
 
 
 class RunProgress(Message):

@@ -21,6 +21,7 @@ DRIFT_REPAIRED: Final = "DriftRepaired"
 RUN_STARTED: Final = "RunStarted"
 CHECKS_FAILED: Final = "ChecksFailed"
 SCHEMA_CHANGED: Final = "SchemaChanged"
+VALUES_NULLED: Final = "ValuesNulled"
 RECONCILE_FAILED: Final = "ReconcileFailed"
 RELEASED: Final = "Released"
 OTHER_INSTALLATION: Final = "OtherInstallation"
@@ -97,6 +98,8 @@ def _ended(run: Mapping[str, Any]) -> Iterator[Note]:
     yield Note("Warning" if result == "Failed" else "Normal", f"Run{result}", f"{named} {result.lower()}{said}", "Run")
     if checks := run.get("failedChecks"):
         yield Note("Warning", CHECKS_FAILED, f"{named}: {'; '.join(checks)}", "Run")
+    if nulled := run.get("nulledValues"):
+        yield Note("Warning", VALUES_NULLED, f"{named} has loaded as NULL: {'; '.join(nulled)}", "Run")
     if changes := run.get("schemaChanges"):
         yield Note("Normal", SCHEMA_CHANGED, f"{named}: {'; '.join(changes)}", "Run")
 

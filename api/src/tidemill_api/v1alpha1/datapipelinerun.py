@@ -171,7 +171,11 @@ class RunSummary(Model):
     failed_checks: Annotated[tuple[Annotated[str, Field(max_length=1024)], ...], Field(max_length=64)] = ()
     """Checks that didn't hold: name, severity, and how far the value is from what it should be."""
     schema_changes: Annotated[tuple[Annotated[str, Field(max_length=512)], ...], Field(max_length=32)] = ()
-    """How the columns of the sources differ from those that the run before has read."""
+    """How the columns of the sources differ from those that the run before has read, and what was altered of the
+    sinks' tables for them."""
+    nulled_values: Annotated[tuple[Annotated[str, Field(max_length=512)], ...], Field(max_length=32)] = ()
+    """Of sources with `badValues: SetNull`: how many values of each column weren't of its type and were loaded as
+    NULL."""
     error: Annotated[str, Field(max_length=4096)] | None = None
     """The error's type and sentence, if it failed or was skipped. Never holds data of rows."""
 

@@ -159,9 +159,10 @@ class Contract(Model):
     new_columns: Literal["Ignore", "Fail"] = "Ignore"
     """Columns that a file has beyond the declared ones: left out (Ignore), or the run fails (Fail). Where no
     columns are declared, all are read, with inferred types."""
-    bad_values: Literal["DeadLetter", "Fail"] = "DeadLetter"
+    bad_values: Literal["DeadLetter", "SetNull", "Fail"] = "DeadLetter"
     """Rows with a value of the wrong type, a missing required value or a wrong number of fields: kept as dead letters
-    (DeadLetter), or the run fails (Fail)."""
+    (DeadLetter), or the run fails (Fail). SetNull: a value of the wrong type is loaded as NULL and counted, unless its
+    column is required; rows that are bad otherwise are dead letters."""
 
 
 LAG_PATTERN: Final = r"^([0-9]{1,18}|([0-9]{1,6}(ms|s|m|h|d))+)$"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tidemill_api import conditions
+from tidemill_api.contract import RunResult
 from tidemill_api.names import PipelineId
 from tidemill_operator.standing import Claim, condition, counted, rfc3339
 from tidemill_operator.views import RunSeen
@@ -41,11 +42,24 @@ def run_summary(run: RunSeen, pipeline: PipelineId) -> dict[str, Any]:
             told["failedChecks"] = [
                 f"{check.check} ({check.severity}): {check.message}"[:_LONGEST_CHECK] for check in result.failed_checks
             ]
+        if nulled := nulled_values(result):
+            told["nulledValues"] = nulled
         if result.schema_changes:
             told["schemaChanges"] = [each[:_LONGEST_CHANGE] for each in result.schema_changes[:_MOST_CHANGES]]
     if error := error_of(run):
         told["error"] = error[:_LONGEST_ERROR]
     return told
+
+
+def nulled_values(result: RunResult) -> list[str]:
+    """A sentence for each column with values that were loaded as NULL, since they weren't of its type."""
+    found = [(step.step, *each) for step in result.steps for each in step.nulled.items()]
+    told = [
+        f"source {source}: {count} {'value' if count == 1 else 'values'} of {name}"[:_LONGEST_CHANGE]
+        for source, name, count in found[:_MOST_CHANGES]
+    ]
+    more = len(found) - len(told)
+    return [*told[:-1], f"{more + 1} columns more"] if more else told
 
 
 def phase(run: RunSeen) -> str:
@@ -85,7 +99,10 @@ def succeeding(run: Mapping[str, Any] | None, before: Mapping[str, Any]) -> Clai
         case "Succeeded" if run is not None:
             rows = f"{counted(run.get('rowsLoaded', 0))} loaded, {run.get('rowsRejected', 0)} rejected"
             warned = "".join(f" Check {check}." for check in run.get("failedChecks") or ())
-            return Claim(conditions.SUCCEEDING, "True", conditions.SUCCEEDED, f"Run {run['key']}: {rows}.{warned}")
+            nulled = run.get("nulledValues")
+            noted = f" Loaded as NULL: {'; '.join(nulled)}." if nulled else ""
+            message = f"Run {run['key']}: {rows}.{warned}{noted}"
+            return Claim(conditions.SUCCEEDING, "True", conditions.SUCCEEDED, message)
         case "Failed" if run is not None:
             message = f"Run {run['key']}: {run.get('error') or 'no error was given'}"
             return Claim(conditions.SUCCEEDING, "False", conditions.FAILED, message)

@@ -26,7 +26,7 @@ from tidemill_worker.engine.parse import schema_of
 from tidemill_worker.engine.python.calls import Calls
 from tidemill_worker.engine.python.steps import Python
 from tidemill_worker.engine.sandbox import Sandbox, Values
-from tidemill_worker.engine.stage import Reader, Reads, Step, apply, first_input, reader_of, steps_of
+from tidemill_worker.engine.stage import Reader, Reads, RefusedRow, Step, apply, first_input, reader_of, steps_of
 from tidemill_worker.engine.steps import Batch, Query, Validate
 
 KEPT_BYTES: Final = 256 << 20
@@ -186,7 +186,10 @@ def _source(reader: Reader, parts: tuple[Part, ...], place: Place, chunk: int) -
         with ExitStack() as stack:
             for piece in reader.open(stack, place, part, part.start, BLOCK):
                 origin, first = dead.origin_of(whole, piece), dead.first_line(piece, line)
-                done = reader.read(piece, part.layout, origin)
+                try:
+                    done = reader.read(piece, part.layout, origin)
+                except RefusedRow as refused:
+                    raise refused.at(first) from None
                 found.append(_Piece(piece, origin, reader, first, done.batch))
                 counts.append(done.count)
                 if done.letters is not None:
@@ -208,7 +211,10 @@ def _step(
 ) -> tuple[list[_Piece], Node]:
     found, counts, letters = [], [], []
     for each in before:
-        done = apply(step, each.batch, each.piece, each.origin, each.reader, whole, sandbox)
+        try:
+            done = apply(step, each.batch, each.piece, each.origin, each.reader, whole, sandbox)
+        except RefusedRow as refused:
+            raise refused.at(each.line) from None
         found.append(replace(each, batch=done.batch))
         if done.count is not None:
             counts.append(done.count)

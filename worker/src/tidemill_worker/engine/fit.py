@@ -19,8 +19,9 @@ import pyarrow.compute as pc
 from tidemill_worker.engine.blocks import Typed
 from tidemill_worker.engine.casts import try_cast
 from tidemill_worker.engine.columns import arrow_type
+from tidemill_worker.engine.faults import Faults, shortened
 from tidemill_worker.engine.model import Layout
-from tidemill_worker.engine.parse import Fault, Parsed
+from tidemill_worker.engine.parse import Parsed
 
 Mask: TypeAlias = "pa.BooleanArray | None"
 """True for values at fault, never null; None if there are none."""
@@ -29,31 +30,30 @@ _FIRST_DAY: Final = -719_162
 _LAST_DAY: Final = 2_932_896
 """9999-12-31."""
 _UNITS: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
-_SHOWN: Final = 100
 
 
-def fitted(piece: Typed, layout: Layout) -> Parsed:
-    """The rows whose values fit, as the layout's columns. Never raises for what rows hold."""
-    faults: dict[int, Fault] = {}
+def fitted(piece: Typed, layout: Layout, *, null_values: bool = False) -> Parsed:
+    """The rows whose values fit, as the layout's columns; `null_values`: see `Faults`.
+
+    Never raises for what rows hold.
+    """
+    found = Faults(null_values)
     arrays = []
     for place, column in enumerate(layout.columns):
         raw = plain(piece.table.column(place))
         values, bad = fit(raw, arrow_type(column.type))
         arrays.append(values)
         if bad is not None:
-            cause = f"{column.name} is not of type {column.type}"
-            for row in pc.indices_nonzero(bad).to_pylist():
-                error = f"{column.name}: {_short(raw, row)} is not of type {column.type}"
-                faults.setdefault(row, Fault("BadValue", error, cause))
+            rows = pc.indices_nonzero(bad).to_pylist()
+            found.values(column, ((row, _short(raw, row)) for row in rows))
         if column.required and raw.null_count:
-            for row in pc.indices_nonzero(pc.is_null(raw)).to_pylist():
-                faults.setdefault(row, Fault("BadValue", f"{column.name} is required and has no value"))
+            found.missing(column, pc.indices_nonzero(pc.is_null(raw)).to_pylist())
     table = pa.table(arrays, names=[column.name for column in layout.columns])
-    total = piece.table.num_rows
+    total, faults = piece.table.num_rows, found.rows
     if not faults:
-        return Parsed(table, total, lines=total)
+        return Parsed(table, total, lines=total, nulled=found.nulled)
     good = pa.array([row for row in range(total) if row not in faults], pa.int32())
-    return Parsed(table.take(good), total, good, faults, total)
+    return Parsed(table.take(good), total, good, faults, total, found.nulled)
 
 
 def fit(array: pa.Array, target: pa.DataType) -> tuple[pa.Array, Mask]:
@@ -288,4 +288,4 @@ def _key(value: Any) -> str:
 def _short(array: pa.Array, row: int) -> str:
     shown = _shown(array.slice(row, 1))[0]
     text = shown if isinstance(shown, str) else _json(shown)
-    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+    return shortened(text)

@@ -51,17 +51,18 @@ class Form(Protocol):
 
 def form_of(source: Source, field: str) -> Form:
     """The form of a source, whose `format` is at `field`. Raises SpecError for a dialect that can't be read."""
+    null_values = source.contract.bad_values == "SetNull"
     if source.http is not None or source.python is not None:
-        return APIRows(keys_of(source))
+        return APIRows(keys_of(source), null_values=null_values)
     if source.files is None:
-        return TableRows()
+        return TableRows(null_values=null_values)
     match source.files.format.chosen:
         case CSV() as csv:
-            return DelimitedText(dialect_of(csv, f"{field}.csv"))
+            return DelimitedText(dialect_of(csv, f"{field}.csv"), null_values=null_values)
         case JSONLines() | JSON():
-            return JSONText(keys_of(source))
+            return JSONText(keys_of(source), null_values=null_values)
         case Parquet():
-            return ParquetFiles()
+            return ParquetFiles(null_values=null_values)
         case other:
             assert_never(other)
 
@@ -71,6 +72,8 @@ class DelimitedText:
     """CSV."""
 
     dialect: Dialect
+    null_values: bool = False
+    """Values of the wrong type are NULL (`contract.badValues: SetNull`); so of each form."""
 
     @property
     def encoding(self) -> str:
@@ -87,7 +90,7 @@ class DelimitedText:
     def parse(self, piece: Block | Typed, layout: Layout) -> Parsed:
         """See `Form`."""
         assert isinstance(piece, Block)
-        return parse(piece, layout, self.dialect)
+        return parse(piece, layout, self.dialect, null_values=self.null_values)
 
     def rows(self, piece: Block | Typed) -> RowsOf:
         """See `Form`."""
@@ -133,6 +136,7 @@ class JSONText:
 
     keys: Keys
     encoding: str = "utf-8"
+    null_values: bool = False
 
     def pieces(
         self, stack: ExitStack, place: Place, source: Source, part: Part, offset: int, size: int
@@ -144,7 +148,7 @@ class JSONText:
     def parse(self, piece: Block | Typed, layout: Layout) -> Parsed:
         """See `Form`. Raises NewColumn where the contract says so."""
         assert isinstance(piece, Block)
-        return parse_lines(piece, layout, self.keys)
+        return parse_lines(piece, layout, self.keys, null_values=self.null_values)
 
     def rows(self, piece: Block | Typed) -> RowsOf:
         """See `Form`."""
@@ -173,6 +177,7 @@ class ParquetFiles:
     """Parquet."""
 
     encoding: str = "utf-8"
+    null_values: bool = False
 
     def pieces(
         self, stack: ExitStack, place: Place, source: Source, part: Part, offset: int, size: int
@@ -184,7 +189,7 @@ class ParquetFiles:
     def parse(self, piece: Block | Typed, layout: Layout) -> Parsed:
         """See `Form`."""
         assert isinstance(piece, Typed)
-        return fitted(piece, layout)
+        return fitted(piece, layout, null_values=self.null_values)
 
     def rows(self, piece: Block | Typed) -> RowsOf:
         """See `Form`."""

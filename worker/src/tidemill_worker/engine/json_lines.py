@@ -18,10 +18,11 @@ from tidemill_api.errors import NewColumn
 from tidemill_worker.engine.blocks import Block, Typed
 from tidemill_worker.engine.columns import arrow_type
 from tidemill_worker.engine.dialect import Dialect
+from tidemill_worker.engine.faults import Fault
 from tidemill_worker.engine.fit import fitted
 from tidemill_worker.engine.json_text import dumps, loads, text_of
 from tidemill_worker.engine.model import Layout, PlannedColumn
-from tidemill_worker.engine.parse import Fault, Parsed, Rows
+from tidemill_worker.engine.parse import Parsed, Rows
 
 LINES: Final = Dialect(b"\x01", b"\0", False, "utf-8", ())
 """How lines are cut into rows: a row is a line, for no JSON value holds a line break as it stands."""
@@ -42,12 +43,15 @@ class Keys:
         return self.of.get(column.name, column.name)
 
 
-def parse_lines(block: Block, layout: Layout, keys: Keys) -> Parsed:
-    """Read a block of whole lines. Never raises for what its rows hold, but NewColumn where only `keys` may be."""
+def parse_lines(block: Block, layout: Layout, keys: Keys, *, null_values: bool = False) -> Parsed:
+    """Read a block of whole lines; `null_values`: see `Faults`.
+
+    Never raises for what its rows hold, but NewColumn where only `keys` may be.
+    """
     raw = _at_once(block, layout, keys)
     if raw is not None:
-        return fitted(Typed(0, raw, len(block.data)), layout)
-    return _line_by_line(block, layout, keys)
+        return fitted(Typed(0, raw, len(block.data)), layout, null_values=null_values)
+    return _line_by_line(block, layout, keys, null_values)
 
 
 def _at_once(block: Block, layout: Layout, keys: Keys) -> pa.Table | None:
@@ -91,7 +95,7 @@ def _kind(column: PlannedColumn) -> pa.DataType:
     return kind if pa.types.is_boolean(kind) or pa.types.is_decimal(kind) else pa.string()
 
 
-def _line_by_line(block: Block, layout: Layout, keys: Keys) -> Parsed:
+def _line_by_line(block: Block, layout: Layout, keys: Keys, null_values: bool = False) -> Parsed:
     rows = Rows(block, LINES)
     total = len(rows)
     faults: dict[int, Fault] = {}
@@ -115,11 +119,11 @@ def _line_by_line(block: Block, layout: Layout, keys: Keys) -> Parsed:
     table = pa.table(
         [pa.array(values, pa.string()) for values in texts], names=[column.name for column in layout.columns]
     )
-    cast = fitted(Typed(0, table, 0), layout)
+    cast = fitted(Typed(0, table, 0), layout, null_values=null_values)
     faults |= {left[place]: fault for place, fault in cast.faults.items()}
     good = [row for row in left if row not in faults]
     origin = None if len(good) == total else pa.array(good, pa.int32())
-    return Parsed(cast.table, total, origin, faults)
+    return Parsed(cast.table, total, origin, faults, nulled=cast.nulled)
 
 
 def _object(line: bytes) -> dict[str, Any] | Fault:

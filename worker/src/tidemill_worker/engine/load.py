@@ -40,6 +40,7 @@ from tidemill_worker.engine.postgres.errors import typed
 from tidemill_worker.engine.postgres.reprocess import content_of
 from tidemill_worker.engine.postgres.seats import seats
 from tidemill_worker.engine.postgres.writer import Writer
+from tidemill_worker.engine.stage import RefusedRow
 from tidemill_worker.engine.whole import publishes_itself
 from tidemill_worker.engine.workbench import Finished, Workbench, workbench
 from tidemill_worker.tolerance import verdict
@@ -267,7 +268,10 @@ class _Loading:
         while True:
             if self.asked_to_stop():
                 raise Stopped
-            piece = await feed.take()
+            try:
+                piece = await feed.take()
+            except RefusedRow as refused:
+                raise refused.at(part.line) from None
             if piece is None:
                 return
             for writer in writers:

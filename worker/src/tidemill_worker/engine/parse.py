@@ -10,7 +10,6 @@ import codecs
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +20,7 @@ from tidemill_worker.engine.borders import newlines, scan, whole_rows
 from tidemill_worker.engine.casts import try_cast
 from tidemill_worker.engine.columns import FALSE, TRUE, arrow_type
 from tidemill_worker.engine.dialect import Dialect
+from tidemill_worker.engine.faults import Fault, Faults, shortened
 from tidemill_worker.engine.model import Layout
 
 
@@ -87,16 +87,6 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """Why a row is bad."""
-
-    reason: Literal["BadValue", "BadRow"]
-    error: str
-    cause: str = ""
-    """The error without the value at fault, if it quotes one."""
-
-
-@dataclass(frozen=True, slots=True)
 class Parsed:
     """The good rows of a block as columns, and what is wrong with the others."""
 
@@ -109,10 +99,12 @@ class Parsed:
     """By row of the block."""
     lines: int | None = None
     """Line breaks of the block, if reading came to know them; None: still to be counted."""
+    nulled: dict[str, int] = field(default_factory=dict)
+    """By column the values of the good rows that are NULL because they weren't of its type."""
 
 
-def parse(block: Block, layout: Layout, dialect: Dialect) -> Parsed:
-    """Read a block of whole rows. Never raises for what its rows hold."""
+def parse(block: Block, layout: Layout, dialect: Dialect, *, null_values: bool = False) -> Parsed:
+    """Read a block of whole rows; `null_values`: see `Faults`. Never raises for what its rows hold."""
     if not _suspicious(block.data, dialect):
         for lines_are_rows in _assumptions(block.data, layout, dialect):
             try:
@@ -125,7 +117,7 @@ def parse(block: Block, layout: Layout, dialect: Dialect) -> Parsed:
                 break
             ended = block.data.endswith(b"\n")
             return Parsed(table, table.num_rows, lines=table.num_rows - (not ended) if lines_are_rows else None)
-    return _carefully(block, layout, dialect)
+    return _carefully(block, layout, dialect, null_values)
 
 
 def _assumptions(data: bytes, layout: Layout, dialect: Dialect) -> Iterator[bool]:
@@ -259,10 +251,11 @@ def _csv(
     )
 
 
-def _carefully(block: Block, layout: Layout, dialect: Dialect) -> Parsed:
+def _carefully(block: Block, layout: Layout, dialect: Dialect, null_values: bool = False) -> Parsed:
     rows = Rows(block, dialect)
     total = len(rows)
-    faults = _raw_faults(rows, dialect)
+    found = Faults(null_values, _raw_faults(rows, dialect))
+    faults = found.rows
     data = block.data if not faults else b"".join(rows.raw(i) + b"\n" for i in range(total) if i not in faults)
     left = [index for index in range(total) if index not in faults]
     skipped: list[csv.InvalidRow] = []
@@ -275,12 +268,12 @@ def _carefully(block: Block, layout: Layout, dialect: Dialect) -> Parsed:
         left = [index for index in left if index not in faults]
     if len(left) != texts.num_rows:
         raise AssertionError(f"{len(left)} rows were cut, {texts.num_rows} were read")
-    table = _typed(texts.combine_chunks(), layout, left, faults)
+    table = _typed(texts.combine_chunks(), layout, left, found)
     good = [place for place, index in enumerate(left) if index not in faults]
     if len(good) < len(left):
         table = table.take(pa.array(good, pa.int64()))
     origin = None if len(good) == total else pa.array([left[place] for place in good], pa.int32())
-    return Parsed(table, total, origin, faults)
+    return Parsed(table, total, origin, faults, nulled=found.nulled)
 
 
 def _raw_faults(rows: Rows, dialect: Dialect) -> dict[int, Fault]:
@@ -319,8 +312,8 @@ def _row_at(rows: Rows, offset: int) -> int:
     return low
 
 
-def _typed(texts: pa.Table, layout: Layout, left: list[int], faults: dict[int, Fault]) -> pa.Table:
-    """Cast each column; note bad values and missing required ones. The first fault of a row is kept."""
+def _typed(texts: pa.Table, layout: Layout, left: list[int], faults: Faults) -> pa.Table:
+    """Cast each column; note bad values and missing required ones."""
     arrays = []
     for place, column in enumerate(layout.columns):
         chunked = texts.column(place)
@@ -328,16 +321,8 @@ def _typed(texts: pa.Table, layout: Layout, left: list[int], faults: dict[int, F
         values, bad = try_cast(text, arrow_type(column.type))
         arrays.append(values)
         if bad is not None:
-            for index in pc.indices_nonzero(bad).to_pylist():
-                shown = text[index].as_py()
-                cause = f"{column.name} is not of type {column.type}"
-                error = f"{column.name}: {_short(shown)} is not of type {column.type}"
-                faults.setdefault(left[index], Fault("BadValue", error, cause))
+            places = pc.indices_nonzero(bad).to_pylist()
+            faults.values(column, ((left[place], shortened(text[place].as_py())) for place in places))
         if column.required and text.null_count:
-            for index in pc.indices_nonzero(pc.is_null(text)).to_pylist():
-                faults.setdefault(left[index], Fault("BadValue", f"{column.name} is required and has no value"))
+            faults.missing(column, (left[place] for place in pc.indices_nonzero(pc.is_null(text)).to_pylist()))
     return pa.table(arrays, names=[column.name for column in layout.columns])
-
-
-def _short(value: str) -> str:
-    return repr(value if len(value) <= 100 else value[:100] + "…")

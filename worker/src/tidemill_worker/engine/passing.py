@@ -13,7 +13,7 @@ from tidemill_worker.engine.blocks import Block, Piece, Typed
 from tidemill_worker.engine.fit import TypedRows
 from tidemill_worker.engine.letters import Origin, RowsOf
 from tidemill_worker.engine.model import Layout, Part, Place
-from tidemill_worker.engine.stage import Done, Reader, Reads
+from tidemill_worker.engine.stage import Done, Reader, Reads, RefusedRow
 from tidemill_worker.engine.steps import Batch
 
 BLOCK: Final = 1 << 20
@@ -112,7 +112,10 @@ class Reading:
         (piece, part, origin), self._ahead = self._ahead, None
         if piece.offset == part.start:
             self._line = part.first_line
-        done = self.reader.read(piece, part.layout, origin)
+        try:
+            done = self.reader.read(piece, part.layout, origin)
+        except RefusedRow as refused:
+            raise refused.at(self._line) from None
         passing = Passing(piece, origin, self._line, {self.reader.source.name: done.batch})
         self._line += piece.lines if done.lines is None else done.lines
         self._bytes += piece.bytes

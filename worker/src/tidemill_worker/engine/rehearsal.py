@@ -37,7 +37,16 @@ from tidemill_worker.engine.python.sources import Function
 from tidemill_worker.engine.python.steps import Python
 from tidemill_worker.engine.python.whole import whole_python
 from tidemill_worker.engine.sandbox import Sandbox
-from tidemill_worker.engine.stage import Done, Step, apply, first_input, reader_of, rejected, steps_of
+from tidemill_worker.engine.stage import (
+    Done,
+    RefusedRow,
+    Step,
+    apply,
+    first_input,
+    reader_of,
+    rejected,
+    steps_of,
+)
 from tidemill_worker.engine.steps import Query, Validate
 from tidemill_worker.engine.whole_query import answer, whole_step
 from tidemill_worker.files import Files
@@ -272,7 +281,10 @@ class Rehearsal:
         step, reader = self._steps[name], self._readings[passing.origin.source].reader
         batch = passing.batches[first_input(step)]
         with _of(name):
-            done = apply(step, batch, passing.piece, passing.origin, reader, self._others(step), self._sandbox)
+            try:
+                done = apply(step, batch, passing.piece, passing.origin, reader, self._others(step), self._sandbox)
+            except RefusedRow as refused:
+                raise refused.at(passing.line) from None
         passing.batches[name] = done.batch
         self._keep(self.seen[name], done, passing.line)
 

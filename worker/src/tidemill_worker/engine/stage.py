@@ -32,6 +32,29 @@ Step = Validate | Query | Python
 Whole = Mapping[str, pa.Table]
 
 
+class RefusedRow(BadRow):
+    """A row because of which the run fails. Which line it is on knows who has the lines of the pieces before: `at`."""
+
+    def __init__(self, who: str, where: str, why: str, piece: Piece, line: int) -> None:
+        """`line`: from 0, within the piece."""
+        super().__init__(f"{who}: the row at {where} {why}")
+        self._parts = (who, where, why)
+        self._piece = piece
+        self._line = line
+
+    @property
+    def type(self) -> str:
+        """As Temporal, status and metrics show it."""
+        return BadRow.__name__
+
+    def at(self, line: int) -> BadRow:
+        """The error with the row's line; `line` is the first one of the piece."""
+        who, where, why = self._parts
+        found = dead.first_line(self._piece, line) + self._line
+        shown = where if isinstance(self._piece, Typed) else f"line {found} ({where})"  # `row 7` says it
+        return BadRow(f"{who}: the row at {shown} {why}")
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """What became of a batch at one source or step."""
@@ -79,7 +102,7 @@ class Reads(Protocol):
         ...
 
     def read(self, piece: Piece, layout: Layout, origin: Origin) -> Done:
-        """A piece as columns. Raises BadRow if the contract says Fail."""
+        """A piece as columns. Raises RefusedRow if the contract says Fail."""
         ...
 
 
@@ -112,10 +135,10 @@ class Reader:
         return self.form.rows(piece)
 
     def read(self, piece: Piece, layout: Layout, origin: Origin) -> Done:
-        """Parse a piece. Raises BadRow if the contract says Fail."""
+        """Parse a piece. Raises RefusedRow if the contract says Fail."""
         name = self.source.name
         if isinstance(piece, BrokenRow):
-            self._refuse(origin, f"byte {piece.offset}", piece.error)
+            self._refuse(origin, f"byte {piece.offset}", piece.error, piece, 0)
             letter = dead.of_broken_row(origin, piece, self.form.encoding)
             return Done(Batch(schema_of(layout).empty_table()), StepCount(step=name, rows_in=1, rejected=1), letter)
         parsed = self.form.parse(piece, layout)
@@ -126,16 +149,22 @@ class Reader:
                 Letter(row, fault.reason, fault.error, cause=fault.cause)
                 for row, fault in sorted(parsed.faults.items())
             ]
-            self._refuse(origin, rows.where(faults[0].row), faults[0].reason)
+            first, why = faults[0].row, faults[0].cause or faults[0].error
+            self._refuse(origin, rows.where(first), why, piece, rows.lines([first])[0])
             found = dead.of_rows(name, origin, rows, faults)
-        count = StepCount(step=name, rows_in=parsed.rows, rows_out=parsed.table.num_rows, rejected=len(parsed.faults))
+        count = StepCount(
+            step=name,
+            rows_in=parsed.rows,
+            rows_out=parsed.table.num_rows,
+            rejected=len(parsed.faults),
+            nulled=parsed.nulled,
+        )
         return Done(Batch(parsed.table, parsed.origin), count, found, parsed.lines)
 
-    def _refuse(self, origin: Origin, where: str, why: str) -> None:
+    def _refuse(self, origin: Origin, where: str, why: str, piece: Piece, line: int) -> None:
         if self.source.contract.bad_values == "Fail":
-            raise BadRow(
-                f"source {self.source.name}: the row at {where} of {origin.file} is bad ({why}); badValues is Fail"
-            )
+            what = f"of {origin.file} is bad: {why}; badValues is Fail"
+            raise RefusedRow(f"source {self.source.name}", where, what, piece, line)
 
 
 def reader_of(spec: DataPipelineSpec, name: str) -> Reader:
@@ -237,7 +266,8 @@ def _validated(step: Validate, batch: Batch, piece: Piece, origin: Origin, reade
     if step.on_error == "Fail":
         row = batch.rows_of_block(places.slice(0, 1))[0].as_py()
         rules = ", ".join(broken[places[0].as_py()].as_py())
-        raise BadRow(f"step {step.name}: the row at {rows.where(row)} of {origin.file} breaks {rules}; onError is Fail")
+        why = f"of {origin.file} breaks {rules}; onError is Fail"
+        raise RefusedRow(f"step {step.name}", rows.where(row), why, piece, rows.lines([row])[0])
     if step.on_error == "Skip":
         return Done(good, StepCount(step=step.name, rows_in=total, rows_out=good.table.num_rows, skipped=len(places)))
     names = [list(rules) for rules in broken.take(places).to_pylist()]

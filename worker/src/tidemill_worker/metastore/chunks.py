@@ -130,6 +130,7 @@ async def keep_outcome(store: Metastore, run: RunId, chunk: Work, outcome: Chunk
             *(*run.columns, chunk.index, outcome.rows_read, outcome.bytes_read, chunk.source),
             *([s.step for s in steps], [s.rows_in for s in steps], [s.rows_out for s in steps]),
             *([s.rejected for s in steps], [s.skipped for s in steps]),
+            [json.dumps(s.nulled) if s.nulled else None for s in steps],
             *([s.sink for s in sinks], [s.rows for s in sinks], [s.inserted for s in sinks]),
             [s.updated for s in sinks],
         )
@@ -153,13 +154,14 @@ WITH counted AS (
     WHERE uid = $1 AND run_key = $2 AND execution = $3 AND chunk = $4
 ), stepped AS (
     INSERT INTO tidemill.chunk_steps
-        (uid, run_key, execution, source, chunk, step, rows_in, rows_out, rejected, skipped)
+        (uid, run_key, execution, source, chunk, step, rows_in, rows_out, rejected, skipped, nulled)
     SELECT $1, $2, $3, $7, $4, *
-    FROM unnest($8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
+    FROM unnest($8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::jsonb[])
     ON CONFLICT (uid, run_key, execution, step, source, chunk) DO UPDATE SET rows_in = excluded.rows_in,
-        rows_out = excluded.rows_out, rejected = excluded.rejected, skipped = excluded.skipped
+        rows_out = excluded.rows_out, rejected = excluded.rejected, skipped = excluded.skipped,
+        nulled = excluded.nulled
 )
-{_SINKS} SELECT $1, $2, $3, $4, * FROM unnest($13::text[], $14::bigint[], $15::bigint[], $16::bigint[]) {_AGAIN}
+{_SINKS} SELECT $1, $2, $3, $4, * FROM unnest($14::text[], $15::bigint[], $16::bigint[], $17::bigint[]) {_AGAIN}
 """
 
 

@@ -182,8 +182,16 @@ async def _steps(connection: Connection, run: RunId, order: tuple[str, ...]) -> 
         "WHERE uid = $1 AND run_key = $2 AND execution = $3 GROUP BY step",
         *run.columns,
     )
+    nulled = await connection.fetch(
+        "SELECT step, key, sum(value::bigint)::bigint AS count FROM tidemill.chunk_steps, jsonb_each_text(nulled) "
+        "WHERE uid = $1 AND run_key = $2 AND execution = $3 GROUP BY step, key ORDER BY step, key",
+        *run.columns,
+    )
+    by_step: dict[str, dict[str, int]] = {}
+    for row in nulled:
+        by_step.setdefault(row["step"], {})[row["key"]] = row["count"]
     place = {name: index for index, name in enumerate(order)}
-    counts = (StepCount(**dict(row)) for row in rows)
+    counts = (StepCount(**dict(row), nulled=by_step.get(row["step"], {})) for row in rows)
     return tuple(sorted(counts, key=lambda count: (place.get(count.step, len(place)), count.step)))
 
 
