@@ -5,17 +5,19 @@ Up goes what is needed, at once. Down goes only what is known to be idle, and on
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Final
 
-from tidemill_operator.pool.scaling.history import grown, looked, needed, window
-from tidemill_operator.pool.scaling.needs import Need, lead, need_of, warm_up
+from tidemill_operator.pool.scaling.history import grown, looked, needed, shrunk, window
+from tidemill_operator.pool.scaling.needs import Need, lead, need_of, wake, warm_up
 from tidemill_operator.pool.scaling.signals import Decision, History, Reason, ScalingSpec, Signals
 
 FRESH: Final = timedelta(seconds=20)
 """A worker that wasn't heard of for longer isn't known to be idle."""
+SETTLED: Final = timedelta(seconds=5)
+"""A worker that was at work a moment ago may be so again before it hears that it is to go."""
 STARTING: Final = timedelta(minutes=2)
 """So long, and twice what pods usually take, workers that don't poll yet are waited for."""
 _PRESSING: Final = timedelta(seconds=10)
@@ -54,8 +56,9 @@ def decide(spec: ScalingSpec, signals: Signals, history: History, now: datetime)
         remove=verdict.remove,
         apply=spec.mode == "Apply",
         warm_up=warm_up(history),
+        wake=wake(spec, signals, history, now),
     )
-    return decision, _remembered(spec, signals, history, need, decision, now)
+    return decision, _remembered(spec, signals, history, decision, now)
 
 
 def _more(spec: ScalingSpec, signals: Signals, history: History, need: Need) -> _Verdict:
@@ -67,7 +70,7 @@ def _more(spec: ScalingSpec, signals: Signals, history: History, need: Need) -> 
     added = sum(count for _, count in history.ups)
     limit = current - added + max(spec.scale_up_pods, ceil((current - added) * spec.scale_up_percent / 100))
     allowed = max(current, spec.min_replicas, min(wanted, limit))
-    message = f"{_work(need)}: {wanted} workers."
+    message = f"{_work(need)}: {_many(wanted)}."
     if allowed < wanted:
         return _Verdict(allowed, "ScaleUpLimit", f"{message} {allowed} now, more after a moment.")
     if need.workers > wanted:
@@ -133,12 +136,15 @@ def _without_idle(signals: Signals, history: History, need: Need, target: int, n
         return _Verdict(current, "WorkersStarting", f"{_many(absent)} still to come: {_kept(current)}.")
     heard = {worker.pod: worker.heard for worker in signals.workers}
     idle = sorted(
-        (idle for idle in history.idle if now - heard[idle.pod] <= FRESH), key=lambda idle: (idle.since, idle.pod)
+        (idle for idle in history.idle if now - heard[idle.pod] <= FRESH and now - idle.since >= SETTLED),
+        key=lambda idle: (idle.since, idle.pod),
     )
     replicas = max(target, current - absent - len(idle))
     remove = tuple(idle.pod for idle in idle[: max(0, current - replicas - absent)])
     if replicas == current:
-        return _Verdict(current, "WorkersBusy", f"{_work(need)}: {_many(target)} would do, but all are busy.")
+        return _Verdict(
+            current, "WorkersBusy", f"{_work(need)}: {_many(target)} would do, but no more of them are idle."
+        )
     reason: Reason = "Surplus" if need.workers else "Idle"
     text = _work(need) if need.workers else "No run is open and nothing waits"
     return _Verdict(replicas, reason, f"{text}: {_many(replicas)}.", remove)
@@ -158,20 +164,18 @@ def _as_is(signals: Signals, need: Need) -> _Verdict:
     return _Verdict(current, need.reason, f"{_work(need)}: {_many(current)}.")
 
 
-def _remembered(
-    spec: ScalingSpec, signals: Signals, history: History, need: Need, decision: Decision, now: datetime
-) -> History:
+def _remembered(spec: ScalingSpec, signals: Signals, history: History, decision: Decision, now: datetime) -> History:
     change = decision.replicas - signals.replicas
     if change > 0:
-        return grown(spec, history, change, now, by_work=need.waiting > 0)
+        return grown(history, signals.replicas, decision.replicas, now)
     if change < 0 and decision.reason == "Surplus":
-        return replace(history, shrunk=now)
+        return shrunk(spec, history, signals.replicas, now)
     return history
 
 
 def _work(need: Need) -> str:
     if need.reason == "Stuck":
-        return "Old tasks wait that workers with free slots don't take"
+        return "Tasks wait that idle workers don't take"
     parts = (
         *((f"{need.waiting} tasks wait",) if need.waiting else ()),
         *((f"{need.busy} slots are busy",) if need.busy else ()),

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from tidemill_operator.pool.scaling.needs import Need
+from tidemill_operator.pool.scaling.needs import Need, is_stuck, taken, warm_up
 from tidemill_operator.pool.scaling.signals import History, Idle, ScalingSpec, Signals, WorkerSeen
 
 GAP: Final = timedelta(seconds=60)
@@ -16,6 +16,8 @@ _SAMPLES: Final = 20
 _LONGEST_WINDOW: Final = timedelta(minutes=5)
 _FORGET: Final = timedelta(minutes=30)
 _MOST_REGRETS: Final = 3
+_REGRET: Final = timedelta(seconds=30)
+"""Workers needed again so soon after they went were better kept; and within thrice what they take to start."""
 
 
 def window(spec: ScalingSpec, history: History) -> timedelta:
@@ -35,6 +37,10 @@ def looked(spec: ScalingSpec, signals: Signals, before: History, now: datetime) 
             warm_ups=(*history.warm_ups, *_warm_ups(workers, history.known))[-_SAMPLES:],
             known=frozenset(worker.pod for worker in workers),
         )
+    if signals.backlog != history.figure:
+        history = replace(history, figure=signals.backlog, taken=taken(signals))
+    if signals.backlog is not None and is_stuck(signals, history, now):
+        history = replace(history, untaken=(now, signals.backlog.count))
     starting = workers is not None and len(workers) < signals.replicas
     return _forgetting(
         replace(
@@ -55,12 +61,21 @@ def needed(spec: ScalingSpec, history: History, need: Need, now: datetime) -> Hi
     return replace(history, needs=(*((at, workers) for at, workers in kept if at > first), (now, need.workers)))
 
 
-def grown(spec: ScalingSpec, history: History, added: int, now: datetime, *, by_work: bool) -> History:
-    """After workers were added; soon after some were taken away, that is a regret."""
-    if by_work and history.shrunk is not None and now - history.shrunk <= 2 * window(spec, history):
+def grown(history: History, before: int, after: int, now: datetime) -> History:
+    """When workers are added; if as many again are needed as went a moment ago, it wasn't worth their going."""
+    history = replace(history, ups=(*history.ups, (now, after - before)), grew=now)
+    if history.shrunk is None or after < history.shrunk[1]:
+        return history
+    if now - history.shrunk[0] <= max(_REGRET, 3 * (warm_up(history) or timedelta())):
         history = replace(history, premature=min(history.premature + 1, _MOST_REGRETS), regretted=now)
-    shrunk = None if by_work else history.shrunk
-    return replace(history, ups=(*history.ups, (now, added)), grew=now, shrunk=shrunk)
+    return replace(history, shrunk=None)
+
+
+def shrunk(spec: ScalingSpec, history: History, before: int, now: datetime) -> History:
+    """When workers are taken away while there is work."""
+    last = history.shrunk
+    again = last is not None and now - last[0] <= window(spec, history)
+    return replace(history, shrunk=(now, max(before, last[1]) if last is not None and again else before))
 
 
 def _idle(workers: Sequence[WorkerSeen], before: tuple[Idle, ...], now: datetime) -> Iterator[Idle]:

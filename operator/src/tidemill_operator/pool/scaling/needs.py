@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Final
 
-from tidemill_operator.pool.scaling.signals import Backlog, History, Reason, ScalingSpec, Signals, WorkerSeen
+from tidemill_operator.pool.scaling.signals import History, Reason, ScalingSpec, Signals
 
 MARGIN: Final = timedelta(seconds=5)
 """Added to what pods took: between two looks, and for the way of a decision to the cluster."""
@@ -18,9 +17,10 @@ LATE: Final = timedelta(minutes=2)
 """A start that is still listed so long after its time isn't waited for any more."""
 YOUNG: Final = timedelta(seconds=1)
 """Tasks that wait for less are on their way to a free slot, if there is one."""
+UNTAKEN: Final = timedelta(seconds=10)
+"""A worker that is idle for so long while tasks wait doesn't take them. Temporal's figures are up to 5 s old."""
 STUCK_AFTER: Final = timedelta(seconds=30)
-_UNTAKEN: Final = 0.25
-"""So large a share of slots is free, seen after the oldest task came: then it isn't for want of slots that it waits."""
+"""Where workers aren't listed: so long after added workers poll, tasks should be taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +55,16 @@ def warm_up(history: History) -> timedelta | None:
 
 def need_of(spec: ScalingSpec, signals: Signals, history: History, now: datetime) -> Need:
     """What work, open runs and near starts take together."""
-    workers = signals.workers or ()
-    busy = sum(worker.used for worker in workers)
-    stuck = signals.backlog is not None and is_stuck(signals, signals.backlog, history, now)
-    waiting = 0 if signals.backlog is None or stuck else _waiting(workers, signals.backlog, now)
+    busy = sum(worker.used for worker in signals.workers or ())
+    stuck = is_stuck(signals, history, now)
+    waiting = 0 if stuck else _waiting(signals, history, now)
     past, coming = _due(spec, signals, history, now)
-    if signals.workers is None and signals.backlog is not None and waiting:
+    if signals.workers is None and waiting:
         busy = signals.replicas * spec.slots  # nobody says so, but tasks wait
-    carried = ceil(busy / spec.slots) + ceil(waiting / spec.target_backlog)
+    carried = _holding(spec, busy, waiting)
     # A start whose time has come may show as slots in use already: it isn't counted twice.
     base = max(carried, ceil(past / spec.slots))
-    total = max(base, ceil((busy + coming) / spec.slots) + ceil(waiting / spec.target_backlog)) if coming else base
+    total = max(base, _holding(spec, busy + coming, waiting)) if coming else base
     reason: Reason = "Backlog" if waiting else "Working" if busy else "Idle"
     if total > carried:
         reason = "ScheduledStart"
@@ -76,50 +75,67 @@ def need_of(spec: ScalingSpec, signals: Signals, history: History, now: datetime
     return Need(total, reason, total - carried if past or coming else 0, busy, waiting, past + coming)
 
 
-def is_stuck(signals: Signals, backlog: Backlog, history: History, now: datetime) -> bool:
-    """Whether tasks wait that no more workers would take sooner."""
-    if not backlog.count or backlog.age < STUCK_AFTER:
+def is_stuck(signals: Signals, history: History, now: datetime) -> bool:
+    """Whether tasks wait that more workers wouldn't take sooner."""
+    backlog = signals.backlog
+    if backlog is None or not backlog.count or backlog.age < UNTAKEN:
         return False
     if signals.workers is not None:
-        return _untaken(signals.workers, now - backlog.age + YOUNG)
+        return any(now - idle.since >= UNTAKEN for idle in history.idle)
     took = warm_up(history) or timedelta()
     grown = history.grew is not None and now - history.grew >= took + STUCK_AFTER
     return grown and signals.replicas > 0 and backlog.dispatch_rate == 0
 
 
-def _waiting(workers: Sequence[WorkerSeen], backlog: Backlog, now: datetime) -> int:
-    """Tasks for which slots are missing. Free slots that a heartbeat showed may have been taken since."""
-    free = sum(worker.free for worker in workers)
-    if backlog.age < YOUNG and free >= backlog.count:
+def taken(signals: Signals) -> int:
+    """Tasks that the workers have taken since they began."""
+    return sum(worker.used + worker.processed for worker in signals.workers or ())
+
+
+def _waiting(signals: Signals, history: History, now: datetime) -> int:
+    """Tasks for which slots are missing."""
+    backlog, workers = signals.backlog, signals.workers or ()
+    if backlog is None:
         return 0
-    return 0 if _untaken(workers, now - backlog.age + YOUNG) else backlog.count
+    waiting = backlog.count - max(0, taken(signals) - history.taken)
+    if history.untaken is not None and now - backlog.age <= history.untaken[0]:
+        waiting -= history.untaken[1]
+    # Free slots that a heartbeat showed may have been taken since, unless the tasks have only just come.
+    on_their_way = backlog.age < YOUNG and sum(worker.free for worker in workers) >= waiting
+    return 0 if on_their_way else max(0, waiting)
 
 
-def _untaken(workers: Sequence[WorkerSeen], since: datetime) -> bool:
-    """Whether many slots were free when the oldest task waited already."""
-    free = sum(worker.free for worker in workers if worker.heard >= since)
-    return free > 0 and free >= _UNTAKEN * sum(worker.used + worker.free for worker in workers)
+def _holding(spec: ScalingSpec, busy: int, waiting: int) -> int:
+    """Workers for tasks in slots and tasks that wait: never more than have slots for all of them."""
+    return min(ceil((busy + waiting) / spec.slots), ceil(busy / spec.slots) + ceil(waiting / spec.target_backlog))
+
+
+def wake(spec: ScalingSpec, signals: Signals, history: History, now: datetime) -> datetime | None:
+    """When the next start that isn't near yet will be near."""
+    before = _sooner(spec, signals, history, now)
+    times = (due.at - signals.ahead - before for due in signals.due) if before else ()
+    return min((at for at in times if at > now), default=None)
 
 
 def _due(spec: ScalingSpec, signals: Signals, history: History, now: datetime) -> tuple[int, int]:
-    """Chunks of the starts whose time has come and of those that come within the lead."""
-    ahead = lead(spec, history)
-    if not ahead:
+    """Chunks of the starts whose time has come and of those that are near."""
+    before = _sooner(spec, signals, history, now)
+    if not before:
         return 0, 0
-    times = [(due.at - signals.ahead, max(due.chunks or 1, 1)) for due in signals.due]
-    past = sum(chunks for at, chunks in times if now - LATE <= at <= now)
-    coming = sum(chunks for at, chunks in times if now < at <= now + ahead)
-    # Where scale-up is limited, the first of several steps begins so much earlier.
-    steps = _steps(spec, signals.replicas, sum(chunks for at, chunks in times if now < at <= now + 2 * ahead))
-    sooner = ahead + max(steps - 1, 0) * spec.scale_up_period
-    coming = sum(chunks for at, chunks in times if now < at <= now + sooner) if steps > 1 else coming
-    return past, coming
+    return _chunks(signals, now - LATE, now), _chunks(signals, now, now + before)
 
 
-def _steps(spec: ScalingSpec, replicas: int, chunks: int) -> int:
-    """In how many steps the workers for so many chunks are added."""
-    wanted, steps = min(ceil(chunks / spec.slots), spec.max_replicas), 0
-    while replicas < wanted and steps < 20:
+def _sooner(spec: ScalingSpec, signals: Signals, history: History, now: datetime) -> timedelta:
+    """The lead, and where scale-up is limited so much more as its first steps take."""
+    ahead = lead(spec, history)
+    chunks = _chunks(signals, now, now + 2 * ahead)
+    replicas, wanted, steps = signals.replicas, min(ceil(chunks / spec.slots), spec.max_replicas), 0
+    while ahead and replicas < wanted:
         replicas += max(spec.scale_up_pods, replicas * spec.scale_up_percent // 100)
         steps += 1
-    return steps
+    return ahead + max(steps - 1, 0) * spec.scale_up_period
+
+
+def _chunks(signals: Signals, after: datetime, until: datetime) -> int:
+    """Chunks of the starts in a span of the operator's clock."""
+    return sum(max(due.chunks or 1, 1) for due in signals.due if after < due.at - signals.ahead <= until)

@@ -45,10 +45,10 @@ REASONS: Final[dict[Reason, str]] = {
     "ScaleUpLimit": "More workers will follow: scaleUp limits how many at once.",
     "Surplus": "Fewer workers have been enough for a while: idle ones go.",
     "Stabilizing": "Fewer workers would do now, but not for long enough.",
-    "WorkersBusy": "Fewer workers would do, but they are busy: none of them is taken away.",
+    "WorkersBusy": "Fewer workers would do, but none more is known to be idle: busy ones aren't taken away.",
     "WorkersStarting": "Workers are still starting: none is taken away meanwhile.",
     "WithinTolerance": "The difference is too small to act on.",
-    "Stuck": "Old tasks wait that workers with free slots don't take: more workers don't help.",
+    "Stuck": "Tasks wait that idle workers don't take: more workers don't help.",
     "WorkersUnknown": "The Temporal server doesn't list workers: none is taken away while runs are open.",
     "TemporalUnknown": "Temporal says nothing: workers stay as they are.",
 }
@@ -121,7 +121,7 @@ class ScalingSpec:
     min_replicas: int = 0
     max_replicas: int = 10
     target_backlog: int = 5
-    """Waiting tasks for which one more worker is started."""
+    """Waiting tasks for which one more worker is started; never more workers than have slots for all tasks."""
     idle_timeout: timedelta = timedelta(seconds=60)
     """How long a pool is without work before it goes back to `min_replicas`."""
     prewarm: timedelta = timedelta(seconds=20)
@@ -151,6 +151,8 @@ class Decision:
     """False: advice only (`mode: Advise`)."""
     warm_up: timedelta | None = None
     """What pods take from their creation to their first poll, as learned (for the status, and `History.begin`)."""
+    wake: datetime | None = None
+    """When workers have to be started for the next start that isn't near yet: decide again by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +188,14 @@ class History:
     """What the last pods took from their creation to their first poll, oldest first."""
     known: frozenset[str] = field(default=frozenset())
     """Pods listed last time: the warm-up of each is noted once."""
-    shrunk: datetime | None = None
-    """When workers were last taken away while there was work."""
+    figure: Backlog | None = None
+    """The backlog as last told: the server makes its figures anew every few seconds only."""
+    taken: int = 0
+    """Tasks that workers had taken, as far as they were known, when that figure was new."""
+    untaken: tuple[datetime, int] | None = None
+    """When and how many tasks were last found waiting that idle workers didn't take."""
+    shrunk: tuple[datetime, int] | None = None
+    """When workers were last taken away while there was work, and how many there were."""
     premature: int = 0
     """How often that was soon regretted: the stabilization window doubles with each."""
     regretted: datetime | None = None
