@@ -178,12 +178,15 @@ def _resync(api: Api, address: str, folder: Path, count: int, kopf: Cost) -> Ite
             until(functools.partial(_looked_at, operator, count), "all were looked at", timeout=120)
             _wait(5)
             cpu, began = _cpu(operator.process.pid), time.monotonic()
-            listed = operator.figure("tidemill_resync_seconds_sum"), operator.figure("tidemill_resync_seconds_count")
+            listed = (
+                operator.figure("tidemill_operator_resync_duration_seconds_sum"),
+                operator.figure("tidemill_operator_resync_duration_seconds_count"),
+            )
             _wait(4 * interval)
             rates[name] = (_cpu(operator.process.pid) - cpu) / (time.monotonic() - began)
-            rounds = operator.figure("tidemill_resync_seconds_count") - listed[1]
+            rounds = operator.figure("tidemill_operator_resync_duration_seconds_count") - listed[1]
             if rounds:
-                lists = (operator.figure("tidemill_resync_seconds_sum") - listed[0]) / rounds
+                lists = (operator.figure("tidemill_operator_resync_duration_seconds_sum") - listed[0]) / rounds
                 yield Measurement("operator/resync_list_time", lists, "s", n=count)
     cost = max(0.0, rates["often"] - rates["none"]) * interval
     yield Measurement(
@@ -192,7 +195,7 @@ def _resync(api: Api, address: str, folder: Path, count: int, kopf: Cost) -> Ite
 
 
 def _looked_at(operator: OperatorProcess, count: int) -> bool:
-    return operator.figure("tidemill_reconciles_total") > count
+    return operator.figure("tidemill_operator_reconciles_total") > count
 
 
 def _kopf(api: Api, folder: Path, count: int) -> Cost:
@@ -276,18 +279,18 @@ class Figures:
 
 
 def _figures(operator: OperatorProcess) -> Figures:
-    name = "tidemill_kubernetes_requests_total"
+    name = "tidemill_operator_kubernetes_requests_total"
     lease = operator.figure(name, kind="Lease")
     reads = operator.figure(name, verb="GET")
     lease_reads = operator.figure(name, verb="GET", kind="Lease")
     everything = operator.figure(name)
-    sweeps = operator.figure("tidemill_temporal_requests_total", call="list_schedules") + operator.figure(
-        "tidemill_temporal_requests_total", call="list_runs"
+    sweeps = operator.figure("tidemill_operator_temporal_requests_total", call="list_schedules") + operator.figure(
+        "tidemill_operator_temporal_requests_total", call="list_runs"
     )
     return Figures(
-        reconciles=operator.figure("tidemill_reconciles_total"),
+        reconciles=operator.figure("tidemill_operator_reconciles_total"),
         api=everything - lease,
-        temporal=operator.figure("tidemill_temporal_requests_total") - sweeps,
+        temporal=operator.figure("tidemill_operator_temporal_requests_total") - sweeps,
         writes=everything - lease - (reads - lease_reads),
     )
 

@@ -151,7 +151,9 @@ async def test_an_open_scheduled_run_goes_first(client: Client, namespace: str) 
 
 async def test_a_pipeline_that_follows_is_started_once(temporal_server: TemporalServer, namespace: str) -> None:
     client = await Client.connect(temporal_server.address, data_converter=pydantic_data_converter)
-    temporal = TemporalClient(TemporalTarget(temporal_server.address), INSTALLATION, lambda _call, _outcome: None)
+    temporal = TemporalClient(
+        TemporalTarget(temporal_server.address), INSTALLATION, lambda _call, _outcome, _seconds: None
+    )
     first, second = pipeline(namespace), pipeline(namespace, text=FOLLOWS)
     key = f"{datetime.now(UTC) + timedelta(hours=1):%Y-%m-%dT%H:00:00Z}"
     script = Script()

@@ -150,10 +150,14 @@ async def test_pools_and_schedules_are_encrypted_and_settle(start: Start, ring: 
         applied = world.operator.figure("tidemill_kubernetes_requests", verb="PATCH", kind="Secret")
         return applied + sum(world.operator.figure("tidemill_temporal_requests_total", call=call) for call in calls)
 
-    before, resyncs = written(), world.operator.figure("tidemill_resync_seconds_count")
-    until(lambda: world.operator.figure("tidemill_resync_seconds_count") >= resyncs + 3, "three resyncs", timeout=60)
+    before, resyncs = written(), world.operator.figure("tidemill_operator_resync_duration_seconds_count")
+    until(
+        lambda: world.operator.figure("tidemill_operator_resync_duration_seconds_count") >= resyncs + 3,
+        "three resyncs",
+        timeout=60,
+    )
     assert written() == before
-    assert world.operator.figure("tidemill_schedules_sealed", key="k1") == 1
+    assert world.operator.figure("tidemill_operator_schedules_sealed", key="k1") == 1
     log = world.operator.log.read_text()
     seen = log + world.kubectl("get", "events,workerpools", "-o", "json")
     status = json.dumps(world.get("DataPipeline", "flights")["status"])
@@ -173,8 +177,8 @@ async def test_schedules_follow_a_rotated_ring(start: Start, ring: MountedRing, 
     await settled(world, temporal, "k2", "trains")
     assert opened(input_of(found), k2=K2, active="k2")["pipeline"] == "flights"
     world.until(lambda: {"ring": 1} if handed_on(world) == ring.entries else {}, "the pools have the new ring")
-    until(lambda: world.operator.figure("tidemill_schedules_sealed", key="k2") == 2, "the figure says so", 60)
-    assert world.operator.figure("tidemill_schedules_sealed", key="k1") == 0
+    until(lambda: world.operator.figure("tidemill_operator_schedules_sealed", key="k2") == 2, "the figure says so", 60)
+    assert world.operator.figure("tidemill_operator_schedules_sealed", key="k1") == 0
     status = world.get("DataPipeline", "flights")["status"]["schedule"]
     assert status["driftRepaired"] == 0
     until(lambda: "no Schedule is left on another key than k2" in world.operator.log.read_text(), "the log says so", 60)

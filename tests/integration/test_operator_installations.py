@@ -39,7 +39,7 @@ async def start(crds: ApiServer, temporal_server: TemporalServer, tmp_path: Path
 
 async def another_round(world: World) -> None:
     """Both ways of looking around have been gone once more."""
-    for figure in ("tidemill_resync_seconds_count", "tidemill_sweep_seconds_count"):
+    for figure in ("tidemill_operator_resync_duration_seconds_count", "tidemill_operator_sweep_duration_seconds_count"):
         before = world.operator.figure(figure)
 
         def gone_on(figure: str = figure, before: float = before) -> dict[str, str]:

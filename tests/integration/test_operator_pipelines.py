@@ -284,14 +284,16 @@ async def test_a_verdict_is_not_retried_and_is_lifted_when_mended(world: World) 
     world.apply(_on_our_temporal(wrong), pipeline_of(wrong))
     world.wait("DataPipeline", wrong.name, "False", wrong.reason)
     version = world.get("DataPipeline", wrong.name)["metadata"]["resourceVersion"]
-    failures = world.operator.figure("tidemill_reconciles_total", kind="DataPipeline", result="failed")
-    sweeps = world.operator.figure("tidemill_sweeps_total", result="ok")
+    failures = world.operator.figure("tidemill_operator_reconciles_total", kind="DataPipeline", result="failed")
+    sweeps = world.operator.figure("tidemill_operator_sweeps_total", result="ok")
     await until_async(
-        lambda: asyncio.to_thread(lambda: world.operator.figure("tidemill_sweeps_total", result="ok") >= sweeps + 8),
+        lambda: asyncio.to_thread(
+            lambda: world.operator.figure("tidemill_operator_sweeps_total", result="ok") >= sweeps + 8
+        ),
         "some rounds without a retry",
     )
     assert world.get("DataPipeline", wrong.name)["metadata"]["resourceVersion"] == version
-    assert world.operator.figure("tidemill_reconciles_total", kind="DataPipeline", result="failed") == failures
+    assert world.operator.figure("tidemill_operator_reconciles_total", kind="DataPipeline", result="failed") == failures
     mended = good_pipeline()
     world.apply({**mended, "metadata": {**mended["metadata"], "name": wrong.name}})
     world.wait("DataPipeline", wrong.name, "True", "Scheduled")

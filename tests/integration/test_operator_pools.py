@@ -122,9 +122,13 @@ async def test_where_workers_may_connect_to(world: World) -> None:
             "ports": [{"protocol": "TCP", "port": 5432}],
         },
     ]
-    resyncs = world.operator.figure("tidemill_resync_seconds_count")
+    resyncs = world.operator.figure("tidemill_operator_resync_duration_seconds_count")
     world.until(
-        lambda: {"now": True} if world.operator.figure("tidemill_resync_seconds_count") > resyncs + 1 else {},
+        lambda: (
+            {"now": True}
+            if world.operator.figure("tidemill_operator_resync_duration_seconds_count") > resyncs + 1
+            else {}
+        ),
         "everything was listed again",
     )
     version = world.get("networkpolicy", "etl-worker")["metadata"]["resourceVersion"]

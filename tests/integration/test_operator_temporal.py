@@ -68,7 +68,7 @@ def counted() -> Counter[tuple[str, str]]:
 def temporal(
     temporal_server: TemporalServer, installation_id: str, counted: Counter[tuple[str, str]]
 ) -> TemporalClient:
-    def count(rpc: str, outcome: str) -> None:
+    def count(rpc: str, outcome: str, _seconds: float) -> None:
         counted[rpc, outcome] += 1
 
     return TemporalClient(TemporalTarget(temporal_server.address), installation_id, count)
@@ -205,7 +205,7 @@ async def test_another_installation_sees_nothing(
     temporal: TemporalClient, pipeline: PipelineId, temporal_server: TemporalServer
 ) -> None:
     await temporal.create_schedule(wish_of(pipeline), paused=False, note="")
-    stranger = TemporalClient(TemporalTarget(temporal_server.address), "another", lambda _rpc, _outcome: None)
+    stranger = TemporalClient(TemporalTarget(temporal_server.address), "another", lambda _rpc, _outcome, _seconds: None)
 
     assert [entry async for entry in stranger.list_schedules()] == []
 
@@ -225,7 +225,10 @@ async def test_an_outage_is_told_as_one(
     address = target.address.replace("SERVER", temporal_server.address)
     outcomes: list[str] = []
     client = TemporalClient(
-        replace(target, address=address), "i", lambda _rpc, outcome: outcomes.append(outcome), timedelta(seconds=3)
+        replace(target, address=address),
+        "i",
+        lambda _rpc, outcome, _seconds: outcomes.append(outcome),
+        timedelta(seconds=3),
     )
 
     with pytest.raises(TemporalUnavailable, match=said):
@@ -242,7 +245,10 @@ async def test_a_silent_server_keeps_only_the_first_caller_waiting(pipeline: Pip
     host, port = listening.sockets[0].getsockname()
     outcomes: list[str] = []
     client = TemporalClient(
-        TemporalTarget(f"{host}:{port}"), "i", lambda _rpc, outcome: outcomes.append(outcome), timedelta(seconds=1)
+        TemporalTarget(f"{host}:{port}"),
+        "i",
+        lambda _rpc, outcome, _seconds: outcomes.append(outcome),
+        timedelta(seconds=1),
     )
     with pytest.raises(TemporalUnavailable, match="no answer in time"):
         await client.describe_schedule(pipeline.schedule)

@@ -48,7 +48,7 @@ class OperatorProcess:
 
     def leads(self) -> bool:
         """Whether it is the leader."""
-        return self.figure("tidemill_leader") == 1
+        return self.figure("tidemill_operator_leader") == 1
 
     def stop(self) -> int:
         """Ask it to stop, as Kubernetes does, and wait; its exit code."""

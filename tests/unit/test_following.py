@@ -32,7 +32,7 @@ from tidemill_operator.pipeline.report import report
 from tidemill_operator.standing import condition
 from tidemill_operator.store import MemoryStore
 from tidemill_operator.sweep import Sweep, differing, fold
-from tidemill_operator.views import RunSeen
+from tidemill_operator.views import RunSeen, TemporalTarget
 
 T = [f"2026-05-01T{hour:02}:00:00Z" for hour in range(24)]
 OK, BAD, OPEN = "Succeeded", "Failed", "Running"
@@ -314,6 +314,8 @@ def test_who_follows() -> None:
 
 class Empty:
     """A Temporal without runs that notes since when it was asked for some."""
+
+    target = TemporalTarget("temporal:7233")
 
     def __init__(self) -> None:
         self.asked: list[datetime] = []

@@ -365,7 +365,7 @@ def test_health_tells_what_is_stuck() -> None:
     waiting = ["the first list"]
     metrics = Metrics()
     metrics.count_api("GET", "DataPipeline", 200)
-    server = HealthServer(("127.0.0.1", 0), beats, lambda: waiting[0], metrics.text)
+    server = HealthServer(("127.0.0.1", 0), beats, lambda: waiting[0], metrics.exposition)
     try:
         beats.beat("loop", 20)
         beats.beat("sweep", 5)
@@ -379,12 +379,12 @@ def test_health_tells_what_is_stuck() -> None:
         beats.forget("sweep")
         assert _answer(server.port, "/healthz?verbose")[0] == 200
         assert (
-            'tidemill_kubernetes_requests_total{code="200",kind="DataPipeline",verb="GET"} 1.0'
+            'tidemill_operator_kubernetes_requests_total{code="200",kind="DataPipeline",verb="GET"} 1.0'
             in (_answer(server.port, "/metrics")[1])
         )
         assert _answer(server.port, "/")[0] == 404
         with pytest.raises(ConfigError, match=f"--health-address 127.0.0.1:{server.port}: Address already in use"):
-            HealthServer(("127.0.0.1", server.port), beats, lambda: "", metrics.text)
+            HealthServer(("127.0.0.1", server.port), beats, lambda: "", metrics.exposition)
     finally:
         server.close()
 

@@ -274,8 +274,8 @@ def test_a_rotation_looks_at_all_pipelines_again_at_a_bounded_rate(
     assert len(delays) == 50
     assert max(delays) == 49 / RATE
     text = metrics.text().decode()
-    assert 'tidemill_schedules_sealed{key="k1"} 50.0' in text
-    assert 'tidemill_schedules_sealed{key="k2"} 0.0' in text
+    assert 'tidemill_operator_schedules_sealed{key="k1"} 50.0' in text
+    assert 'tidemill_operator_schedules_sealed{key="k2"} 0.0' in text
     queued.clear()
     rotation.look()
     assert queued == []

@@ -263,7 +263,7 @@ async def test_the_unexpected_is_counted_shown_once_and_tried_again() -> None:
     assert not await made.reconcile.handle(KEY)
     assert not await made.reconcile.handle(KEY)
     text = made.metrics.text().decode()
-    assert 'tidemill_reconcile_errors_total{kind="DataPipeline",reason="ZeroDivisionError"} 2.0' in text
+    assert 'tidemill_operator_reconcile_errors_total{kind="DataPipeline",reason="ZeroDivisionError"} 2.0' in text
     posting = asyncio.create_task(made.events.post())
     await until_async(_as_async(lambda: bool(made.table.writes)), "the Event is posted")
     posting.cancel()

@@ -36,7 +36,7 @@ class Resolver:
 
 
 def temporals(resolver: Resolver, default: TemporalTarget | None = OWN) -> Temporals:
-    return Temporals("inst", default, resolver, lambda _rpc, _outcome: None)
+    return Temporals("inst", default, resolver, lambda _rpc, _outcome, _seconds: None)
 
 
 async def test_a_connection_is_resolved_once() -> None:

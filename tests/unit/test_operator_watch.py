@@ -45,5 +45,5 @@ async def test_an_event_that_nobody_can_take_in_is_the_only_one_lost(caplog: pyt
     async with asyncio.timeout(20):
         await all_there.wait()
     assert got == ["first", "second", "third"]
-    assert b'tidemill_watch_errors_total{kind="DataPipeline"} 2.0' in metrics.text()
+    assert b'tidemill_operator_watch_errors_total{kind="DataPipeline"} 2.0' in metrics.text()
     assert "an event of a DataPipeline" in caplog.text

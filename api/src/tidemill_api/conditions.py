@@ -13,6 +13,8 @@ STALLED: Final = "Stalled"
 """It can't come to what the spec says without an edit; only while that is so."""
 SUCCEEDING: Final = "Succeeding"
 """Of a pipeline: whether the last run that ended succeeded."""
+FRESH: Final = "Fresh"
+"""Of a pipeline with `spec.freshness`: whether what it has loaded is as new as it promises."""
 PAUSED: Final = "Paused"
 """Of a pipeline: a person, or `pauseOnFailure`, has paused its Schedule; Git doesn't know of it."""
 RELEASING: Final = "Releasing"
@@ -102,6 +104,12 @@ RUNNING: Final = "Running"
 """The run is open."""
 NO_RUN_YET: Final = "NoRunYet"
 """No run has ended yet."""
+
+# Reasons of Fresh.
+WITHIN_PROMISE: Final = "WithinPromise"
+"""A run has succeeded within `spec.freshness.within`, or the pipeline itself is no older."""
+OUTDATED: Final = "Outdated"
+"""No run has succeeded within `spec.freshness.within`."""
 
 # Reasons of Paused=True.
 PAUSED_BY_ANNOTATION: Final = "Annotation"

@@ -6,7 +6,7 @@ No I/O here. `adapters/` implements the clients, `store.py` the store; the four 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -220,6 +220,8 @@ class PipelineInTemporal:
     """The newest run that ended, as far as sweeps have seen."""
     times: tuple[tuple[str, str], ...] = ()
     """Of a pipeline that follows others or is followed: how its runs for a time stand, by that time, in order."""
+    ended: tuple[RunSeen, ...] = field(default=(), compare=False)
+    """Runs that ended and aren't in the sums of its status yet. That they are counted meanwhile makes no difference."""
 
 
 class Store(Protocol):

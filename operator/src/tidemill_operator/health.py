@@ -44,9 +44,16 @@ class HealthServer:
     """Serves the three paths until `close`."""
 
     def __init__(
-        self, address: tuple[str, int], beats: Beats, waiting_for: Callable[[], str], metrics: Callable[[], bytes]
+        self,
+        address: tuple[str, int],
+        beats: Beats,
+        waiting_for: Callable[[], str],
+        metrics: Callable[[str], tuple[bytes, str]],
     ) -> None:
-        """Raises ConfigError if it can't listen. `waiting_for` says what the process isn't ready for, or nothing."""
+        """Raises ConfigError if it can't listen. `waiting_for` says what the process isn't ready for, or nothing.
+
+        `metrics` makes the figures as the header `Accept` wants them, and says their content type.
+        """
 
         class Handler(BaseHTTPRequestHandler):
             server_version = "tidemill"
@@ -59,7 +66,7 @@ class HealthServer:
                     case "/readyz":
                         self._answer(waiting_for())
                     case "/metrics":
-                        self._send(HTTPStatus.OK, metrics(), "text/plain; version=0.0.4; charset=utf-8")
+                        self._send(HTTPStatus.OK, *metrics(self.headers.get("Accept", "")))
                     case _:
                         self._send(HTTPStatus.NOT_FOUND, b"try /healthz, /readyz or /metrics\n", "text/plain")
 

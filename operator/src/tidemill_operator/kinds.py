@@ -61,7 +61,7 @@ def temporals(
     settings: OperatorSettings,
     store: MemoryStore,
     kubernetes: KubernetesClient,
-    count: Callable[[str, str], None],
+    count: Callable[[str, str, float], None],
     keys: Keys | None = None,
 ) -> Temporals:
     """The operator's own Temporal, if it has one, and those that TemporalConnections lead to."""

@@ -15,6 +15,7 @@ from tidemill_operator.clients import Clients, Key, Object, Temporals
 from tidemill_operator.events import Events
 from tidemill_operator.health import Beats, HealthServer
 from tidemill_operator.leader import Election
+from tidemill_operator.measured import Measured
 from tidemill_operator.metrics import Metrics
 from tidemill_operator.notice import OUR_KINDS
 from tidemill_operator.own_temporal import follow_files
@@ -71,7 +72,8 @@ class Program:
             kubernetes, settings.lease_namespace, settings.lease_name, settings.identity, settings.intervals.lease
         )
         self._rotation = Rotation(keys, self._store, self._queue.add_after, metrics) if keys is not None else None
-        self._gauges()
+        self._leads = False
+        self._measured().register()
 
     async def run(self) -> None:
         """Run until cancelled, then stop in order: work, Lease, watches, connections.
@@ -80,7 +82,7 @@ class Program:
             ConfigError: The health address can't be used.
             RuntimeError: The watch has ended; only a new process helps.
         """
-        health = HealthServer(self._settings.health, self._beats, self._waiting_for, self._metrics.text)
+        health = HealthServer(self._settings.health, self._beats, self._waiting_for, self._metrics.exposition)
         log.info("health and figures on port %d", health.port)
         try:
             async with asyncio.TaskGroup() as group:
@@ -136,7 +138,9 @@ class Program:
 
     async def _lead(self) -> None:
         """What only the leader does. Begins with a look at everything."""
+        self._leads = True
         self._metrics.leader.set(1)
+        self._metrics.leaderships.inc()
         try:
             await self._ask_for_temporals()
             await self._sweep.sweep()
@@ -155,6 +159,7 @@ class Program:
         finally:
             self._beats.forget("sweep")
             self._metrics.leader.set(0)
+            self._leads = False
 
     async def _work_on(self, key: Key) -> bool:
         """One pass. What the watch says of the object meanwhile waits: the echo of a write may outrun its answer."""
@@ -209,17 +214,17 @@ class Program:
     def _beat_of_lease(self) -> None:
         self._beats.beat("lease", 4 * self._settings.intervals.lease + 60)
 
-    def _gauges(self) -> None:
-        metrics, work = self._metrics, self._queue.work
-        metrics.gauge("tidemill_queue_depth", "Keys that could be worked on at once", lambda: len(work))
-        metrics.gauge("tidemill_queue_active", "Keys being worked on", lambda: work.active)
-        metrics.gauge("tidemill_queue_waiting", "Keys that wait for their time", lambda: work.waiting)
-        metrics.gauge("tidemill_events_dropped", "Kubernetes Events not posted", lambda: self._events.dropped)
-        loop_time = asyncio.get_running_loop().time
-        metrics.gauge(
-            "tidemill_sweep_age_seconds",
-            "Since the last look at all Temporals; -1 before the first",
-            lambda: loop_time() - self._sweep.finished if self._sweep.finished is not None else -1.0,
+    def _measured(self) -> Measured:
+        return Measured(
+            store=self._store,
+            metrics=self._metrics,
+            work=self._queue.work,
+            sweep=self._sweep,
+            limits=self._settings.limits,
+            leads=lambda: self._leads,
+            failing=lambda: self._reconcile.failing,
+            dropped=lambda: self._events.dropped,
+            clock=asyncio.get_running_loop().time,
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import random
+import time
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -30,12 +31,19 @@ class Backoff:
 
 
 class WorkQueue(Generic[K]):
-    """Which key is next, and when. No clock, no tasks: `now` (seconds, monotonic) is an argument."""
+    """Which key is next, and when. Decides by no clock, has no tasks: `now` (seconds, monotonic) is an argument."""
 
-    def __init__(self, backoff: Backoff = Backoff(), chance: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self,
+        backoff: Backoff = Backoff(),
+        chance: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` notes when keys arrive, for `oldest`; nothing is decided by it."""
         self._backoff = backoff
         self._chance = chance
-        self._ready: dict[K, None] = {}  # in order of arrival
+        self._clock = clock
+        self._ready: dict[K, float] = {}  # in order of arrival, with its time
         self._due: dict[K, float] = {}
         self._heap: list[tuple[float, int, K]] = []  # holds outdated entries, which _due tells apart
         self._counter = 0
@@ -56,13 +64,18 @@ class WorkQueue(Generic[K]):
         """How many keys wait for their time."""
         return len(self._due)
 
+    def oldest(self) -> float:
+        """Seconds for which the first key has been ready; 0 if none is. May be asked by another thread."""
+        arrived = next(iter(self._ready.copy().values()), None)
+        return max(0.0, self._clock() - arrived) if arrived is not None else 0.0
+
     def add(self, key: K) -> None:
         """Work on it as soon as possible."""
         self._due.pop(key, None)
         if key in self._active:
             self._again.add(key)
         else:
-            self._ready.setdefault(key)
+            self._ready.setdefault(key, self._clock())
 
     def add_after(self, key: K, delay: float, now: float) -> None:
         """Work on it after `delay` seconds, or sooner if something else asks for it sooner."""
@@ -110,7 +123,7 @@ class WorkQueue(Generic[K]):
         self._active.remove(key)
         if key in self._again:
             self._again.remove(key)
-            self._ready.setdefault(key)
+            self._ready.setdefault(key, self._clock())
 
     def _ripen(self, now: float) -> None:
         while (due := self.next_due()) is not None and due <= now:
@@ -119,7 +132,7 @@ class WorkQueue(Generic[K]):
             if key in self._active:
                 self._again.add(key)
             else:
-                self._ready.setdefault(key)
+                self._ready.setdefault(key, self._clock())
 
 
 class Queue(Generic[K]):

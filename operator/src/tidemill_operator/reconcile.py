@@ -99,6 +99,11 @@ class Reconcile:
         self._failing: set[Key] = set()
         self._others: set[Key] = set()
 
+    @property
+    def failing(self) -> tuple[Key, ...]:
+        """Keys whose last pass failed, and is tried again. May be asked by another thread."""
+        return tuple(self._failing)
+
     async def handle(self, key: Key) -> bool:
         """One pass over a key. False: try again later."""
         began = time.perf_counter()

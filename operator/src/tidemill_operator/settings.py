@@ -34,6 +34,14 @@ class Intervals:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """Most objects of a kind that have series of their own at /metrics."""
+
+    pipelines: int = 2000
+    pools: int = 500
+
+
+@dataclass(frozen=True, slots=True)
 class OperatorSettings:
     """All that the process needs to know."""
 
@@ -46,6 +54,7 @@ class OperatorSettings:
     context: str | None
     health: tuple[str, int]
     """Host and port of /healthz, /readyz and /metrics."""
+    limits: Limits
     lease_name: str
     lease_namespace: str
     identity: str
@@ -199,6 +208,8 @@ _OPTIONS: Final = (
     _Option("--encryption-settle", _seconds(0), "120s", "how long after it is seen a new key writes", "SECONDS"),
     _Option("--worker-image", str, "ghcr.io/tidemill/worker:0.1.0", "image of pools that name none", "IMAGE"),
     _Option("--health-address", _address, ":8080", "where /healthz, /readyz and /metrics listen", "HOST:PORT"),
+    _Option("--metrics-max-pipelines", _whole(0, 100_000), "2000", "most pipelines with series of their own", "N"),
+    _Option("--metrics-max-pools", _whole(0, 100_000), "500", "most pools with series of their own", "N"),
     _Option("--lease-name", str, "", "name of the leader's Lease; tidemill-INSTALLATION if not given"),
     _Option("--lease-namespace", str, "", "namespace of the Lease; POD_NAMESPACE, else default"),
     _Option("--identity", str, "", "name of this process in the Lease; host name and a random part if not given"),
@@ -288,6 +299,7 @@ def _settings(values: Mapping[str, Any], environment: Mapping[str, str]) -> Oper
         kubeconfig=values["kubeconfig"],
         context=values["context"] or None,
         health=values["health_address"],
+        limits=Limits(values["metrics_max_pipelines"], values["metrics_max_pools"]),
         lease_name=values["lease_name"] or _lease_name(values["installation"]),
         lease_namespace=values["lease_namespace"] or environment.get("POD_NAMESPACE") or "default",
         identity=values["identity"] or f"{environment.get('POD_NAME') or socket.gethostname()}_{uuid.uuid4().hex[:8]}",

@@ -16,11 +16,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from tidemill_api.errors import TidemillError
-from tidemill_api.names import PipelineId, pipeline_of_workflow
+from tidemill_api.names import ANNOTATION_ADOPT, PipelineId, pipeline_of_workflow
 from tidemill_check.following import NOMINAL, RUNNING, SUCCEEDED
-from tidemill_operator.clients import Key, PipelineInTemporal, Temporal, Temporals
+from tidemill_operator.clients import Key, Object, PipelineInTemporal, Temporal, Temporals
 from tidemill_operator.metrics import Metrics
 from tidemill_operator.pipeline.runs import phase
+from tidemill_operator.pipeline.totals import is_counted, seconds
+from tidemill_operator.reading import annotation, status_of
 from tidemill_operator.store import MemoryStore, TemporalView
 from tidemill_operator.views import ConnectionKey, RunSeen, ScheduleEntry, ScheduleSeen
 
@@ -42,20 +44,25 @@ def fold(
     runs: Iterable[RunSeen],
     keeps_times: Callable[[str], bool] = lambda _pipeline: False,
     found: Iterable[RunSeen] = (),
+    counted: Callable[[str, RunSeen], bool] = lambda _pipeline, _run: True,
 ) -> dict[str, PipelineInTemporal]:
     """What is known of each pipeline after a look, by the pipeline's id. Ended runs not listed again are kept.
 
     `keeps_times` tells of a pipeline whether it follows others or is followed. `found`: ended runs that starts have
-    found; only their times count, for they may have ended long ago.
+    found; only their times count, for they may have ended long ago. `counted` tells of a run that ended whether it is
+    in the sums of its pipeline's status.
     """
     listed = {entry.id: entry for entry in entries}
     opened: dict[str, list[RunSeen]] = defaultdict(list)
     closed = {pipeline: seen.last_closed for pipeline, seen in before.items() if seen.last_closed is not None}
     times = {pipeline: _ended_times(seen) for pipeline, seen in before.items() if seen.times and keeps_times(pipeline)}
+    ended = {pipeline: {run.run_id: run for run in seen.ended} for pipeline, seen in before.items() if seen.ended}
     for run in runs:
         owner = str(pipeline_of_workflow(run.workflow_id) or "")
         if not owner:
             continue
+        if run.closed is not None and run.state != "Running" and run.backfill is None:
+            ended.setdefault(owner, {})[run.run_id] = run
         if keeps_times(owner):
             _note_time(times.setdefault(owner, {}), run)
         if run.closed is None:
@@ -72,6 +79,7 @@ def fold(
             open_runs=tuple(sorted(opened.get(pipeline, ()), key=lambda run: (run.started, run.run_id))),
             last_closed=closed.get(pipeline),
             times=tuple(sorted(times.get(pipeline, {}).items())[-_MOST_TIMES:]),
+            ended=tuple(run for run in ended.get(pipeline, {}).values() if not counted(pipeline, run)),
         )
         for pipeline in {*listed, *opened, *closed, *(owner for owner, keys in times.items() if keys)}
     }
@@ -107,9 +115,14 @@ def differing(
     return tuple(
         pipeline
         for pipeline in {*before, *now}
-        if (old := before.get(pipeline, _NOTHING)) != (new := now.get(pipeline, _NOTHING))
-        and not (_same_runs(old, new) and old.entry is None and as_described(new.entry, descriptions.get(pipeline)))
+        if _differs(before.get(pipeline, _NOTHING), now.get(pipeline, _NOTHING), descriptions.get(pipeline))
     )
+
+
+def _differs(old: PipelineInTemporal, new: PipelineInTemporal, description: ScheduleSeen | None) -> bool:
+    if {run.run_id for run in new.ended} - {run.run_id for run in old.ended}:
+        return True
+    return old != new and not (_same_runs(old, new) and old.entry is None and as_described(new.entry, description))
 
 
 def _same_runs(old: PipelineInTemporal, new: PipelineInTemporal) -> bool:
@@ -162,6 +175,10 @@ class Sweep:
         self._interval = interval
         self._since: dict[ConnectionKey, datetime] = {}
         self._silent: set[ConnectionKey] = set()
+        self.certificates: dict[ConnectionKey, bytes | None] = {}
+        """The client certificate for each Temporal, if there is one."""
+        self.answered: dict[ConnectionKey, float] = {}
+        """When a look at a Temporal last succeeded, by the loop's clock."""
         self.finished: float | None = None
         """When the last round over all Temporals ended, by the loop's clock."""
 
@@ -176,8 +193,16 @@ class Sweep:
         """One look at every Temporal in use."""
         connections = self._temporals.in_use()
         self._store.forget_temporal(connections)
+        for gone in {*self.answered, *self.certificates, *self._silent} - {*connections}:
+            self.answered.pop(gone, None)
+            self.certificates.pop(gone, None)
+            self._silent.discard(gone)
         await asyncio.gather(*(self._look(connection) for connection in connections))
         self.finished = asyncio.get_running_loop().time()
+
+    def reachable(self) -> dict[ConnectionKey, bool]:
+        """Of each Temporal that was looked at, whether the last look succeeded."""
+        return {connection: connection not in self._silent for connection in {*self.answered, *self._silent}}
 
     async def _look(self, connection: ConnectionKey) -> None:
         try:
@@ -190,6 +215,7 @@ class Sweep:
                 log.warning("can't look at %s: %s", _named(connection), error)
             return
         self._metrics.sweeps.labels("ok").inc()
+        self.answered[connection] = asyncio.get_running_loop().time()
         if connection in self._silent:
             self._silent.discard(connection)
             log.info("%s answers again", _named(connection))
@@ -198,20 +224,38 @@ class Sweep:
 
     async def _look_at(self, connection: ConnectionKey, temporal: Temporal) -> None:
         began = datetime.now(UTC)
+        self.certificates[connection] = temporal.target.cert
         entries = [entry async for entry in temporal.list_schedules()]
         first_look = _FIRST_LOOK_AT_TIMES if self._store.anybody_follows() else _FIRST_LOOK
         since = self._since.get(connection, began - first_look)
         runs = [run async for run in temporal.list_runs(since - _OVERLAP)]
         view = self._store.temporal(connection)
         before, found, view.found = view.pipelines, view.found, []
-        view.pipelines = fold(before, entries, runs, self._store.keeps_times, found)
+        view.pipelines = fold(before, entries, runs, self._store.keeps_times, found, self._is_counted)
         for pipeline in outdated(before, view.pipelines, view.descriptions):
             self._store.drop_description(connection, pipeline)
         for pipeline in differing(before, view.pipelines, view.descriptions):
             self._notice(pipeline)
+        self._measure(before, view.pipelines)
         self._runs_by_hand(view, runs)
         self._since[connection] = began
         view.swept = True
+
+    def _is_counted(self, pipeline: str, run: RunSeen) -> bool:
+        """Whether a run that ended is in the sums of its pipeline's status; of one that isn't known it needn't be."""
+        parts = pipeline.split("/")
+        known = self._store.get("DataPipeline", parts[1], parts[2]) if len(parts) == 3 else None
+        if known is None or (run.pipeline is not None and run.pipeline.uid not in _selves(known)):
+            return True
+        return is_counted(status_of(known).get("totals"), run)
+
+    def _measure(self, before: Mapping[str, PipelineInTemporal], now: Mapping[str, PipelineInTemporal]) -> None:
+        for pipeline, seen in now.items():
+            if seen.ended:
+                known = {run.run_id for run in before.get(pipeline, _NOTHING).ended}
+                for run in seen.ended:
+                    if run.run_id not in known:
+                        self._metrics.run_ended(run, phase(run), seconds(run))
 
     def _notice(self, pipeline: str) -> None:
         parts = pipeline.split("/")
@@ -237,6 +281,11 @@ class Sweep:
 
     def _known(self, key: Key) -> bool:
         return self._store.get(key.kind, key.namespace, key.name) is not None
+
+
+def _selves(manifest: Object) -> tuple[str | None, ...]:
+    """Uids under which a pipeline's runs were started: its own, and that of a former self it has taken over from."""
+    return manifest["metadata"]["uid"], annotation(manifest, ANNOTATION_ADOPT)
 
 
 def _asked(pipeline: PipelineId, workflow_id: str) -> Key:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Type = Literal["counter", "gauge", "histogram", "info"]
+Type = Literal["counter", "gauge", "histogram"]
 Part = Literal["operator", "worker"]
 
 
@@ -21,7 +21,7 @@ class Metric:
     """One family of series."""
 
     name: str
-    """As scrapers see it: with `_total` of counters and `_info` of infos, without `_bucket`, `_sum` and `_count`."""
+    """As scrapers see it: with `_total` of counters, without `_bucket`, `_sum` and `_count`."""
     type: Type
     help: str
     labels: tuple[str, ...] = ()
@@ -55,8 +55,8 @@ CONNECTION: Final = ("connection_namespace", "connection")
 
 BOUNDS: Final[Mapping[str, str]] = {
     "pipeline_namespace": "Namespace of a DataPipeline. Bounded as `pipeline` is.",
-    "pipeline": "Name of a DataPipeline. Operator: at most `metrics.maxPipelines`, and none that is deleted. Worker: the 250 "
-    "that it worked for last, none that it hasn't worked for in a day.",
+    "pipeline": "Name of a DataPipeline. Operator: at most `metrics.maxPipelines`, none that is deleted. Worker: the "
+    "250 that it worked for last, none that it hasn't worked for in a day.",
     "pool_namespace": "Namespace of a WorkerPool.",
     "pool": "Name of a WorkerPool. Operator: at most `metrics.maxPools`, and none that is deleted. Worker: its own.",
     "connection_namespace": "Namespace of a TemporalConnection; empty for the operator's own Temporal.",

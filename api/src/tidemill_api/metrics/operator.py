@@ -7,7 +7,7 @@ from typing import Final
 from tidemill_api.metrics import CONNECTION, PIPELINE, POOL, REQUEST, RUN, SHORT, Metric
 
 # The process.
-INFO: Final = Metric("tidemill_operator_info", "info", "The operator's version.", ("version",))
+INFO: Final = Metric("tidemill_operator_info", "gauge", "1, with the operator's version.", ("version",))
 LEADER: Final = Metric("tidemill_operator_leader", "gauge", "1 if this process leads.")
 LEADERSHIPS: Final = Metric("tidemill_operator_leaderships_total", "counter", "Times this process began to lead.")
 OBJECTS: Final = Metric("tidemill_operator_objects", "gauge", "Known objects, of all namespaces.", ("kind",))
@@ -250,7 +250,7 @@ PIPELINE_TOLERANCE: Final = Metric(
 PIPELINE_LETTERS: Final = Metric(
     "tidemill_pipeline_dead_letters",
     "gauge",
-    "Dead letters that the metastore had of the pipeline when its newest run ended, whatever their state; only if known.",
+    "Dead letters that the metastore had of the pipeline when its newest run ended, in any state; only if known.",
     PIPELINE,
 )
 PIPELINE_LETTERS_LIMIT: Final = Metric(

@@ -13,7 +13,9 @@ from tidemill_api.v1alpha1.check import Check, RecentRuns
 from tidemill_api.v1alpha1.datapipelinerun import RunSummary
 from tidemill_api.v1alpha1.dead_letter import DeadLetter
 from tidemill_api.v1alpha1.execution import Chunking, ErrorTolerance, Execution, Retry
+from tidemill_api.v1alpha1.freshness import Freshness
 from tidemill_api.v1alpha1.notification import Notification, OnFailure
+from tidemill_api.v1alpha1.run_totals import RunTotals
 from tidemill_api.v1alpha1.schedule import Predecessor, Schedule
 from tidemill_api.v1alpha1.sink import SCD2, DedupColumn, PostgresTable, Sink
 from tidemill_api.v1alpha1.source import (
@@ -49,6 +51,7 @@ __all__ = [
     "Execution",
     "FileSource",
     "Format",
+    "Freshness",
     "Incremental",
     "JSONLines",
     "Parameter",
@@ -61,6 +64,7 @@ __all__ = [
     "Retry",
     "RowRule",
     "RunSummary",
+    "RunTotals",
     "SQLStep",
     "Schedule",
     "ScheduleStatus",
@@ -116,6 +120,8 @@ class DataPipelineSpec(Model):
     """How a run is carried out."""
     dead_letter: DeadLetter = DeadLetter()
     """What is kept of rejected rows, for how long, and how many."""
+    freshness: Freshness | None = None
+    """How old what it has loaded may be."""
     notifications: Annotated[tuple[Notification, ...], Field(max_length=16)] = ()
     """Who is told what runs came to."""
     on_failure: OnFailure | None = None
@@ -218,7 +224,7 @@ class DataPipelineStatus(Model):
     observed_generation: Generation | None = None
     """The generation that this status speaks of."""
     conditions: Conditions = ()
-    """Ready; Reconciling or Stalled while they are true; Succeeding (the last run) and Paused."""
+    """Ready; Reconciling or Stalled while they are true; Succeeding (the last run), Fresh (the promise) and Paused."""
     schedule: ScheduleStatus | None = None
     """The Schedule in Temporal."""
     schedule_summary: Annotated[str, Field(max_length=256)] | None = None
@@ -229,6 +235,8 @@ class DataPipelineStatus(Model):
     """Next nominal times (RFC 3339)."""
     last_run: RunSummary | None = None
     """The newest run that ended."""
+    totals: RunTotals | None = None
+    """What all runs came to, for metrics."""
     active_runs: Annotated[tuple[RunSummary, ...], Field(max_length=32)] = ()
     """Open runs."""
     missed_runs: Annotated[int, Field(ge=0)] | None = None

@@ -17,7 +17,7 @@ class Schedules:
 
     def __init__(self, address: str) -> None:
         """They are on the Temporal at the address."""
-        self._temporal = TemporalClient(TemporalTarget(address), INSTALLATION, lambda _call, _outcome: None)
+        self._temporal = TemporalClient(TemporalTarget(address), INSTALLATION, lambda _call, _outcome, _seconds: None)
 
     async def clear(self) -> None:
         """Remove what an earlier session has made, so that nothing starts by itself until `apply`."""

@@ -30,8 +30,8 @@ _CONFLICTS: Final = (RPCStatusCode.ALREADY_EXISTS, RPCStatusCode.FAILED_PRECONDI
 
 Answer = TypeVar("Answer")
 Send = Callable[[WorkflowService], Awaitable[Answer]]
-Count = Callable[[str, str], None]
-"""Told of each request: the call's name, and "ok" or the name of the status it failed with."""
+Count = Callable[[str, str, float], None]
+"""Told of each request: the call's name, "ok" or the name of the status it failed with, and the seconds it took."""
 
 
 class Calls:
@@ -76,19 +76,20 @@ class Calls:
             raise
 
     async def _request(self, rpc: str, send: Send[Answer]) -> Answer | None:
+        began = time.monotonic()
         try:
             # The rpc's own timeout doesn't cover connecting.
             async with asyncio.timeout(self._timeout.total_seconds() + 1):
                 answer = await send((await self._connected()).workflow_service)
         except RPCError as error:
-            self._count(rpc, error.status.name)
+            self._count(rpc, error.status.name, time.monotonic() - began)
             if error.status == RPCStatusCode.NOT_FOUND and not messages.speaks_of_namespace(error.grpc_status.details):
                 return None
             raise self._meaning(error) from error
         except (TimeoutError, RuntimeError, OSError) as error:  # connecting fails with a bare RuntimeError
-            self._count(rpc, "UNREACHABLE")
+            self._count(rpc, "UNREACHABLE", time.monotonic() - began)
             raise TemporalUnavailable(f"Temporal at {self._target.address} can't be reached: {why(error)}") from error
-        self._count(rpc, "ok")
+        self._count(rpc, "ok", time.monotonic() - began)
         return answer
 
     async def _connected(self) -> Client:

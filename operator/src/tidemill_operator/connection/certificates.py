@@ -6,6 +6,7 @@ them that it can't connect.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,13 @@ def api_key_problem(text: str) -> str | None:
     if not text.isascii() or not text.isprintable() or " " in text:
         return "holds no API key: it has characters that none has"
     return None
+
+
+@functools.lru_cache(maxsize=64)
+def ends_at(data: bytes) -> float | None:
+    """When the first certificate in PEM text ends, in seconds since 1970; None if there is none."""
+    found = _certificates(data)
+    return found[0].not_valid_after_utc.timestamp() if found else None
 
 
 def _certificates(data: bytes) -> list[Certificate]:

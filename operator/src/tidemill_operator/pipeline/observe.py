@@ -45,6 +45,8 @@ class Observed:
     entry: ScheduleEntry | None = None
     """The Schedule in the last sweep of `here`."""
     last_closed: RunSeen | None = None
+    ended: tuple[RunSeen, ...] = ()
+    """Runs that ended and aren't in the sums of its status yet."""
     seals_with: str | None = None
     """Id of the key that encrypts now; None: nothing is encrypted."""
     patience: timedelta | None = None
@@ -88,6 +90,7 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
         elsewhere=counting,
         entry=swept.entry,
         last_closed=await _explained(here_key, swept.last_closed, manifest, clients),
+        ended=swept.ended,
         patience=await _patience(manifest, (here, *counting), clients),
         following=following_of(key, manifest, here_key, clients) if known else None,
         seals_with=clients.keys.ring().active if clients.keys is not None else None,

@@ -28,9 +28,11 @@ from tidemill_operator.actions import (
 )
 from tidemill_operator.pipeline.desire import Desired
 from tidemill_operator.pipeline.following import starts
+from tidemill_operator.pipeline.freshness import ends_in
 from tidemill_operator.pipeline.observe import Observed, There
 from tidemill_operator.pipeline.pause import RUNNING, Pause, next_pause
 from tidemill_operator.pipeline.runs import run_key
+from tidemill_operator.pipeline.totals import add_up
 from tidemill_operator.reading import annotation, status_of
 from tidemill_operator.release import AFTER_TROUBLE, is_due, let_go, out_of_patience, terminated, wait
 from tidemill_operator.views import ScheduleSeen
@@ -46,7 +48,12 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> tuple[Action, .
     """The actions, in order."""
     if observed.going:
         return tuple(_farewell(desired, observed, now))
-    return (*_upkeep(desired, observed, now), *_following(desired, observed), *_called_off(desired, observed))
+    return (
+        *_upkeep(desired, observed, now),
+        *_following(desired, observed),
+        *_called_off(desired, observed),
+        *_until_outdated(observed, now),
+    )
 
 
 def has_ended(desired: Desired, now: datetime) -> bool:
@@ -129,6 +136,13 @@ def _called_off(desired: Desired, observed: Observed) -> Iterator[Action]:
             for run in here.open_runs
             if run_key(run, desired.pipeline) in keys
         )
+
+
+def _until_outdated(observed: Observed, now: datetime) -> Iterator[Action]:
+    """Nothing happens when a promise breaks: look then."""
+    left = ends_in(observed.manifest, add_up(status_of(observed.manifest).get("totals"), observed.ended, now), now)
+    if left is not None and left > timedelta():
+        yield LookAgain(left)
 
 
 def _is_the_same(there: ScheduleSeen, here: ScheduleSeen | None) -> bool:

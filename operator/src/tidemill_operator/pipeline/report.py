@@ -12,10 +12,12 @@ from tidemill_operator.actions import CreateSchedule, DeleteSchedule, Outcome, U
 from tidemill_operator.clients import Object
 from tidemill_operator.pipeline import following
 from tidemill_operator.pipeline.desire import Desired
+from tidemill_operator.pipeline.freshness import fresh
 from tidemill_operator.pipeline.observe import Observed, There
 from tidemill_operator.pipeline.pause import Pause
 from tidemill_operator.pipeline.plan import has_ended, is_ours
 from tidemill_operator.pipeline.runs import active_runs, last_run, succeeding
+from tidemill_operator.pipeline.totals import add_up
 from tidemill_operator.pool.place import workers_missing
 from tidemill_operator.reading import annotation, predecessors, status_of
 from tidemill_operator.release import releasing
@@ -44,9 +46,11 @@ def report(desired: Desired, observed: Observed, outcomes: Sequence[Outcome], no
     schedule = _schedule_now(desired, observed, outcomes)
     last = last_run(_own(observed.last_closed, desired, observed), before.get("lastRun"), desired.pipeline)
     paused = _paused(observed, schedule)
+    totals = add_up(before.get("totals"), [run for run in observed.ended if _own(run, desired, observed)], now)
     claimed = (
         *claims(_obstacle(desired, observed, outcomes) or _settled(desired, observed, now)),
         succeeding(last, before),
+        *fresh(observed.manifest, totals, now),
         *_paused_claim(paused),
         *releasing(observed.manifest, _trouble(observed), observed.patience, now),
     )
@@ -58,6 +62,7 @@ def report(desired: Desired, observed: Observed, outcomes: Sequence[Outcome], no
         "after": _after(desired, observed, before, now),
         "nextRuns": _next_runs(observed, schedule, now),
         "lastRun": last,
+        "totals": totals,
         "activeRuns": active_runs(observed.here.open_runs if observed.here else (), desired.pipeline),
         "missedRuns": schedule.missed if schedule else before.get("missedRuns"),
         "queries": observed.queries.status(),

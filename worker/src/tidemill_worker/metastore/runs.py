@@ -89,6 +89,7 @@ async def close(connection: Connection, run: RunId, ending: Ending, error: RunEr
     row = await connection.fetchrow(
         "SELECT pipeline, spec, summary, staged, chunks, schema_changes, (SELECT coalesce(sum(c.rows_read), 0)::bigint "
         "FROM tidemill.chunks c WHERE c.uid = $1 AND c.run_key = $2 AND c.execution = $3) AS rows_read, "
+        "(SELECT k.letters FROM tidemill.dead_letter_keeping k WHERE k.uid = $1) AS letters, "
         "extract(epoch FROM clock_timestamp() - started_at)::float8 AS seconds "
         "FROM tidemill.runs WHERE uid = $1 AND run_key = $2 AND execution = $3 FOR UPDATE",
         *run.columns,
@@ -115,6 +116,7 @@ async def close(connection: Connection, run: RunId, ending: Ending, error: RunEr
         schema_changes=tuple(row["schema_changes"] or ()),
         error=error,
         duration_seconds=round(row["seconds"], 3),
+        dead_letters=row["letters"] or 0,
     )
     await _record(connection, run, result)
     return result
