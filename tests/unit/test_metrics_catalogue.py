@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -196,7 +197,7 @@ def test_both_formats_can_be_read_and_a_run_can_be_found_from_its_exemplar() -> 
 
     text, kind = metrics.exposition("text/plain")
     assert kind.startswith("text/plain")
-    read_text: Any = parser.text_string_to_metric_families  # the library has no types here
+    read_text: Callable[[str], Iterable[Any]] = parser.text_string_to_metric_families
     plain = {family.name: family for family in read_text(text.decode())}
     body, kind = metrics.exposition("application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
     assert kind.startswith("application/openmetrics-text")
