@@ -300,6 +300,14 @@ RULES: Final = (
         "spec.sources[0].http.cache.ttl", "ttl must be longer than 0, such as 10m",
     ),
     Refused(
+        "lookup-kept-for-no-time", "pipeline", {"spec.sources[4].postgres.cache.ttl": "0h"},
+        "spec.sources[4].postgres.cache.ttl", "ttl must be longer than 0, such as 10m",
+    ),
+    Refused(
+        "function-kept-for-no-time", "pipeline", {"spec.steps[2].python.cache.ttl": "0s"},
+        "spec.steps[2].python.cache.ttl", "ttl must be longer than 0, such as 10m",
+    ),
+    Refused(
         "answers-kept-for-no-time", "pool", {"spec.cache.defaultTTL": "0h"},
         "spec.cache.defaultTTL", "defaultTTL must be longer than 0, such as 1h",
     ),

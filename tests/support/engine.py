@@ -81,6 +81,11 @@ class World:
         del name
         return self.pool
 
+    def identity(self, name: str) -> str:
+        """The same for all: they are the same database."""
+        del name
+        return "database"
+
     def artifacts(self) -> FolderArtifacts:
         """A folder that is hidden from the sources' patterns."""
         return FolderArtifacts(self.root / ".tidemill")

@@ -127,6 +127,16 @@ GRAPH: Final = (
     ),
 )
 
+LOOKUPS: Final = (
+    Wrong(
+        "kept-table-that-is-loaded",
+        {"spec.sinks[1].input": "bookings"},
+        conditions.INVALID_SPEC,
+        "spec.sources[4].postgres.cache",
+        "the rows of bookings aren't only joined to others, but worked on by themselves",
+    ),
+)
+
 SCHEDULE: Final = (
     _cron("cron-of-four-fields", "15 * * *", "has 4 fields: a cron has five"),
     _cron("cron-with-seconds", "0 15 * * * *", "has 6 fields: a cron has five"),
@@ -477,6 +487,6 @@ POOL: Final = (
     ),
 )
 
-BY_ITSELF: Final = (*GRAPH, *SCHEDULE, *SQL, *APIS, *PARAMETERS, *SINKS, *CHECKS, *PYTHON, *LETTERS)
+BY_ITSELF: Final = (*GRAPH, *LOOKUPS, *SCHEDULE, *SQL, *APIS, *PARAMETERS, *SINKS, *CHECKS, *PYTHON, *LETTERS)
 """Wrong whatever the pool is."""
 TABLE: Final = (*BY_ITSELF, *POOL)

@@ -15,7 +15,7 @@ from tests.support.web_server import Reply, WebServer, as_json
 from tidemill_api.errors import SourceMissing, SourceUnreadable
 from tidemill_api.v1alpha1.http_connection import HTTPConnection
 from tidemill_api.v1alpha1.http_source import HTTPSource
-from tidemill_worker.cache.cache import Compute, StaleFor
+from tidemill_worker.cache.cache import Compute, GoOn, StaleFor
 from tidemill_worker.connections.http import HTTPPlace
 from tidemill_worker.engine.api import API
 from tidemill_worker.engine.api_fetch import Fetched, _fetch
@@ -37,8 +37,9 @@ class ForEver:
         ttl: float | None,
         compute: Compute,
         stale: StaleFor = lambda _value: 0.0,
+        go_on: GoOn = lambda: True,
     ) -> bytes:
-        del tags, ttl, stale
+        del tags, ttl, stale, go_on
         place = json.dumps(key)
         if place not in self.values:
             self.values[place] = compute(None)

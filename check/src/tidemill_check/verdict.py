@@ -12,6 +12,7 @@ from tidemill_api.v1alpha1.workerpool import Connection
 from tidemill_check.apis import check_apis
 from tidemill_check.graph import check_graph
 from tidemill_check.incremental import check_incremental
+from tidemill_check.lookups import check_lookups
 from tidemill_check.parameters import check_defaults
 from tidemill_check.paths import check_paths
 from tidemill_check.problem import Problem, in_order, listed, suggestion
@@ -36,7 +37,7 @@ def check_pipeline(spec: DataPipelineSpec) -> tuple[Problem, ...]:
             *check_defaults(spec),
             *check_paths(spec),
             *check_apis(spec),
-            *(check_graph(spec) or check_incremental(spec)),
+            *(check_graph(spec) or (*check_incremental(spec), *check_lookups(spec))),
             *_sql(spec),
             *check_python(spec),
             *_tables(spec),

@@ -48,6 +48,14 @@ TableName = Annotated[
 """A connection and a table."""
 
 
+_TTL_RULE = Rule(
+    cel=f"!has(self.ttl) || !self.ttl.matches('{ZERO_DURATION}')",
+    message="ttl must be longer than 0, such as 10m",
+    holds=lambda s: s.ttl is None or parse_duration(s.ttl) > timedelta(0),
+    field=".ttl",
+)
+
+
 class AnswerCache(Model):
     """How long answers of an API are kept; the pool says where. Without a cache in the pool it has no effect."""
 
@@ -58,11 +66,29 @@ class AnswerCache(Model):
     """Tables behind the API, as `connection/schema.table`: when a sink of this pool has written one of them, its
     answers are asked for anew."""
 
-    rules = (
-        Rule(
-            cel=f"!has(self.ttl) || !self.ttl.matches('{ZERO_DURATION}')",
-            message="ttl must be longer than 0, such as 10m",
-            holds=lambda s: s.ttl is None or parse_duration(s.ttl) > timedelta(0),
-            field=".ttl",
-        ),
-    )
+    rules = (_TTL_RULE,)
+
+
+class LookupCache(Model):
+    """How long the rows of a joined table are kept; the pool says where. Without a cache in the pool they aren't."""
+
+    ttl: Duration | None = None
+    """How long the rows count as fresh; the pool's `defaultTTL` if not given."""
+    tables: Annotated[tuple[TableName, ...], Field(max_length=16)] = ()
+    """More tables that its rows come from, as `connection/schema.table`: those behind a view, or the table itself by
+    the name of the connection that writes it. When a sink of this pool has written one of them, or the source's own
+    table by the source's own connection, the rows are read anew."""
+
+    rules = (_TTL_RULE,)
+
+
+class FunctionCache(Model):
+    """How long what a function gives is kept; the pool says where. Without a cache in the pool it isn't."""
+
+    ttl: Duration | None = None
+    """How long what it gave counts as fresh; the pool's `defaultTTL` if not given."""
+    tables: Annotated[tuple[TableName, ...], Field(max_length=16)] = ()
+    """Tables that the function looks into by itself, as `connection/schema.table`: when a sink of this pool has written
+    one of them, it is called anew."""
+
+    rules = (_TTL_RULE,)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from tidemill_api.v1alpha1._base import ListKey, Model, Rule
 from tidemill_api.v1alpha1._types import Identifier, PartName, Scalar, int_or_string
+from tidemill_api.v1alpha1.cache import LookupCache
 from tidemill_api.v1alpha1.http_source import HTTPSource
 from tidemill_api.v1alpha1.python import PythonSource
 
@@ -122,6 +123,9 @@ class PostgresSource(Model):
     split_by: Identifier | None = None
     """Column of whole numbers, dates or timestamps by whose ranges the rows are read in chunks; best one with an index.
     Without it the table is one chunk. Chunks see the table as it is when each is read."""
+    cache: LookupCache | None = None
+    """Of a table that is joined whole, and by no other way: keep its rows, for all workers and for later runs
+    (`cache: {}` as long as the pool says); each run reads them anew if not given."""
 
 
 class Column(Model):

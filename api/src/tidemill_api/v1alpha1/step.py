@@ -8,6 +8,7 @@ from pydantic import Field
 
 from tidemill_api.v1alpha1._base import ListKey, Model, Rule
 from tidemill_api.v1alpha1._types import ConfigMapKeyRef, Identifier, PartName
+from tidemill_api.v1alpha1.cache import FunctionCache
 from tidemill_api.v1alpha1.python import Entrypoint
 from tidemill_api.v1alpha1.source import COLUMN_TYPE_PATTERN, Column
 
@@ -85,6 +86,10 @@ class PythonStep(Model):
     """Columns that it gives beside those of the first input."""
     may_multiply: bool = False
     """It may make several rows of one. Rows that were rejected behind it can't be replayed then."""
+    cache: FunctionCache | None = None
+    """The function is pure: what it gives depends on its rows, its other inputs, the parameters and its code alone, so
+    that it may be kept and found again (`cache: {}` as long as the pool says). Such a function can't ask for the run's
+    times."""
 
     rules = (
         Rule(

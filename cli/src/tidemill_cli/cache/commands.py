@@ -47,6 +47,9 @@ def purge(
         list[str] | None, typer.Option("--connection", help="Only what was asked by this connection.")
     ] = None,
     source: Annotated[list[str] | None, typer.Option("--source", help="Only what sources of this name asked.")] = None,
+    step: Annotated[
+        list[str] | None, typer.Option("--step", help="Only what functions of steps of this name gave.")
+    ] = None,
     table: Annotated[
         list[str] | None,
         typer.Option("--table", metavar="CONNECTION/SCHEMA.TABLE", help="Only what came from this table."),
@@ -57,7 +60,7 @@ def purge(
     from tidemill_worker.cache.opening import prefix
     from tidemill_worker.cache.redis_store import RedisStore
 
-    named = (("connection", connection), ("source", source), ("table", table))
+    named = (("connection", connection), ("source", source), ("step", step), ("table", table))
     tags = [f"{kind}/{name}" for kind, names in named for name in names or ()]
     store = RedisStore(lambda: redis, prefix(installation, namespace, pool), wait=10.0)
     try:

@@ -220,6 +220,10 @@ class WithRows:
         """See `Connections`."""
         return self.connections.http(name)
 
+    def identity(self, name: str) -> str:
+        """See `Connections`."""
+        return self.connections.identity(name)
+
     def artifacts(self) -> Artifacts:
         """See `Connections`."""
         return self.connections.artifacts()

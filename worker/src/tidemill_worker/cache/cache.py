@@ -38,8 +38,16 @@ StaleFor = Callable[[bytes], float]
 """Seconds for which a value is worth keeping when it isn't fresh any more."""
 
 
+GoOn = Callable[[], bool]
+"""Whether the value is still wanted. If not, nobody waits for another one who computes it."""
+
+
 def _never(_value: bytes) -> float:
     return 0.0
+
+
+def _always() -> bool:
+    return True
 
 
 class StoreError(Exception):
@@ -98,7 +106,13 @@ class Computed(Protocol):
     """What users of the cache see of it."""
 
     def computed(
-        self, key: object, tags: Iterable[str], ttl: float | None, compute: Compute, stale: StaleFor = _never
+        self,
+        key: object,
+        tags: Iterable[str],
+        ttl: float | None,
+        compute: Compute,
+        stale: StaleFor = _never,
+        go_on: GoOn = _always,
     ) -> bytes:
         """See `Cache.computed`."""
         ...
@@ -119,12 +133,18 @@ class Cache:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def computed(
-        self, key: object, tags: Iterable[str], ttl: float | None, compute: Compute, stale: StaleFor = _never
+        self,
+        key: object,
+        tags: Iterable[str],
+        ttl: float | None,
+        compute: Compute,
+        stale: StaleFor = _never,
+        go_on: GoOn = _always,
     ) -> bytes:
         """The value of a key (anything that JSON can hold), from the cache or by `compute`.
 
         It is fresh for `ttl` seconds (None: as the pool says), and kept for as many more as `stale` says, for `compute`
-        to look at.
+        to look at. As soon as `go_on` says no, `compute` is called instead of waiting for another one who does.
         Raises what `compute` raises, which isn't kept.
         """
         try:
@@ -138,7 +158,7 @@ class Cache:
         if found is not None and found.fresh_until > time.time():
             self.told.cache("hit", found.seconds)
             return found.value
-        return self._once(place, found, self.ttl if ttl is None else ttl, compute, stale)
+        return self._once(place, found, self.ttl if ttl is None else ttl, compute, stale, go_on)
 
     def move(self, tags: Iterable[str]) -> bool:
         """Let nobody find any more what was computed from these. False: the store doesn't answer, and is told later."""
@@ -181,15 +201,17 @@ class Cache:
         found = self._found(place)
         return found if found is not None and found.fresh_until > time.time() else None
 
-    def _once(self, place: str, found: Entry | None, ttl: float, compute: Compute, stale: StaleFor) -> bytes:
+    def _once(
+        self, place: str, found: Entry | None, ttl: float, compute: Compute, stale: StaleFor, go_on: GoOn
+    ) -> bytes:
         owner, limit = secrets.token_hex(8), time.monotonic() + self.longest_wait
         try:
             while not self.store.take(place, owner, self.longest_wait):
-                other = self._from_another(place, limit)
+                other = self._from_another(place, limit, go_on)
                 if other is not None:
                     self.told.cache("hit", other.seconds)
                     return other.value
-                if time.monotonic() >= limit:
+                if time.monotonic() >= limit or not go_on():
                     break
             else:  # whoever had it may have been done between our look and our taking it
                 other = self._fresh(place)
@@ -209,9 +231,9 @@ class Cache:
             self._leave(place, owner)
         return value
 
-    def _from_another(self, place: str, limit: float) -> Entry | None:
+    def _from_another(self, place: str, limit: float, go_on: GoOn) -> Entry | None:
         """What another one has computed meanwhile; None if it gave up, or takes too long."""
-        while time.monotonic() < limit:
+        while time.monotonic() < limit and go_on():
             threading.Event().wait(_LOOK)
             over = not self.store.taken(place)
             found = self._fresh(place)

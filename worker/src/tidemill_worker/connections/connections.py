@@ -17,7 +17,7 @@ from tidemill_api.v1alpha1.workerpool import Artifacts, Connection, FilesConnect
 from tidemill_worker.connections.database import Database, Prepare
 from tidemill_worker.connections.file_places import artifacts_of, place_of
 from tidemill_worker.connections.kept_folder import FolderArtifacts
-from tidemill_worker.connections.locations import Location, location_of
+from tidemill_worker.connections.locations import Location, location_of, without_password
 from tidemill_worker.connections.login import Login
 from tidemill_worker.connections.secrets import read_secret, whole_secrets
 from tidemill_worker.files import Files
@@ -147,6 +147,16 @@ class PoolConnections:
         So a chunk that holds connections of its sink can't wait in vain for its rows.
         """
         return await self._pool_of(name, f"source {name}")
+
+    def identity(self, name: str) -> str:
+        """The same for the same server, database, user and settings of a `postgres` connection, whatever the password.
+
+        Raises UnknownConnection, SecretMissing.
+        """
+        settings = self._named(name).postgres
+        if settings is None:
+            raise UnknownConnection(f"connection {name} is not of kind postgres")
+        return without_password(self._value(settings.dsn) or "")
 
     async def in_use(self) -> dict[str, asyncpg.Pool]:
         """The databases that may be written to and that somebody has asked for. Raises as `postgres`."""

@@ -6,7 +6,7 @@ Source: https://openlineage.io/docs/spec/naming
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from tidemill_api.v1alpha1.workerpool import Connection
 
@@ -49,3 +49,11 @@ def _database(dsn: str) -> Location | None:
     if not database or not port.isdigit():
         return None
     return Location(f"postgres://{'localhost' if not host or host.startswith('/') else host}:{port}", f"{database}.")
+
+
+def without_password(dsn: str) -> str:
+    """All of a connection string but its password."""
+    parts = urlsplit(dsn)
+    user, _, host = parts.netloc.rpartition("@")
+    asked = [(name, value) for name, value in parse_qsl(parts.query) if name != "password"]
+    return urlunsplit((parts.scheme, f"{user.partition(':')[0]}@{host}", parts.path, urlencode(asked), ""))

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
 import duckdb
@@ -28,6 +28,9 @@ from tidemill_worker.engine.sandbox import Values
 from tidemill_worker.engine.whole_query import BATCH_ROWS, Room, asked, computer, whole_step
 from tidemill_worker.engine.work import Computation
 
+if TYPE_CHECKING:
+    from tidemill_worker.cache import Computed
+
 LOOK_SECONDS: Final = 0.2
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
@@ -44,7 +47,7 @@ async def compute(
     """See `engine.compute`."""
     values = bind_parameters(spec, parameters, run.run_time, run.interval_start)
     store = connections.artifacts()
-    working = _Working(spec, run, computation, store, values)
+    working = _Working(spec, run, computation, store, values, connections.cache)
     turn = _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
     async with turn:  # one at a time has the memory that there is for them
         future = asyncio.get_running_loop().run_in_executor(None, working.work)
@@ -73,7 +76,13 @@ class _Working:
     """The work of one thread, which another may stop."""
 
     def __init__(
-        self, spec: DataPipelineSpec, run: RunRef, computation: Computation, store: Artifacts, values: Values
+        self,
+        spec: DataPipelineSpec,
+        run: RunRef,
+        computation: Computation,
+        store: Artifacts,
+        values: Values,
+        cache: Computed | None,
     ) -> None:
         self.rows = 0
         self._step = whole_python(spec, computation.step) or whole_step(spec, computation.step)
@@ -82,7 +91,7 @@ class _Working:
         self._computation = computation
         self._store = store
         self._values = values
-        self._calls = Calls(values)
+        self._calls = Calls(values, cache)
         self._stopped = threading.Event()
         self._connection: duckdb.DuckDBPyConnection | None = None
 

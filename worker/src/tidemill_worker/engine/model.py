@@ -344,6 +344,10 @@ class Connections(Protocol):
         """A pool of connections to a database that is read, apart from those that hold what is loaded."""
         ...
 
+    def identity(self, name: str) -> str:
+        """The same for the same database and user of a postgres connection, whatever the password."""
+        ...
+
     def artifacts(self) -> Artifacts:
         """The place for what passes between stages. Raises ConfigError if the pool has none."""
         ...

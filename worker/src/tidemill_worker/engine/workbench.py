@@ -152,7 +152,7 @@ async def workbench(
     Raises what `engine.load_chunk` raises of reading and SQL.
     """
     values = bind_parameters(spec, parameters, run.run_time, run.interval_start)
-    cut, calls = stages(spec)[chunk.stage], Calls(values)
+    cut, calls = stages(spec)[chunk.stage], Calls(values, connections.cache)
     places = await places_of(spec.sources, connections, values)
     api = places.get(chunk.source)
     if isinstance(api, API) and chunk.part.asked is not None:

@@ -14,16 +14,21 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tidemill import Context
+from tidemill_api.errors import PythonFailed
 from tidemill_check.parameters import INTERVAL_START, OF_THE_RUN, RUN_TIME
 from tidemill_worker.engine.model import Stopped
 from tidemill_worker.engine.python.entrypoints import function_of
 from tidemill_worker.engine.python.faults import fault
 
+if TYPE_CHECKING:
+    from tidemill_worker.cache import Computed
+
 _log = logging.getLogger(__name__)
 
+_TIMES: Final = frozenset({"run_time", "interval_start", "interval_end"})
 LEAVE_AFTER: Final = 2.0
 """Seconds that a call gets to end when it is told to."""
 
@@ -31,19 +36,29 @@ LEAVE_AFTER: Final = 2.0
 class Calls:
     """The calls of one piece of work: with its parameters, and ended together."""
 
-    def __init__(self, values: Mapping[str, object]) -> None:
-        """`values` are the parameters of the run, its own times among them."""
+    def __init__(self, values: Mapping[str, object], cache: Computed | None = None) -> None:
+        """`values` are the parameters of the run, its own times among them; `cache` is the pool's, if it has one."""
         self._values = values
+        self.cache = cache
         self._open: set[_Call] = set()
         self._lock = threading.Lock()
         self._stopped = False
 
-    def context(self, step: str) -> Context:
-        """What the function of a step may know."""
-        parameters: Any = {name: value for name, value in self._values.items() if name not in OF_THE_RUN}
-        return Context(
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The pipeline's parameters, with this run's values."""
+        return {name: value for name, value in self._values.items() if name not in OF_THE_RUN}
+
+    @property
+    def going_on(self) -> bool:
+        """Whether nobody has called `stop`."""
+        return not self._stopped
+
+    def context(self, step: str, *, timeless: bool = False) -> Context:
+        """What the function of a step may know; `timeless`: without the run's times, which it fails by asking for."""
+        return (_Timeless if timeless else Context)(
             step=step,
-            parameters=parameters,
+            parameters=self.parameters,
             run_time=_moment(self._values[RUN_TIME]),
             interval_start=_moment(self._values[INTERVAL_START]),
             log=logging.getLogger(f"tidemill.python.{step}"),
@@ -96,6 +111,21 @@ def _hears(thread: int) -> bool:
 def _moment(value: object) -> datetime:
     assert isinstance(value, datetime)
     return value.astimezone(UTC)
+
+
+class _Timeless(Context):
+    """Of a function whose answers are kept for other runs."""
+
+    __slots__ = ()
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in _TIMES:
+            raise PythonFailed(
+                f"step {super().__getattribute__('step')}",
+                f"its function asks for context.{name}, and with python.cache what it gives is found by runs of other "
+                "times, too: take cache out, or give the function what it needs as a column or a parameter",
+            )
+        return super().__getattribute__(name)
 
 
 class _Interrupted(BaseException):

@@ -1,15 +1,16 @@
 """A Python step over a batch of rows: called, and its answer traced back to the rows that it was made from.
 
-Everything that a cache would need to know is here: what `answer` gives depends on the rows, the other inputs, the
-context and the code.
+Everything that the cache needs to know is here: what `answer` gives depends on the rows, the other inputs, the context
+and the code.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +20,7 @@ from tidemill_api.errors import PythonFailed
 from tidemill_api.v1alpha1.step import PythonStep
 from tidemill_worker.engine.python.answers import as_table, fitted, schema_of
 from tidemill_worker.engine.python.calls import Calls
+from tidemill_worker.engine.python.remembered import Form, Memory, from_ipc, memory_of, to_ipc
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,10 @@ class Python:
     field: str
     step: PythonStep
     calls: Calls = dataclasses.field(compare=False)
+    memory: Memory | None = dataclasses.field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "memory", memory_of(self.name, self.step, self.calls))
 
     @property
     def _who(self) -> str:
@@ -68,7 +74,13 @@ class Python:
         if not rows.num_rows:
             return Made(wanted.empty_table(), pa.array([], pa.int64()), {}, 0)
         others = {name: whole[name] for name in self.inputs[1:]}
-        batch = tidemill.Batch(rows, others, self.calls.context(self.name))
+        if self.memory is None:
+            return self._made(rows, others, wanted)
+        return self.memory.found(_KEPT, rows, others, lambda: self._made(rows, others, wanted))
+
+    def _made(self, rows: pa.Table, others: Mapping[str, pa.Table], wanted: pa.Schema) -> Made:
+        context = self.calls.context(self.name, timeless=self.step.cache is not None)
+        batch = tidemill.Batch(rows, others, context)
         given = self.calls.call(self._who, self.step.entrypoint, batch)
         table, origin = self._traced(given, rows.num_rows)
         found = fitted(self._who, self.step.entrypoint, table, wanted)
@@ -149,3 +161,25 @@ def _made(
 
 def _ascending(places: pa.Int64Array) -> bool:
     return len(places) < 2 or bool(pc.all(pc.less_equal(places.slice(0, len(places) - 1), places.slice(1))).as_py())
+
+
+def _packed(made: Made) -> bytes:
+    """As bytes: a line of JSON, and the rows with their places behind them."""
+    head = {
+        "rowsOut": made.rows_out,
+        "rejected": [[row, list(why.rules), why.error] for row, why in made.rejected.items()],
+    }
+    arrays = [*made.table.columns, pa.chunked_array([made.places])]
+    return json.dumps(head).encode() + b"\n" + to_ipc(pa.table(arrays, names=[*made.table.schema.names, ""]))
+
+
+def _unpacked(value: bytes) -> Made:
+    head, _, body = value.partition(b"\n")
+    told, table = json.loads(head), from_ipc(body)
+    last = table.num_columns - 1
+    places = table.column(last).combine_chunks()
+    rejected = {row: Refusal(tuple(rules), error) for row, rules, error in told["rejected"]}
+    return Made(table.remove_column(last).combine_chunks(), places, rejected, told["rowsOut"])
+
+
+_KEPT: Final = Form("batch", _packed, _unpacked)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import pyarrow as pa
 from pyarrow import parquet as pq
@@ -15,6 +16,9 @@ from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_api.v1alpha1.step import PythonStep
 from tidemill_worker.engine.python.answers import as_table, fitted, schema_of
 from tidemill_worker.engine.python.calls import Calls
+from tidemill_worker.engine.python.remembered import Form, from_ipc, memory_of, to_ipc
+
+_KEPT: Final = Form("whole", to_ipc, from_ipc)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +32,16 @@ class WholePython:
 
     def answer(self, tables: Mapping[str, pa.Table], calls: Calls) -> pa.Table:
         """What it makes of all rows. Blocks; raises SpecError, PythonFailed, PythonUnavailable, Stopped."""
-        who, entrypoint = f"step {self.name}", self.step.entrypoint
         mine = {name: tables[name] for name in self.inputs}
-        whole = tidemill.Whole(mine, calls.context(self.name))
+        memory = memory_of(self.name, self.step, calls)
+        if memory is None:
+            return self._made(mine, calls)
+        rows, *others = self.inputs
+        return memory.found(_KEPT, mine[rows], {name: mine[name] for name in others}, lambda: self._made(mine, calls))
+
+    def _made(self, mine: Mapping[str, pa.Table], calls: Calls) -> pa.Table:
+        who, entrypoint = f"step {self.name}", self.step.entrypoint
+        whole = tidemill.Whole(mine, calls.context(self.name, timeless=self.step.cache is not None))
         wanted = schema_of(self.step, self.field, whole.rows.schema)
         given = as_table(who, entrypoint, calls.call(who, entrypoint, whole))
         found = fitted(who, entrypoint, given, wanted)
