@@ -169,6 +169,8 @@ SAMPLES: dict[str, Any] = {
     "admissionPolicy.allowedImagePrefixes": ["registry.example.com/"],
     "networkPolicy.metricsFrom": [{"podSelector": {}}],
     "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "more"}}],
+    "alerts.rules": {"TidemillRunMissed": {"enabled": False}},
+    "alerts.thresholds.failingFor": "1h",
 }
 """Values that can't be made up from what the schema says of them."""
 CONTEXT: dict[str, dict[str, Any]] = {
@@ -176,6 +178,7 @@ CONTEXT: dict[str, dict[str, Any]] = {
     "temporal.apiKey.key": {"temporal.apiKey.existingSecret": "cloud"},
     "temporal.apiKey.existingSecret": {"temporal.tls.enabled": True},
     "tests.database.key": {"tests.database.existingSecret": "pg"},
+    "alerts.": {"alerts.enabled": True},
 }
 """What must be given so that a value (or a group) matters."""
 
@@ -205,6 +208,8 @@ def _another(value: chart_values.Value) -> Any:
             return not value.default
         case int():
             return value.default + 1
+        case float():
+            return value.default * 0.9
         case str():
             return "another"
         case list():

@@ -140,6 +140,8 @@ def _type(value: Value) -> dict[str, Any]:
             return {"type": "boolean"}
         case int():
             return {"type": "integer"}
+        case float():
+            return {"type": "number"}
         case str():
             return {"type": "string"}
         case list():
