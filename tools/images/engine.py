@@ -143,6 +143,11 @@ class Buildah:
         """See Engine."""
         fresh = ("--no-cache",) if anew else ()
         run("buildah", "bud", *_HERE, "--layers", *fresh, *_options(image, arguments), str(ROOT))
+        # The history names images of stages, which each machine's cache has others of; without, it couldn't cache.
+        with tempfile.TemporaryDirectory() as context:
+            Path(context, "Dockerfile").write_text(f"FROM {image.reference}\n", encoding="utf-8")
+            label = ("--label", f"org.opencontainers.image.title={image.labels()['org.opencontainers.image.title']}")
+            run("buildah", "bud", *_HERE, "--omit-history", *label, "--tag", image.reference, context)
 
     def build_folder(self, folder: Path, reference: str, arguments: Mapping[str, str]) -> None:
         """See Engine."""
