@@ -48,6 +48,7 @@ MATRIX: dict[str, tuple[str, ...]] = {
     ),
     "no encryption": ("--set=encryption.enabled=false", "--set=encryption.existingSecret="),
     "demo": ("--set=devServices.enabled=true", "--set=devServices.existingSecret=passwords"),
+    "dashboards": ("--set=dashboards.enabled=true", "--set=dashboards.namespace=watched"),
     "least": tuple(
         f"--set={off}=false"
         for off in (
@@ -179,6 +180,7 @@ CONTEXT: dict[str, dict[str, Any]] = {
     "temporal.apiKey.existingSecret": {"temporal.tls.enabled": True},
     "tests.database.key": {"tests.database.existingSecret": "pg"},
     "alerts.": {"alerts.enabled": True},
+    "dashboards.": {"dashboards.enabled": True},
 }
 """What must be given so that a value (or a group) matters."""
 
