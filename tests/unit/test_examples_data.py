@@ -36,19 +36,21 @@ def test_what_is_there_and_whole_is_not_fetched_again(
 @pytest.mark.parametrize("content", [b"", b"cut off", None], ids=["empty", "changed", "gone"])
 def test_a_file_that_is_not_what_it_should_be_is_missing(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
-        (tmp_path / "airlines.csv").write_bytes(content)
+        (tmp_path / "flights/data").mkdir(parents=True)
+        (tmp_path / "flights/data/airlines.csv").write_bytes(content)
 
-    assert "airlines.csv" in examples_data.missing(tmp_path)
+    assert "flights/data/airlines.csv" in examples_data.missing(tmp_path)
 
 
 def test_only_the_data_is_unpacked(tmp_path: Path) -> None:
-    files = {name: name.encode() for name in (*examples_data.FILES, "weather.csv")}
+    names = {path: Path(path).name for path in examples_data.FILES}
+    given = {name: name.encode() for name in (*names.values(), "of-no-example.csv")}
+    folder = tmp_path / "examples"
 
-    examples_data.unpack(archive(tmp_path, files), tmp_path / "data")
+    examples_data.unpack(archive(tmp_path, given), folder)
 
-    assert {file.name: file.read_bytes() for file in (tmp_path / "data").iterdir()} == {
-        name: name.encode() for name in examples_data.FILES
-    }
+    found = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    assert found == {path: name.encode() for path, name in names.items()}
 
 
 def test_an_archive_without_a_file_is_refused(tmp_path: Path) -> None:
