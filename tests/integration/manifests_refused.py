@@ -284,6 +284,18 @@ RULES: Final = (
         "spec.sources[1].columns", "rows of an API need columns: say what is read of them",
     ),
     Refused(
+        "api-with-new-columns", "pipeline-http", {"spec.sources[1].contract": {"newColumns": "Add"}},
+        "spec.sources[1].contract.newColumns", "what an API or a function gives is known only when it is read",
+    ),
+    Refused(
+        "new-columns-without-names", "pipeline",
+        {
+            "spec.sources[0].files.format.csv.header": False,
+            "spec.sources[0].contract.newColumns": "Add",
+        },
+        "spec.sources[0].contract.newColumns", "files without a header have no names for new columns",
+    ),
+    Refused(
         "api-paged-two-ways", "pipeline-http", {"spec.sources[1].http.paging.link": {}},
         "spec.sources[1].http.paging", "paging is exactly one of: page, offset, cursor, link, next",
     ),
@@ -411,6 +423,18 @@ RULES: Final = (
     Refused(
         "replay-until-no-moment", "run-replay", {"spec.replay.deadLetters.until": "2026-02-03T24:00:00Z"},
         "spec.replay.deadLetters.until", "until is no moment that exists",
+    ),
+    Refused(
+        "scaled-upside-down", "pool", {"spec.scaling.minReplicas": 5, "spec.scaling.maxReplicas": 2},
+        "spec.scaling.minReplicas", "minReplicas can't be more than maxReplicas (10 if not given)",
+    ),
+    Refused(
+        "scaled-above-the-default", "pool", {"spec.scaling": {"minReplicas": 11}},
+        "spec.scaling.minReplicas", "minReplicas can't be more than maxReplicas (10 if not given)",
+    ),
+    Refused(
+        "scaled-without-patience", "pool", {"spec.scaling.idleTimeout": "0s"},
+        "spec.scaling.idleTimeout", "idleTimeout must be longer than 0, such as 60s",
     ),
     Refused(
         "told-elsewhere", "pipeline", {"spec.notifications[0].http.path": "../admin"},
@@ -621,6 +645,22 @@ CLASSICS: Final = (
 )  # fmt: skip
 
 LINT_ONLY: Final = (
+    Refused(
+        "scaled-up-for-hours", "pool", {"spec.scaling.scaleUp.period": "2h"},
+        "spec.scaling.scaleUp.period", "", "period must be longer than 0 and at most 1h",
+    ),
+    Refused(
+        "idle-for-hours", "pool", {"spec.scaling.idleTimeout": "61m"},
+        "spec.scaling.idleTimeout", "", "idleTimeout must be at most 1h",
+    ),
+    Refused(
+        "warm-for-hours", "pool", {"spec.scaling.prewarm": "1d"},
+        "spec.scaling.prewarm", "", "prewarm must be at most 1h",
+    ),
+    Refused(
+        "steady-for-hours", "pool", {"spec.scaling.stabilization": "2h"},
+        "spec.scaling.stabilization", "", "stabilization must be at most 1h",
+    ),
     Refused(
         "retry-that-shrinks", "pipeline", {"spec.execution.retry.initialInterval": "5m"},
         "spec.execution.retry.maximumInterval", "", "maximumInterval can't be shorter than initialInterval",

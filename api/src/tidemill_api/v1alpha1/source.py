@@ -160,9 +160,16 @@ class Column(Model):
 class Contract(Model):
     """What happens when files differ from the declared columns."""
 
-    new_columns: Literal["Ignore", "Fail"] = "Ignore"
-    """Columns that a file has beyond the declared ones: left out (Ignore), or the run fails (Fail). Where no
-    columns are declared, all are read, with inferred types."""
+    new_columns: Literal["Ignore", "Add", "Fail"] = "Ignore"
+    """Columns that a file or table has beyond the declared ones: left out (Ignore), or the run fails (Fail). Where no
+    columns are declared, all are read, with inferred types. Add: they are read too, and columns that the rows of a sink
+    behind the source have and its table hasn't are added to that table (which its owner alone may); declared columns
+    that aren't required may be missing."""
+    wider_types: Literal["Keep", "Widen"] = "Keep"
+    """Columns of the sinks' tables whose type is narrower than that of the rows. Keep: they stay, and what doesn't fit
+    is a dead letter. Widen: the column gets the rows' type where each value in it stays what it is (int32 to int64 or
+    decimal, float32 to float64, date to timestamp, more digits); where Postgres writes the table anew for that, only
+    tables of up to 1 GiB are altered."""
     bad_values: Literal["DeadLetter", "SetNull", "Fail"] = "DeadLetter"
     """Rows with a value of the wrong type, a missing required value or a wrong number of fields: kept as dead letters
     (DeadLetter), or the run fails (Fail). SetNull: a value of the wrong type is loaded as NULL and counted, unless its
@@ -279,6 +286,27 @@ class Source(Model):
                 s.files is None or s.files.format.csv is None or s.files.format.csv.header or len(s.columns) > 0
             ),
             field=".columns",
+        ),
+        Rule(
+            cel="!has(self.contract) || !has(self.contract.newColumns) || self.contract.newColumns != 'Add' || "
+            "(!has(self.http) && !has(self.python))",
+            message="what an API or a function gives is known only when it is read: declare its columns, newColumns is "
+            "Ignore or Fail",
+            holds=lambda s: s.contract.new_columns != "Add" or (s.http is None and s.python is None),
+            field=".contract.newColumns",
+        ),
+        Rule(
+            cel="!has(self.contract) || !has(self.contract.newColumns) || self.contract.newColumns != 'Add' || "
+            "!has(self.files) || !has(self.files.format.csv) || !has(self.files.format.csv.header) || "
+            "self.files.format.csv.header",
+            message="files without a header have no names for new columns: newColumns is Ignore or Fail",
+            holds=lambda s: (
+                s.contract.new_columns != "Add"
+                or s.files is None
+                or s.files.format.csv is None
+                or s.files.format.csv.header
+            ),
+            field=".contract.newColumns",
         ),
     )
 

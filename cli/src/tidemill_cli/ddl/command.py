@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from tidemill_api.errors import SpecError, TidemillError
 from tidemill_api.v1alpha1 import DataPipeline
+from tidemill_check.contracts import allowed
 from tidemill_cli.dev.reading import ManifestsError, UsageError, chosen, runnable
 from tidemill_cli.dev.settings import SettingsError, load
 from tidemill_cli.manifests import Manifest, Manifests, load_manifests
@@ -75,7 +76,8 @@ def _table(pipeline: Manifest[DataPipeline], place: int, schema: pa.Schema, role
     sink = spec.sinks[place]
     columns = {field.name: field.type for field in created(sink, schema).fields}
     checked = any(check.sink == sink.name for check in spec.checks)
-    return [f"{each};" for each in (*create_table(sink, columns), *table_rights(sink, role, checked=checked))]
+    rights = table_rights(sink, role, checked=checked, alters=bool(allowed(spec, sink)))
+    return [f"{each};" for each in (*create_table(sink, columns), *rights)]
 
 
 def _schemas(pipeline: Manifest[DataPipeline], manifests: Manifests, options: Options) -> Mapping[str, pa.Schema]:

@@ -7,13 +7,16 @@ import time
 
 from temporalio import activity
 
+from tidemill_api.errors import TidemillError
+from tidemill_check.contracts import allowed as alters
 from tidemill_worker import engine
 from tidemill_worker.activities.heartbeat import Heart
-from tidemill_worker.activities.resources import Resources
+from tidemill_worker.activities.resources import Resources, Snapshot
 from tidemill_worker.activities.translation import translated
-from tidemill_worker.engine.model import ChunkOutcome, Stopped
+from tidemill_worker.engine.model import Chunk, ChunkOutcome, Stopped
+from tidemill_worker.engine.postgres.altered import noted
 from tidemill_worker.engine.work import Computation
-from tidemill_worker.metastore import RunId, chunks
+from tidemill_worker.metastore import RunId, chunks, schemas
 from tidemill_worker.workflows.messages import LOAD_CHUNK, ChunkTask, Counts
 
 _log = logging.getLogger(__name__)
@@ -59,10 +62,21 @@ class LoadChunk:
 
             outcome = await load_replayed(resources, snapshot, run, chunk, heart)
         else:
+            outcome = await self._loaded(run, snapshot, chunk, total, heart)
+        await resources.wrote(snapshot.spec, (sink.sink for sink in outcome.sinks))
+        await chunks.keep_outcome(resources.store, run, chunk, outcome)
+        if outcome.refused is not None:
+            raise outcome.refused
+        return outcome
+
+    async def _loaded(self, run: RunId, snapshot: Snapshot, chunk: Chunk, total: int, heart: Heart) -> ChunkOutcome:
+        """The chunk, loaded; what its run alters of tables is told, however it ends."""
+        resources = self._resources
+        try:
             # A run of one chunk publishes by itself, so it moves watermarks too; a chunk among others moves none.
             alone = total == 1 and not engine.to_publish(snapshot.spec, (chunk,))
             also = await resources.moves(run, snapshot, (chunk,)) if alone else None
-            outcome = await engine.load_chunk(
+            return await engine.load_chunk(
                 snapshot.spec,
                 snapshot.parameters,
                 snapshot.ref,
@@ -74,11 +88,19 @@ class LoadChunk:
                 heart.asked_to_stop,
                 also,
             )
-        await resources.wrote(snapshot.spec, (sink.sink for sink in outcome.sinks))
-        await chunks.keep_outcome(resources.store, run, chunk, outcome)
-        if outcome.refused is not None:
-            raise outcome.refused
-        return outcome
+        finally:
+            await _tell_altered(resources, run, snapshot)
+
+
+async def _tell_altered(resources: Resources, run: RunId, snapshot: Snapshot) -> None:
+    """Keep what the run has altered of tables with its result. Should that fail, a later chunk does it."""
+    if not any(alters(snapshot.spec, sink) for sink in snapshot.spec.sinks):
+        return
+    try:
+        what = await noted(snapshot.spec, snapshot.ref, resources.connections)
+        await schemas.keep_altered(resources.store, run, what)
+    except TidemillError as error:
+        _log.warning("what run %s has altered of tables isn't told for now: %s", run.run_key, error)
 
 
 def _tell(task: ChunkTask, counts: Counts, seconds: float) -> None:

@@ -20,6 +20,7 @@ from tidemill_worker.engine.json_lines import LINES, Keys, parse_lines
 from tidemill_worker.engine.letters import RowsOf
 from tidemill_worker.engine.model import Layout, Pages, Part, Place
 from tidemill_worker.engine.parse import Parsed, Rows, parse
+from tidemill_worker.engine.wanted import adds
 from tidemill_worker.files import Files
 
 
@@ -127,7 +128,7 @@ class TableRows(DelimitedText):
 def keys_of(source: Source) -> Keys:
     """Where the columns of a source are found in its objects."""
     keys = {column.name: column.from_ for column in source.columns if column.from_ is not None}
-    return Keys(source.name, keys, source.contract.new_columns == "Fail")
+    return Keys(source.name, keys, source.contract.new_columns == "Fail", adds(source))
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ class Keys:
     """Column -> the key that it is read from; of others the key is the column's name."""
     only: bool = False
     """Other keys fail the run."""
+    adds: bool = False
+    """Others were looked for before, at the beginnings of the files."""
 
     def key(self, column: PlannedColumn) -> str:
         """Where a column is read from."""
@@ -46,7 +48,7 @@ class Keys:
 def parse_lines(block: Block, layout: Layout, keys: Keys, *, null_values: bool = False) -> Parsed:
     """Read a block of whole lines; `null_values`: see `Faults`.
 
-    Never raises for what its rows hold, but NewColumn where only `keys` may be.
+    Never raises for what its rows hold, but NewColumn for other keys where `keys` refuse them.
     """
     raw = _at_once(block, layout, keys)
     if raw is not None:
@@ -74,7 +76,7 @@ def _at_once(block: Block, layout: Layout, keys: Keys) -> pa.Table | None:
             read_options=arrow_json.ReadOptions(use_threads=False, block_size=len(data) + 1),
             parse_options=arrow_json.ParseOptions(
                 explicit_schema=pa.schema(list(kinds.items())),
-                unexpected_field_behavior="error" if keys.only else "ignore",
+                unexpected_field_behavior="error" if keys.only or keys.adds else "ignore",
             ),
         )
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
@@ -107,11 +109,12 @@ def _line_by_line(block: Block, layout: Layout, keys: Keys, null_values: bool = 
         if isinstance(found, Fault):
             faults[row] = found
             continue
-        new = [key for key in found if key not in known] if keys.only else []
+        new = [key for key in found if key not in known] if keys.only or keys.adds else []
         if new:
+            why = "newColumns is Fail" if keys.only else "the beginnings of the files don't have them: declare them"
             raise NewColumn(
                 f"source {keys.source}: the row at {rows.where(row)} has keys that aren't declared: "
-                f"{', '.join(new[:50])}; newColumns is Fail"
+                f"{', '.join(new[:50])}; {why}"
             )
         left.append(row)
         for values, column in zip(texts, layout.columns, strict=True):

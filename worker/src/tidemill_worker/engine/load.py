@@ -15,6 +15,7 @@ from tidemill_api.contract import RunProgress, SinkCount, StepCount
 from tidemill_api.errors import ReprocessRefused, SourceChanged, ToleranceExceeded
 from tidemill_api.v1alpha1 import DataPipelineSpec, parse_bytes
 from tidemill_api.v1alpha1.datapipeline import Sink
+from tidemill_check.contracts import allowed
 from tidemill_check.stages import stages
 from tidemill_worker.engine import kept
 from tidemill_worker.engine.artifacts import Artifacts
@@ -34,7 +35,7 @@ from tidemill_worker.engine.model import (
     RunRef,
     Stopped,
 )
-from tidemill_worker.engine.postgres import ledger, publish, tables
+from tidemill_worker.engine.postgres import altering, ledger, publish, tables
 from tidemill_worker.engine.postgres.encode import Encoder
 from tidemill_worker.engine.postgres.errors import typed
 from tidemill_worker.engine.postgres.reprocess import content_of
@@ -82,7 +83,7 @@ async def load_chunk(  # noqa: PLR0913, PLR0917 - see there
     direct = publishes_itself(spec, chunk, chunks_in_run)
     try:
         for sink in sinks:
-            target = await _target(sink, bench.schemas[sink.input], pools[sink.name], run, direct=direct)
+            target = await _target(spec, sink, bench.schemas[sink.input], pools[sink.name], run, direct=direct)
             staged = not target.straight
             bench.encoders[sink.name] = Encoder(target, staged)
         keepers = {_key(node): (node, store) for node in stage.kept if store is not None}
@@ -126,10 +127,12 @@ async def _committed(
     return committed
 
 
-async def _target(sink: Sink, schema: pa.Schema, pool: asyncpg.Pool, run: RunRef, *, direct: bool) -> tables.Target:
+async def _target(
+    spec: DataPipelineSpec, sink: Sink, schema: pa.Schema, pool: asyncpg.Pool, run: RunRef, *, direct: bool
+) -> tables.Target:
     with typed(sink.name, sink.connection):
         async with pool.acquire() as connection:
-            target = await tables.prepare(connection, sink, schema)
+            target = await altering.prepared(connection, run, sink, schema, allowed(spec, sink))
             if sink.at_end and not direct:
                 target = replace(target, waits=True)
                 await publish.make_staging(connection, run, target)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tidemill_api.contract import CheckResult, RunProgress, SinkCount, StepCount
 from tidemill_api.errors import TidemillError
@@ -56,6 +56,9 @@ class RunRef:
     """Where its interval begins; None: at the beginning of all times."""
 
 
+NOT_THERE: Final = -1
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedColumn:
     """A column to read: its type was declared, or inferred once for the whole run."""
@@ -65,7 +68,7 @@ class PlannedColumn:
     """One of the types of `Column.type`."""
     required: bool
     field: int
-    """Index of the field in the file's rows."""
+    """Index of the field in the file's rows; `NOT_THERE` in a file that has none."""
 
 
 @dataclass(frozen=True, slots=True)

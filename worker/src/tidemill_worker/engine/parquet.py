@@ -12,7 +12,7 @@ from pyarrow import parquet as pq
 
 from tidemill_api.errors import SourceUnreadable
 from tidemill_worker.engine.blocks import Typed
-from tidemill_worker.engine.model import Part
+from tidemill_worker.engine.model import NOT_THERE, Part
 from tidemill_worker.files import FileRef, Files
 
 MOST_ROWS: Final = 1 << 17
@@ -44,7 +44,7 @@ def pieces(stack: ExitStack, place: Files, part: Part, offset: int, size: int) -
 
 def _pieces(file: pq.ParquetFile, part: Part, offset: int, size: int) -> Iterator[Typed]:
     layout, end = part.layout, file.metadata.num_rows if part.end is None else part.end
-    names = [file.schema_arrow.names[column.field] for column in layout.columns]
+    names = [None if column.field == NOT_THERE else file.schema_arrow.names[column.field] for column in layout.columns]
     first = 0
     for number in range(file.metadata.num_row_groups):
         group = file.metadata.row_group(number)
@@ -52,12 +52,13 @@ def _pieces(file: pq.ParquetFile, part: Part, offset: int, size: int) -> Iterato
             a_row = max(1, group.total_byte_size) / group.num_rows
             rows = max(1, min(int(size / a_row), MOST_ROWS))
             place = first
-            for batch in _batches(file, number, names, rows, part.file.label):
+            for batch in _batches(file, number, [name for name in names if name], rows, part.file.label):
                 begin, stop = max(offset, place), min(end, place + batch.num_rows)
                 if begin < stop:
                     shown = batch.slice(begin - place, stop - begin)
                     table = pa.table(
-                        [shown.column(name) for name in names], names=[column.name for column in layout.columns]
+                        [pa.nulls(shown.num_rows) if name is None else shown.column(name) for name in names],
+                        names=[column.name for column in layout.columns],
                     )
                     yield Typed(begin, table, int(shown.num_rows * a_row))
                 place += batch.num_rows

@@ -21,7 +21,7 @@ from tidemill_worker.engine.casts import try_cast
 from tidemill_worker.engine.columns import FALSE, TRUE, arrow_type
 from tidemill_worker.engine.dialect import Dialect
 from tidemill_worker.engine.faults import Fault, Faults, shortened
-from tidemill_worker.engine.model import Layout
+from tidemill_worker.engine.model import NOT_THERE, Layout
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,8 @@ def _read(
     blank_lines: bool = True,
 ) -> pa.Table:
     """The layout's columns, typed or as text. Blank lines are no rows, or without `blank_lines` rows without values."""
-    wanted = {str(c.field): arrow_type(c.type) if typed else pa.string() for c in layout.columns}
+    kinds = {c.name: arrow_type(c.type) if typed else pa.string() for c in layout.columns}
+    wanted = {str(c.field): kinds[c.name] for c in layout.columns if c.field != NOT_THERE}
 
     def skip(row: csv.InvalidRow) -> str:
         assert skipped is not None
@@ -203,7 +204,11 @@ def _read(
 
     table = _csv(data, layout.fields, wanted, dialect, None if skipped is None else skip, blank_lines)
     # By position: two columns of the manifest may read the same field.
-    arrays = [table.column(str(c.field)) for c in layout.columns]
+    rows = table.num_rows
+    arrays = [
+        table.column(str(c.field)) if c.field != NOT_THERE else pa.chunked_array([pa.nulls(rows, kinds[c.name])])
+        for c in layout.columns
+    ]
     if typed:
         arrays = [
             a if a.type == arrow_type(c.type) else a.cast(arrow_type(c.type))

@@ -19,7 +19,7 @@ from tidemill_worker.engine.model import Layout, Part
 from tidemill_worker.engine.parse import text_rows
 from tidemill_worker.engine.recoding import is_recoded
 from tidemill_worker.engine.stretches import Stretch, stretches
-from tidemill_worker.engine.wanted import Wanted, by_name, by_order, declared
+from tidemill_worker.engine.wanted import Wanted, added, adds, by_name, by_order, declared, unknown
 from tidemill_worker.files import FileRef, Files
 
 SAMPLE_BYTES: Final = 1 << 20
@@ -61,7 +61,9 @@ class CSVPlanner:
         """Each of the files that has rows, or the first one if none has."""
         heads = [self._head(ref) for ref in refs]
         named = [head for head in heads if head.names]
-        if self.source.columns:
+        if adds(self.source) and named:
+            wanted = added(self.source, self._types(unknown(self.source, (n for h in named for n in h.names)), named))
+        elif self.source.columns:
             wanted = declared(self.source, named=self.csv.header)
         elif named:
             wanted = self._inferred(named)
@@ -117,16 +119,23 @@ class CSVPlanner:
         return tuple(name or f"column_{index + 1}" for index, name in enumerate(names))
 
     def _inferred(self, heads: list[_Head]) -> tuple[Wanted, ...]:
-        """All columns of the first file, with the types that the samples of the first files agree with."""
-        names = heads[0].names
+        """All columns of the first file."""
+        types = self._types(heads[0].names, heads)
+        return tuple(Wanted(name, name, types[name], False) for name in heads[0].names)
+
+    def _types(self, names: Sequence[str], heads: list[_Head]) -> dict[str, str]:
+        """The types of these columns that the samples of the first files agree with which have them."""
         samples: dict[str, list[pa.StringArray]] = {name: [] for name in names}
-        for head in heads[:SAMPLE_FILES]:
+        for head in heads:
+            lacking = {name for name in head.names if name in samples and len(samples[name]) < SAMPLE_FILES}
+            if not lacking:
+                continue
             rows = head.sample[: last_border(head.sample, self._dialect)] or head.sample
             table = text_rows(rows, len(head.names), self._dialect)
             for index, name in enumerate(head.names):
-                if name in samples:
+                if name in lacking:
                     samples[name].append(table.column(index).combine_chunks())
-        return tuple(Wanted(name, name, infer(samples[name]), False) for name in names)
+        return {name: infer(samples[name]) for name in names}
 
     def _layout(self, head: _Head, wanted: tuple[Wanted, ...]) -> Layout:
         if not self.csv.header:

@@ -17,7 +17,7 @@ from tidemill_worker.engine.json_lines import LINES
 from tidemill_worker.engine.json_text import Number, loads, text_of
 from tidemill_worker.engine.model import Part
 from tidemill_worker.engine.planning_csv import SAMPLE_BYTES, SAMPLE_FILES, cut_text
-from tidemill_worker.engine.wanted import Wanted, by_order, declared
+from tidemill_worker.engine.wanted import Wanted, added, adds, by_order, declared, unknown
 from tidemill_worker.files import FileRef, Files
 
 _TIMES: Final = ("date", "timestamp", "timestamptz")
@@ -33,9 +33,9 @@ class JSONPlanner:
 
     def parts(self, refs: Sequence[FileRef]) -> tuple[Part, ...]:
         """Each of the files that has rows, or the first one if none has."""
-        looked_at = [self._sample(ref) for ref in refs[:SAMPLE_FILES]]
+        looked_at = [self._sample(ref) for ref in (refs if adds(self.source) else refs[:SAMPLE_FILES])]
         objects = [row for sample in looked_at for row in _objects(sample)]
-        wanted = declared(self.source) or _inferred(objects)
+        wanted = self._wanted(objects)
         if not wanted:
             raise SourceUnreadable(
                 f"{refs[0].label} holds no JSON object to tell columns from, and no columns are declared"
@@ -45,6 +45,12 @@ class JSONPlanner:
         bare = {ref for ref, sample in zip(refs, looked_at, strict=False) if not sample.strip()}
         filled = [ref for ref in refs if ref not in bare and (ref.size or not self.place.ranged(ref))] or refs[:1]
         return tuple(Part(ref, layout, self._start(ref, looked_at[refs.index(ref) :][:1]), None, 1) for ref in filled)
+
+    def _wanted(self, objects: list[dict[str, Any]]) -> tuple[Wanted, ...]:
+        if not adds(self.source):
+            return declared(self.source) or _inferred(objects)
+        types = {column.name: column.type for column in _inferred(objects)}
+        return added(self.source, {name: types[name] for name in unknown(self.source, types)})
 
     def cut(self, part: Part, most_bytes: int, most_rows: int) -> Iterator[Part]:
         """See `cut_text`."""

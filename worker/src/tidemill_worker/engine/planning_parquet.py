@@ -11,7 +11,7 @@ from tidemill_api.v1alpha1.datapipeline import Source
 from tidemill_worker.engine import parquet
 from tidemill_worker.engine.columns import common_type, type_name
 from tidemill_worker.engine.model import Part
-from tidemill_worker.engine.wanted import Wanted, by_name, declared
+from tidemill_worker.engine.wanted import Wanted, added, adds, by_name, declared, unknown
 from tidemill_worker.files import FileRef, Files
 
 
@@ -39,7 +39,7 @@ class ParquetPlanner:
     def parts(self, refs: Sequence[FileRef]) -> tuple[Part, ...]:
         """Each of the files that has rows, or the first one if none has."""
         heads = [self._head(ref) for ref in refs]
-        wanted = declared(self.source) or _all_columns(heads)
+        wanted = self._wanted(heads)
         layouts = {
             head.ref: by_name(self.source, head.ref.label, head.schema.names, wanted, surely=True) for head in heads
         }
@@ -47,6 +47,13 @@ class ParquetPlanner:
         return tuple(
             Part(head.ref, layouts[head.ref], 0, head.rows, 1, sum(size for _, size in head.groups)) for head in filled
         )
+
+    def _wanted(self, heads: list[_Head]) -> tuple[Wanted, ...]:
+        if not adds(self.source):
+            return declared(self.source) or tuple(
+                Wanted(name, name, kind, False) for name, kind in _types(heads[0].schema.names, heads).items()
+            )
+        return added(self.source, _types(unknown(self.source, (n for h in heads for n in h.schema.names)), heads))
 
     def cut(self, part: Part, most_bytes: int, most_rows: int) -> Iterator[Part]:
         """Some row groups each, and one at least."""
@@ -66,12 +73,10 @@ class ParquetPlanner:
             return _Head(ref, schema, tuple((group.num_rows, group.total_byte_size) for group in found))
 
 
-def _all_columns(heads: list[_Head]) -> tuple[Wanted, ...]:
-    """All columns of the first file, with types that hold the values of all files."""
-    found: list[Wanted] = []
-    for column in heads[0].schema:
-        kinds = [
-            head.schema.field(place).type for head in heads for place in head.schema.get_all_field_indices(column.name)
-        ]
-        found.append(Wanted(column.name, column.name, common_type([type_name(kind) for kind in kinds]), False))
-    return tuple(found)
+def _types(names: Sequence[str], heads: list[_Head]) -> dict[str, str]:
+    """Types of these columns that hold the values of all files."""
+    found: dict[str, str] = {}
+    for name in names:
+        kinds = [head.schema.field(place).type for head in heads for place in head.schema.get_all_field_indices(name)]
+        found[name] = common_type([type_name(kind) for kind in kinds])
+    return found

@@ -14,10 +14,10 @@ from tidemill_api.v1alpha1.datapipeline import PostgresSource, Source
 from tidemill_check import cursors
 from tidemill_check.cursors import Kind
 from tidemill_worker.engine.incremental import KnownRows
-from tidemill_worker.engine.model import CursorRange, Database, KeyRange, Layout, Part
+from tidemill_worker.engine.model import NOT_THERE, CursorRange, Database, KeyRange, Layout, Part
 from tidemill_worker.engine.quoting import quoted, quoted_table
 from tidemill_worker.engine.reading_tables import cursor_bounds
-from tidemill_worker.engine.wanted import Wanted, by_name, declared
+from tidemill_worker.engine.wanted import Wanted, added, adds, by_name, declared, unknown
 from tidemill_worker.files import FileRef
 
 MOST_RANGES: Final = 10_000
@@ -110,14 +110,21 @@ class TablePlanner:
         return dict(self.database.fetch(_COLUMNS, oid))
 
     def _layout(self, kinds: Mapping[str, str]) -> Layout:
-        found = (Wanted(name, name, type_of(kind), False) for name, kind in kinds.items())
-        wanted = declared(self.source) or tuple(found)
+        found = {name: type_of(kind) for name, kind in kinds.items()}
+        if adds(self.source):
+            wanted = added(self.source, {name: found[name] for name in unknown(self.source, found)})
+        else:
+            wanted = declared(self.source) or tuple(Wanted(name, name, kind, False) for name, kind in found.items())
         layout = by_name(self.source, self.settings.table, list(kinds), wanted, surely=True)
+        there = [place for place, column in enumerate(layout.columns) if column.field != NOT_THERE]
+        fields = {place: field for field, place in enumerate(there)}
         return replace(
             layout,
-            fields=len(wanted),
-            columns=tuple(replace(column, field=place) for place, column in enumerate(layout.columns)),
-            names=tuple(column.header for column in wanted),
+            fields=len(there),
+            columns=tuple(
+                replace(column, field=fields.get(place, NOT_THERE)) for place, column in enumerate(layout.columns)
+            ),
+            names=tuple(wanted[place].header for place in there),
         )
 
     def _cursor(self, kinds: Mapping[str, str]) -> CursorRange:

@@ -17,8 +17,9 @@ from tidemill_check.graph import inputs_of, topological
 from tidemill_check.sql_single import may_multiply
 from tidemill_check.stages import stages, whole_steps
 from tidemill_worker.engine.dialect import format_of
-from tidemill_worker.engine.model import Layout, Part, PlannedColumn
+from tidemill_worker.engine.model import NOT_THERE, Layout, Part, PlannedColumn
 from tidemill_worker.engine.text_layout import TextLayout
+from tidemill_worker.engine.wanted import adds, declared
 from tidemill_worker.files import FileRef
 
 CONNECTION: Final = "tidemill-replay"
@@ -96,7 +97,8 @@ def _unreadable(spec: DataPipelineSpec, row: Rejected) -> str:
         return "it isn't a JSON object: mend it first (tidemill rejects edit)"
     if row.layout.cut(row.text) is None:
         return f"it isn't a row of {len(row.layout.columns)} fields: mend it first (tidemill rejects edit)"
-    missing = [column.name for column in source.columns if column.name not in row.layout.columns]
+    needed = [column.name for column in declared(source) if not column.optional]
+    missing = [name for name in needed if name not in row.layout.columns]
     if missing:
         return (
             f"the source {row.source} reads the column {missing[0]} now, and which field of this row it is isn't known"
@@ -218,22 +220,24 @@ def _reading_objects(source: Source, layout: TextLayout) -> Source:
 
 def _reading(source: Source, form: Format) -> Source:
     files = FileSource(path=FILE, compression="None", format=form)
-    contract = source.contract.model_copy(update={"bad_values": "DeadLetter", "new_columns": "Ignore"})
+    nulls = source.contract.bad_values == "SetNull"
+    bad_values = "SetNull" if nulls else "DeadLetter"
+    contract = source.contract.model_copy(update={"bad_values": bad_values, "new_columns": "Ignore"})
     elsewhere = {"connection": CONNECTION, "files": files, "postgres": None, "http": None, "python": None}
     return source.model_copy(update={**elsewhere, "contract": contract})
 
 
 def part_of(spec: DataPipelineSpec, source: str, layout: TextLayout, size: int) -> Part:
     """The file of rows as a part of the source: columns as they are declared now, or as they were read."""
-    declared = _source(spec, source)
-    assert declared is not None
+    reads = _source(spec, source)
+    assert reads is not None
     places = {name: index for index, name in enumerate(layout.columns) if name is not None}
-    if declared.columns:
-        columns = tuple(PlannedColumn(c.name, c.type, c.required, places[c.name]) for c in declared.columns)
-    else:
-        types = layout.types or ()
-        columns = tuple(PlannedColumn(name, types[at] or "string", False, at) for name, at in places.items())
-    return Part(FileRef(FILE, size, 0), Layout(len(layout.columns), columns), 0, size, 1)
+    columns = [PlannedColumn(c.name, c.type, c.required, places.get(c.name, NOT_THERE)) for c in reads.columns]
+    if not columns or adds(reads):
+        types, known = layout.types or (), {column.name for column in columns}
+        others = ((name, at) for name, at in places.items() if name not in known)
+        columns += [PlannedColumn(name, types[at] or "string", False, at) for name, at in others]
+    return Part(FileRef(FILE, size, 0), Layout(len(layout.columns), tuple(columns)), 0, size, 1)
 
 
 def rows_of(texts: Sequence[str], layout: TextLayout) -> tuple[bytes, tuple[int, ...]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from tidemill_worker.engine.schemas import Schemas, changes
-from tidemill_worker.metastore.store import Connection, RunId
+from tidemill_worker.metastore.store import Connection, Metastore, RunId
 
 
 async def keep(connection: Connection, run: RunId, columns: Schemas) -> None:
@@ -24,6 +25,19 @@ async def keep(connection: Connection, run: RunId, columns: Schemas) -> None:
         "UPDATE tidemill.runs SET columns = $4, schema_changes = $5 WHERE uid = $1 AND run_key = $2 AND execution = $3",
         *(*run.columns, json.dumps(told), list(found)),
     )
+
+
+async def keep_altered(store: Metastore, run: RunId, what: Sequence[str]) -> None:
+    """Keep with the run's changes what it has altered of its sinks' tables, each sentence once."""
+    if not what:
+        return
+    async with store.connection() as connection:
+        await connection.execute(
+            "UPDATE tidemill.runs SET schema_changes = coalesce(schema_changes, '{}') || ARRAY(SELECT each FROM "
+            "unnest($4::text[]) AS each WHERE each <> ALL (coalesce(schema_changes, '{}'))) "
+            "WHERE uid = $1 AND run_key = $2 AND execution = $3",
+            *(*run.columns, list(what)),
+        )
 
 
 _BEFORE = """

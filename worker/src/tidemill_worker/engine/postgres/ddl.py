@@ -42,12 +42,17 @@ def database_rights(role: str) -> tuple[str, ...]:
     return (f"CREATE SCHEMA IF NOT EXISTS tidemill AUTHORIZATION {quoted(role)}", f"DO {literal(body)}")
 
 
-def table_rights(sink: Sink, role: str, *, checked: bool) -> tuple[str, ...]:
-    """Statements that let a role load into a sink's table that is there, and no more; `checked`: it has checks."""
+def table_rights(sink: Sink, role: str, *, checked: bool, alters: bool = False) -> tuple[str, ...]:
+    """Statements that let a role load into a sink's table that is there, and no more.
+
+    `checked`: it has checks; `alters`: contracts of sources let it be altered, which only its owner may.
+    """
     schema = quoted(sink.table.partition(".")[0])
     table, name = quoted_table(sink.table), quoted(role)
     if sink.replace_strategy == "Swap":  # whose table goes must own it, and may make another one
         return (f"GRANT USAGE, CREATE ON SCHEMA {schema} TO {name}", f"ALTER TABLE {table} OWNER TO {name}")
+    if alters:
+        return (f"GRANT USAGE ON SCHEMA {schema} TO {name}", f"ALTER TABLE {table} OWNER TO {name}")
     needed = _NEEDED[_way(sink)] | ({"SELECT"} if checked else set())
     listed = ", ".join(right for right in _RIGHTS if right in needed)
     return (f"GRANT USAGE ON SCHEMA {schema} TO {name}", f"GRANT {listed} ON TABLE {table} TO {name}")

@@ -87,7 +87,7 @@ async def prepare(connection: Connection, sink: Sink, schema: pa.Schema) -> Targ
 
     Raises TableMissing, TableMismatch, asyncpg.PostgresError.
     """
-    plains = _plains(sink, schema)
+    plains = plains_of(sink, schema)
     columns = await columns_of(connection, sink.table)
     if columns is None:
         await _make(connection, sink, plains)
@@ -97,13 +97,13 @@ async def prepare(connection: Connection, sink: Sink, schema: pa.Schema) -> Targ
 
 def created(sink: Sink, schema: pa.Schema) -> Target:
     """As `prepare` on a table that it has made, without a database. Raises TableMismatch."""
-    plains = _plains(sink, schema)
+    plains = plains_of(sink, schema)
     types = {name: column_type(kind) for name, kind in plains.items()}
     return Target(sink, tuple(Field(name, kind, types[name], types[name], None) for name, kind in plains.items()))
 
 
-def _plains(sink: Sink, schema: pa.Schema) -> dict[str, pa.DataType]:
-    """The types in which the rows are written. Raises TableMismatch for what no table could hold."""
+def plains_of(sink: Sink, schema: pa.Schema) -> dict[str, pa.DataType]:
+    """The types in which rows are written, by column. Raises TableMismatch for what no table could hold."""
     plains = {}
     for field in schema:
         kind = plain(field.type)

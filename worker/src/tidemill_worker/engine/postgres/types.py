@@ -68,6 +68,8 @@ def written_as(kind: pa.DataType, base: str) -> pa.DataType | None:
     types = pa.types
     if types.is_integer(kind) and (base in _INTEGERS or base in _FLOATS):
         return _INTEGERS.get(base) or _FLOATS[base]
+    if (types.is_floating(kind) or types.is_decimal(kind)) and base in _INTEGERS:
+        return _INTEGERS[base]  # whole ones only: Postgres would round the others
     if types.is_integer(kind) and base == "numeric":
         return pa.decimal128(19, 0)
     if types.is_floating(kind) and base in _FLOATS:
