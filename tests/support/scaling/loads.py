@@ -56,7 +56,7 @@ def bursts(seed: int = 1, hours: float = 3) -> Load:
     return Load("bursts", tuple(runs), hours * HOUR)
 
 
-def waves(seed: int = 2, hours: float = 6) -> Load:
+def waves(seed: int = 2, hours: float = 4) -> Load:
     """A day in `hours`: runs come by chance, many at noon, hardly any at night."""
     chance = random.Random(seed)
     runs, at = [], 0.0

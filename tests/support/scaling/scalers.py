@@ -142,9 +142,7 @@ class _HPA:
 
     sync: Final = 15.0
 
-    def __init__(self, least: int = 1, most: int = MOST) -> None:
-        self._least = least
-        self._most = most
+    def __init__(self) -> None:
         self._wishes: deque[tuple[float, int]] = deque()
         self._ups: deque[tuple[float, int]] = deque()
 
@@ -159,7 +157,7 @@ class _HPA:
         stable = max(wishes for _, wishes in self._wishes) if wish < current else wish
         stable = min(stable, current) if wish < current else stable
         start = current - sum(added for _, added in self._ups)
-        replicas = min(max(stable, self._least), self._most, max(start + 4, start * 2, current))
+        replicas = min(max(stable, 1), MOST, max(start + 4, start * 2, current))
         if replicas > current:
             self._ups.append((now, replicas - current))
         if replicas != current:
@@ -169,29 +167,34 @@ class _HPA:
 class KEDA:
     """KEDA's Temporal scaler with its defaults."""
 
-    def __init__(self, target: int = 5, most: int = MOST, name: str = "KEDA") -> None:
-        """`target`: targetQueueSize."""
-        self.name = name
+    def __init__(
+        self, target: int = 5, *, polling: float = 30, cooldown: float = 300, counts_runs: bool = False
+    ) -> None:
+        """`target`: targetQueueSize; `counts_runs`: includeRunningWorkflowCount, which keeps a pod for open runs."""
+        self.name = "KEDA"
         self._target = target
-        self._hpa = _HPA(1, most)
+        self._polling = polling
+        self._cooldown = cooldown
+        self._counts_runs = counts_runs
+        self._hpa = _HPA()
         self._active = -1e9
 
     def begin(self, world: World) -> None:
         """See `Scaler`. Both loops began at some time."""
         self._world = world
-        world.at(world.chance.uniform(0, 30), self._poll)
+        world.at(world.chance.uniform(0, self._polling), self._poll)
         world.at(world.chance.uniform(0, _HPA.sync), self._sync)
 
     def _poll(self) -> None:
         world = self._world
-        world.at(world.now + 30, self._poll)
+        world.at(world.now + self._polling, self._poll)
         if world.silent():
             return
-        if world.waiting()[0] > 0:
+        if world.waiting()[0] > 0 or (self._counts_runs and world.open):
             self._active = world.now
             if world.replicas == 0:
                 world.scale(1)
-        elif world.replicas > 0 and self._active + 300 < world.now:
+        elif world.replicas > 0 and self._active + self._cooldown < world.now:
             world.scale(0)
 
     def _sync(self) -> None:
@@ -207,11 +210,11 @@ class KEDA:
 class CPU:
     """An HPA on CPU: a worker whose slots are all in use uses all the CPU that it requests."""
 
-    def __init__(self, target: float = 0.8, most: int = MOST, name: str = "HPA on CPU") -> None:
+    def __init__(self, target: float = 0.8) -> None:
         """`target`: share of the requested CPU."""
-        self.name = name
+        self.name = "HPA on CPU"
         self._target = target
-        self._hpa = _HPA(1, most)
+        self._hpa = _HPA()
 
     def begin(self, world: World) -> None:
         """See `Scaler`. There is one pod from the beginning."""

@@ -20,6 +20,8 @@ HEARTBEAT: Final = 3.0
 STATISTICS: Final = 5.0
 """Temporal makes a queue's figures anew only so often (matching.taskQueueInfoByBuildIdTTL)."""
 _STOP: Final = 1.0
+_MOMENTS: Final = 3.0
+"""Seconds between points for a plot."""
 
 
 @dataclass(slots=True)
@@ -88,8 +90,8 @@ class Outcome:
     scaler: str
     waits: list[float] = field(default_factory=list[float])
     """Of every task: seconds in the queue."""
-    on_time: list[float] = field(default_factory=list[float])
-    """Of the first tasks of scheduled runs: the plan, and the first chunks."""
+    on_time: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
+    """Of the first tasks of scheduled runs, the plan and the first chunks: (time of the start, seconds)."""
     pod_seconds: float = 0.0
     busy_removed: int = 0
     """Pods that were told to go while they had a task."""
@@ -100,7 +102,7 @@ class Outcome:
     moves: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
     """When how many replicas were asked for."""
     reactions: list[float] = field(default_factory=list[float])
-    """Seconds from the first task that waits to the decision for more."""
+    """Seconds from the first task that waits, and not for pods that are starting, to more replicas."""
     moments: list[Moment] = field(default_factory=list[Moment])
     unfinished: int = 0
 
@@ -160,6 +162,7 @@ class World:
         for number, run in enumerate(self.load.runs):
             self.at(run.at, partial(self._start, number, run))
         scaler.begin(self)
+        self._look_on()
         while self._events and self._events[0][0] <= self.load.until:
             self.now, _, do = heapq.heappop(self._events)
             do()
@@ -219,6 +222,10 @@ class World:
         polling = self.polling()
         self.outcome.moments.append(Moment(self.now, self.replicas, len(polling), self.busy(), len(self.queue)))
 
+    def _look_on(self) -> None:
+        self.mark()
+        self.at(self.now + _MOMENTS, self._look_on)
+
     # What happens by itself
 
     def _start(self, number: int, run: Run) -> None:
@@ -229,8 +236,12 @@ class World:
     def _wait(self, task: Task) -> None:
         self.queue.append(task)
         self._dispatch()
-        if self.queue and self._starved is None:
+        if self._starved is None and len(self.queue) > self._to_come():
             self._starved = self.now
+
+    def _to_come(self) -> int:
+        """Slots of pods that are starting."""
+        return SLOTS * sum(pod.polls > self.now and not pod.leaving for pod in self.pods)
 
     def _dispatch(self) -> None:
         while self.queue:
@@ -245,7 +256,7 @@ class World:
         self.outcome.waits.append(waited)
         run = task.run
         if run is not None and run.run.scheduled and task.released <= run.run.at + PLAN + 1:
-            self.outcome.on_time.append(waited)
+            self.outcome.on_time.append((run.run.at, waited))
         pod.tasks.append(task)
         pod.note(self.now)
         self.at(self.now + task.seconds, lambda: self._end(pod, task))

@@ -166,6 +166,8 @@ def _as_is(signals: Signals, need: Need) -> _Verdict:
 
 def _remembered(spec: ScalingSpec, signals: Signals, history: History, decision: Decision, now: datetime) -> History:
     change = decision.replicas - signals.replicas
+    if not decision.apply:
+        return history
     if change > 0:
         return grown(history, signals.replicas, decision.replicas, now)
     if change < 0 and decision.reason == "Surplus":

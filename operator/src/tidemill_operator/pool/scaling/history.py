@@ -39,7 +39,7 @@ def looked(spec: ScalingSpec, signals: Signals, before: History, now: datetime) 
         )
     if signals.backlog != history.figure:
         history = replace(history, figure=signals.backlog, taken=taken(signals))
-    if signals.backlog is not None and is_stuck(signals, history, now):
+    if workers is not None and signals.backlog is not None and is_stuck(signals, history, now):
         history = replace(history, untaken=(now, signals.backlog.count))
     starting = workers is not None and len(workers) < signals.replicas
     return _forgetting(

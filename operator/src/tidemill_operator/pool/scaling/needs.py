@@ -59,7 +59,7 @@ def need_of(spec: ScalingSpec, signals: Signals, history: History, now: datetime
     stuck = is_stuck(signals, history, now)
     waiting = 0 if stuck else _waiting(signals, history, now)
     past, coming = _due(spec, signals, history, now)
-    if signals.workers is None and waiting:
+    if signals.workers is None and waiting and _helped(history, now):
         busy = signals.replicas * spec.slots  # nobody says so, but tasks wait
     carried = _holding(spec, busy, waiting)
     # A start whose time has come may show as slots in use already: it isn't counted twice.
@@ -82,9 +82,13 @@ def is_stuck(signals: Signals, history: History, now: datetime) -> bool:
         return False
     if signals.workers is not None:
         return any(now - idle.since >= UNTAKEN for idle in history.idle)
-    took = warm_up(history) or timedelta()
-    grown = history.grew is not None and now - history.grew >= took + STUCK_AFTER
-    return grown and signals.replicas > 0 and backlog.dispatch_rate == 0
+    added = history.grew is not None and signals.replicas > 0
+    return added and _helped(history, now) and backlog.dispatch_rate == 0
+
+
+def _helped(history: History, now: datetime) -> bool:
+    """Whether workers that were added have had the time to help."""
+    return history.grew is None or now - history.grew >= (warm_up(history) or timedelta()) + STUCK_AFTER
 
 
 def taken(signals: Signals) -> int:
