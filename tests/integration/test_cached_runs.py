@@ -67,7 +67,10 @@ async def test_runs_find_what_earlier_ones_have_kept_until_a_sink_writes_the_tab
             assert (result.result, here.query("SELECT id, name FROM {table}")) == ("Succeeded", [["1", "one"]])
             pool.database.query(f"UPDATE public.names SET name = '{name}'")
         assert pool.processes[0].log.read_text().count("scored is called") == 1
-        assert 'tidemill_cache_lookups_total{outcome="hit"} 2.0' in pool.processes[0].get("/metrics")[1]
+        assert (
+            'tidemill_worker_cache_lookups_total{outcome="hit",pool="etl",pool_namespace="travel"} 2.0'
+            in pool.processes[0].get("/metrics")[1]
+        )
 
         names.write("id,month,name\n1,1,loaded\n")
         writing = names.spec(disposition="Replace")

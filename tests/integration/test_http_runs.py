@@ -92,9 +92,9 @@ async def test_a_run_a_second_one_from_the_cache_and_a_replay(
     second = await runs.run(SPEC)
     assert (second.result, second.rows_loaded, len(server.asked)) == ("Succeeded", 2, asked)
     metrics = worker.get("/metrics")[1]
-    assert 'tidemill_cache_lookups_total{outcome="hit"} 3.0' in metrics
-    assert 'tidemill_cache_lookups_total{outcome="miss"} 3.0' in metrics
-    assert "tidemill_cache_saved_seconds_total" in metrics
+    assert 'tidemill_worker_cache_lookups_total{outcome="hit",pool="etl",pool_namespace="travel"} 3.0' in metrics
+    assert 'tidemill_worker_cache_lookups_total{outcome="miss",pool="etl",pool_namespace="travel"} 3.0' in metrics
+    assert "tidemill_worker_cache_saved_seconds_total" in metrics
 
     store = RedisStore(lambda: redis_server.url, prefix(pool.installation, pool.namespace, pool.name))
     store.move(["source/issues"], unique())

@@ -148,7 +148,10 @@ async def test_a_message_that_is_refused_is_shown(here: Bench, receiver: Receive
 
     await eventually(closed)
     assert kept(here) == [["k", "Unsent", "1", "the receiver answered 404, which the same message would get again"]]
-    assert 'tidemill_notifications_total{state="unsent"} 1.0' in pool.processes[0].get("/metrics")[1]
+    assert (
+        'tidemill_worker_notifications_total{pool="etl",pool_namespace="travel",state="unsent"} 1.0'
+        in pool.processes[0].get("/metrics")[1]
+    )
     log = pool.processes[0].log.read_text()
     assert "run k: notification to chat couldn't be sent: the receiver answered 404" in log
     assert not [secret for secret in (KEY, "T0/B0") if secret in log]

@@ -93,7 +93,7 @@ async def test_a_password_that_changes_under_a_run_harms_nothing(
 async def test_what_cant_be_used_is_said_and_the_former_stays(rotated: Rotated, runs: Runs) -> None:
     (rotated.pool.landing / "small.csv").write_text("id,text\n1,a\n")
     worker = rotated.pool.start()
-    unusable = 'tidemill_secret_unusable{connection="warehouse"} '
+    unusable = 'tidemill_worker_secret_unusable{connection="warehouse",pool="etl",pool_namespace="travel"} '
 
     for content, words in (
         (rotated.dsn("wrong-word"), "the server refuses the user or password of its Secret (28P01)"),

@@ -119,7 +119,7 @@ async def test_several_workers_share_one_run(wide: Pool, runs: Runs) -> None:
     await rows_are_exact(wide, runs, handle)
     for worker in (first, second):
         text = worker.get("/metrics")[1]
-        done = [line for line in text.splitlines() if line.startswith("tidemill_chunks_total")]
+        done = [line for line in text.splitlines() if line.startswith("tidemill_worker_chunks_total")]
         assert any(float(line.rsplit(" ", 1)[1]) > 0 for line in done), "each of them has had its share"
 
 

@@ -32,7 +32,7 @@ def test_ready_answers_and_ends_well(pool: Pool, database: Database) -> None:
     assert worker.get("/nothing")[0] == 404
     status, metrics = worker.get("/metrics")
     assert status == 200
-    assert "tidemill_chunks_open 0.0" in metrics
+    assert 'tidemill_worker_chunks_open{pool="etl",pool_namespace="travel"} 0.0' in metrics
     assert pool.database.query("SELECT version_num FROM tidemill.alembic_version") == [[HEAD]]
     assert worker.stop() == 0
     assert pool.database.server.password not in worker.log.read_text()

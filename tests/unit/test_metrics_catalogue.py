@@ -201,7 +201,7 @@ def test_both_formats_can_be_read_and_a_run_can_be_found_from_its_exemplar() -> 
     plain = {family.name: family for family in read_text(text.decode())}
     body, kind = metrics.exposition("application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
     assert kind.startswith("application/openmetrics-text")
-    families = {family.name: family for family in openmetrics_parser.text_string_to_metric_families(body.decode())}
+    families = {family.name: family for family in openmetrics_parser.text_string_to_metric_families(body.decode())}  # type: ignore[no-untyped-call]
 
     assert families["tidemill_pipeline_runs"].samples[0].labels["pipeline"] == "flights"
     assert families["tidemill_run_duration_seconds"].unit == "seconds"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tidemill_api.contract import WorkerConfig
 from tidemill_api.errors import TidemillError
-from tidemill_worker import health
+from tidemill_worker import health, sdk_metrics
 from tidemill_worker.measures import Measures
 from tidemill_worker.start import settle
 
@@ -64,10 +64,19 @@ class App:
     """One worker. `run` returns when it has stopped as told, and raises what ended it otherwise."""
 
     options: Options
-    measures: Measures = field(default_factory=Measures)
     waits_for: str | None = "starting"
     """Why the worker isn't ready; None when it is."""
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    sdk_port: int = 0
+    """Of the loopback, where the SDK's metrics are; 0: not yet."""
+    measures: Measures = field(init=False)
+
+    def __post_init__(self) -> None:
+        """What is counted bears the pool's name."""
+        config = self.options.config
+        self.measures = Measures(config.namespace, config.pool)
+        self.measures.ready = lambda: self.waits_for is None
+        self.measures.slots = config.concurrency.activities
 
     async def run(self) -> None:
         """Start, work, stop. Raises ConfigError and whatever ends a worker that can't go on."""
@@ -100,7 +109,8 @@ class App:
         connections, store = self._stores(keys)
         looking = asyncio.create_task(self._until_there(store.check))
         await _imported(*FOR_CLIENT)
-        runtime = runtime_of()
+        self.sdk_port = sdk_metrics.free_port()
+        runtime = runtime_of(self.sdk_port, {"pool_namespace": config.namespace, "pool": config.pool})
 
         async def client_now() -> Client:
             return await connect(config.temporal, credentials_of(config.temporal, secrets), runtime, keys)
@@ -137,10 +147,12 @@ class App:
         connections = PoolConnections(
             config.connections, self.options.secrets, ensure, self.measures.secret, config.artifacts
         )
+        connections.measured = self.measures
+        self.measures.pools = connections.open_pools
         if config.cache is not None:
             from tidemill_worker.cache.opening import cache_of
 
-            connections.cache = cache_of(config, self.options.secrets, self.measures, keys)
+            connections.cache = cache_of(config, self.options.secrets, self.measures, self.measures.cache_waited, keys)
         name = config.metastore.connection
         return connections, Metastore(name, lambda: connections.metastore(name))
 
@@ -181,7 +193,7 @@ class App:
             await asyncio.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT)
 
-    def _answer(self, path: str) -> health.Answer | None:
+    async def _answer(self, path: str, accept: str) -> health.Answer | None:
         match path:
             case "/healthz":
                 return HTTPStatus.OK, health.TEXT, b"ok\n"
@@ -190,9 +202,16 @@ class App:
             case "/readyz":
                 return HTTPStatus.SERVICE_UNAVAILABLE, health.TEXT, f"{self.waits_for}\n".encode()
             case "/metrics":
-                return HTTPStatus.OK, health.PROMETHEUS, self.measures.exposition()
+                return await self._metrics(accept)
             case _:
                 return None
+
+    async def _metrics(self, accept: str) -> health.Answer:
+        """Ours and the SDK's. Made in a thread: the loop has better things to do."""
+        (ours, content_type), theirs = await asyncio.gather(
+            asyncio.to_thread(self.measures.exposition, accept), sdk_metrics.asked(self.sdk_port)
+        )
+        return HTTPStatus.OK, content_type, sdk_metrics.together(ours, theirs, content_type)
 
 
 async def _keys_now() -> KeyFolder | None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tidemill_api.contract import TemporalAddress
 from tidemill_api.errors import SecretMissing, TemporalUnavailable
+from tidemill_worker.sdk_metrics import exporter
 
 if TYPE_CHECKING:
     from temporalio.client import Client
@@ -60,11 +61,17 @@ def credentials_of(address: TemporalAddress, secrets: Path) -> Credentials:
     )
 
 
-def runtime_of() -> Runtime:
-    """The SDK's runtime: it heartbeats often, so that the operator sees busy slots."""
+def runtime_of(metrics_port: int, labels: Mapping[str, str]) -> Runtime:
+    """The SDK's runtime: it heartbeats often, so that the operator sees busy slots.
+
+    Its metrics are on that port of the loopback, all with these labels.
+    """
     from temporalio.runtime import Runtime, TelemetryConfig
 
-    return Runtime(telemetry=TelemetryConfig(), worker_heartbeat_interval=SLOTS_TOLD_EVERY)
+    return Runtime(
+        telemetry=TelemetryConfig(metrics=exporter(metrics_port), global_tags=dict(labels)),
+        worker_heartbeat_interval=SLOTS_TOLD_EVERY,
+    )
 
 
 async def connect(

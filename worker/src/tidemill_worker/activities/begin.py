@@ -121,7 +121,7 @@ class Begin:
             return False
         for evicted in await evictions.evict(self._resources.store, claimant.order.uid, closed):
             _log.warning("run %s ended without releasing its slot; it is released now", evicted.run.run_key)
-            self._resources.measures.run(evicted.result)
+            self._resources.measures.run((claimant.order.namespace, claimant.order.pipeline), evicted.result)
             await self._clean(claimant, evicted)
         return True
 

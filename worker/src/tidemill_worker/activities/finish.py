@@ -51,7 +51,7 @@ class Finish:
             await self._wake(finished.waiting)
             if result.execution:
                 await self._housekeeping.after_run(claimant.order.uid, claimant.order.spec)
-            self._resources.measures.run(result)
+            self._resources.measures.run((claimant.order.namespace, claimant.order.pipeline), result)
             return result
 
     async def _unbegun(self, ending: Ending) -> RunResult:

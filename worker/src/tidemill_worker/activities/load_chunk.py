@@ -13,9 +13,11 @@ from tidemill_worker import engine
 from tidemill_worker.activities.heartbeat import Heart
 from tidemill_worker.activities.resources import Resources, Snapshot
 from tidemill_worker.activities.translation import translated
+from tidemill_worker.engine import spent
 from tidemill_worker.engine.model import Chunk, ChunkOutcome, Stopped
 from tidemill_worker.engine.postgres.altered import noted
 from tidemill_worker.engine.work import Computation
+from tidemill_worker.measures import Attempt
 from tidemill_worker.metastore import RunId, chunks, schemas
 from tidemill_worker.workflows.messages import LOAD_CHUNK, ChunkTask, Counts
 
@@ -31,9 +33,13 @@ class LoadChunk:
     @activity.defn(name=LOAD_CHUNK)
     async def load_chunk(self, task: ChunkTask) -> Counts:
         """Counts of the chunk; the same however often it is tried. Heartbeats carry a `RunProgress` of this chunk."""
-        with translated(), self._resources.measures.chunk():
-            began, heart = time.monotonic(), Heart()
-            outcome = await heart.during(self._load(task, heart), lambda error: isinstance(error, Stopped))
+        with translated(), self._resources.measures.chunk() as attempt:
+            began, heart, time_spent = time.monotonic(), Heart(), spent.begin()
+            attempt.number = activity.info().attempt
+            try:
+                outcome = await heart.during(self._load(task, heart, attempt), lambda error: isinstance(error, Stopped))
+            finally:
+                self._resources.measures.phases(attempt.whose, time_spent.seconds)
             counts = Counts(
                 chunks=1,
                 rows_read=outcome.rows_read,
@@ -43,14 +49,16 @@ class LoadChunk:
                 rows_kept=outcome.rows_kept,
                 bytes_read=outcome.bytes_read,
             )
-            self._resources.measures.rows(counts)
+            self._resources.measures.rows(attempt.whose, counts, outcome.steps, outcome.sinks)
             _tell(task, counts, time.monotonic() - began)
             return counts
 
-    async def _load(self, task: ChunkTask, heart: Heart) -> ChunkOutcome:
+    async def _load(self, task: ChunkTask, heart: Heart, attempt: Attempt) -> ChunkOutcome:
         resources = self._resources
         run = RunId(task.uid, task.run_key, task.execution)
         snapshot = await resources.permitted(run)
+        attempt.whose = snapshot.ref.namespace, snapshot.ref.pipeline
+        attempt.exemplar = {"run_id": activity.info().workflow_run_id or ""}
         chunk, total = await chunks.chunk_of(resources.store, run, task.chunk)
         if isinstance(chunk, Computation):
             spec, connections = snapshot.spec, resources.connections

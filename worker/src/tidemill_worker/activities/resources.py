@@ -65,7 +65,12 @@ class Resources:
         """Where the rows go that the engine rejects of a chunk."""
         from tidemill_worker.engine.keeping import keeping_of
 
-        return MetastoreLetters(self.store, keeping_of(spec, chunk), live=chunk.part.live)
+        return MetastoreLetters(
+            self.store,
+            keeping_of(spec, chunk),
+            live=chunk.part.live,
+            tell=lambda run, rejected: self.measures.rejected((run.namespace, run.pipeline), rejected),
+        )
 
     async def wrote(self, spec: DataPipelineSpec, sinks: Iterable[str]) -> None:
         """Let nobody find any more in the cache what came from the tables of these sinks. Never fails."""

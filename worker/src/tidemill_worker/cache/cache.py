@@ -128,6 +128,8 @@ class Cache:
     ttl: float = 3600.0
     """Seconds for which entries are fresh that don't say it themselves."""
     longest_wait: float = LONGEST_WAIT
+    waited: Callable[[float], None] = lambda _seconds: None
+    """Told how long one has waited for another who computes the same."""
     _unmoved: dict[str, object] = field(default_factory=dict)
     """Tags to be moved, each with a mark of the change it is for: one that comes meanwhile isn't forgotten."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -207,7 +209,9 @@ class Cache:
         owner, limit = secrets.token_hex(8), time.monotonic() + self.longest_wait
         try:
             while not self.store.take(place, owner, self.longest_wait):
+                began = time.monotonic()
                 other = self._from_another(place, limit, go_on)
+                self.waited(time.monotonic() - began)
                 if other is not None:
                     self.told.cache("hit", other.seconds)
                     return other.value

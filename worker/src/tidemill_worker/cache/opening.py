@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from tidemill_codec.folder import Keys
 
 
-def cache_of(config: WorkerConfig, secrets: Path, told: Told, keys: Keys | None) -> Cache | None:
+Waited = Callable[[float], None]
+"""Told of the seconds that a lookup has waited for another one who computes the same."""
+
+
+def cache_of(config: WorkerConfig, secrets: Path, told: Told, waited: Waited, keys: Keys | None) -> Cache | None:
     """The cache, or None if the pool has none. `keys` encrypt payloads, and entries alike."""
     settings = config.cache
     if settings is None:
@@ -31,6 +35,7 @@ def cache_of(config: WorkerConfig, secrets: Path, told: Told, keys: Keys | None)
         told,
         seal,
         parse_duration(settings.default_ttl).total_seconds(),
+        waited=waited,
     )
 
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import asyncpg
 
@@ -44,6 +44,18 @@ class Webhook:
     """By which messages are signed; None: they aren't."""
 
 
+class Measured(Protocol):
+    """Who counts what connections are used for."""
+
+    def postgres(self, connection: str, seconds: float, *, had: bool) -> None:
+        """A connection to a database was waited for; `had`: it came."""
+        ...
+
+    def http(self, connection: str, code: int, seconds: float) -> None:
+        """A request to a web server; code 0: no answer came."""
+        ...
+
+
 class PoolConnections:
     """Answers names with folders and pools. Pools are made when first asked for; `follow` renews their Secrets."""
 
@@ -65,6 +77,8 @@ class PoolConnections:
         self._kept: FolderArtifacts | ObjectArtifacts | None = None
         self._logins: dict[str, Login] = {}
         self._servers: dict[str, HTTPPlace] = {}
+        self.measured: Measured | None = None
+        """Who counts."""
         self.cache: Cache | None = None
         """The pool's, if it has one."""
         self._lock = threading.Lock()
@@ -90,7 +104,7 @@ class PoolConnections:
             if held is None:
                 from tidemill_worker.connections.http import HTTPPlace
 
-                held = self._servers[name] = HTTPPlace(name, settings, whole_secrets(self._secrets))
+                held = self._servers[name] = HTTPPlace(name, settings, whole_secrets(self._secrets), self._told_http)
         return held
 
     @property
@@ -189,13 +203,28 @@ class PoolConnections:
         for place in self._places.values():
             place.close()
 
+    def open_pools(self) -> list[tuple[str, asyncpg.Pool]]:
+        """The pools of Postgres connections that are in use, each with its connection's name. For any thread."""
+        held = tuple(self._held.values())
+        return [(each.name, pool) for each in held if (pool := each.opened) is not None]
+
+    def _told_postgres(self, name: str, seconds: float, had: bool) -> None:
+        if self.measured is not None:
+            self.measured.postgres(name, seconds, had=had)
+
+    def _told_http(self, name: str, code: int, seconds: float) -> None:
+        if self.measured is not None:
+            self.measured.http(name, code, seconds)
+
     async def _pool_of(self, name: str, key: str) -> asyncpg.Pool:
         settings = self._named(name).postgres
         if settings is None:
             raise UnknownConnection(f"connection {name} is not of kind postgres")
         held = self._held.get(key)
         if held is None:
-            held = self._held[key] = Database(name, settings, self._login(name, settings), self._prepare)
+            held = self._held[key] = Database(
+                name, settings, self._login(name, settings), self._prepare, self._told_postgres
+            )
         return await held.pool()
 
     def _login(self, name: str, settings: PostgresConnection) -> Login:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -81,11 +81,20 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     return max(0.0, (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - now.timestamp())
 
 
+Told = Callable[[str, int, float], None]
+"""Told of each request: the connection, the status (0: no answer came), and the seconds until then."""
+
+
+def _nobody(_name: str, _code: int, _seconds: float) -> None:
+    """Nobody counts."""
+
+
 class HTTPPlace:
     """One connection. Used by several threads at once."""
 
-    def __init__(self, name: str, settings: HTTPConnection, secrets: Path) -> None:
-        """`secrets` has a folder for each Secret that is mounted as a whole."""
+    def __init__(self, name: str, settings: HTTPConnection, secrets: Path, told: Told = _nobody) -> None:
+        """`secrets` has a folder for each Secret that is mounted as a whole; `told` hears of each request."""
+        self._told = told
         self.name = name
         self.base: Base = base_of(name, settings.url)
         self._secret = settings.headers_from.secret_ref.name if settings.headers_from is not None else None
@@ -201,16 +210,23 @@ class HTTPPlace:
 
         if self._manager is None:
             self._manager = urllib3.PoolManager(num_pools=1, maxsize=16)
-        return self._manager.urlopen(
-            method,
-            f"{self.base.origin}{target}",
-            headers={"User-Agent": _AGENT, **headers, **self.secret_headers()},
-            body=body,
-            redirect=False,
-            retries=False,
-            preload_content=False,
-            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=seconds),
-        )
+        given = {"User-Agent": _AGENT, **headers, **self.secret_headers()}
+        began, code = time.monotonic(), 0
+        try:
+            answer = self._manager.urlopen(
+                method,
+                f"{self.base.origin}{target}",
+                headers=given,
+                body=body,
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=seconds),
+            )
+            code = answer.status
+            return answer
+        finally:
+            self._told(self.name, code, time.monotonic() - began)
 
     @contextmanager
     def talking(self) -> Iterator[None]:

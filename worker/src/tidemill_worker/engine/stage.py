@@ -26,6 +26,7 @@ from tidemill_worker.engine.python.calls import Calls
 from tidemill_worker.engine.python.steps import Python
 from tidemill_worker.engine.quoting import quoted
 from tidemill_worker.engine.sandbox import Sandbox
+from tidemill_worker.engine.spent import Spent
 from tidemill_worker.engine.steps import Batch, Query, Validate
 
 Step = Validate | Query | Python
@@ -328,6 +329,7 @@ class Stage:
     reader: Reads
     steps: tuple[Step, ...]
     whole: Whole
+    spent: Spent = field(default_factory=Spent)
 
     def check(self, layout: Layout, sandbox: Sandbox) -> dict[str, pa.Schema]:
         """The columns after the source and each step, by name. Raises SQLError, SpecError."""
@@ -346,11 +348,13 @@ class Stage:
 
     def work(self, piece: Piece, layout: Layout, origin: Origin, sandbox: Sandbox) -> Worked:
         """A piece through all steps. Raises BadRow, StepFailed."""
-        read = self.reader.read(piece, layout, origin)
+        with self.spent.on("read"):
+            read = self.reader.read(piece, layout, origin)
         done = {self.reader.name: read}
         for step in self.steps:
             batch = done[first_input(step)].batch
-            done[step.name] = apply(step, batch, piece, origin, self.reader, self.whole, sandbox)
+            with self.spent.on("check" if isinstance(step, Validate) else "transform"):
+                done[step.name] = apply(step, batch, piece, origin, self.reader, self.whole, sandbox)
         return Worked(
             rows=read.count.rows_in if read.count else 0,
             counts=tuple(each.count for each in done.values() if each.count is not None),

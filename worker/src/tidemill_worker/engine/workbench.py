@@ -29,6 +29,7 @@ from tidemill_worker.engine.python.calls import Calls
 from tidemill_worker.engine.python.sources import Function, Given
 from tidemill_worker.engine.python.steps import Python
 from tidemill_worker.engine.sandbox import Sandbox, Sandboxes
+from tidemill_worker.engine.spent import here
 from tidemill_worker.engine.stage import Reads, Stage, Worked, reader_of, rejected, steps_of
 from tidemill_worker.engine.steps import Validate
 from tidemill_worker.files import Files
@@ -88,7 +89,14 @@ class Workbench:
 
     def open(self, stack: ExitStack, offset: int) -> Iterator[Piece]:
         """The pieces from `offset` on. Blocks."""
-        return self.stage.reader.open(stack, self.place, self.chunk.part, offset, self.block)
+        with self.stage.spent.on("read"):
+            pieces = self.stage.reader.open(stack, self.place, self.chunk.part, offset, self.block)
+        while True:
+            with self.stage.spent.on("read"):
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield piece
 
     @property
     def state(self) -> str | None:
@@ -108,7 +116,8 @@ class Workbench:
             encoded, refused, counts = {}, [], list(worked.counts)
             for sink, encoder in self.encoders.items():
                 batch = worked.batches[self.inputs[sink]]
-                encoded[sink] = encoder.encode(batch, self.chunk.index, piece.offset)
+                with self.stage.spent.on("load"):
+                    encoded[sink] = encoder.encode(batch, self.chunk.index, piece.offset)
                 bad = encoded[sink].refused
                 rows = encoded[sink].rows
                 if bad or encoder.target.checks:
@@ -152,6 +161,7 @@ async def workbench(
     Raises what `engine.load_chunk` raises of reading and SQL.
     """
     values = bind_parameters(spec, parameters, run.run_time, run.interval_start)
+    time_spent = here()
     cut, calls = stages(spec)[chunk.stage], Calls(values, connections.cache)
     places = await places_of(spec.sources, connections, values)
     api = places.get(chunk.source)
@@ -165,7 +175,8 @@ async def workbench(
         nodes = _broadcasts().nodes(spec, cut.broadcast, chunk, places, lambda: Sandbox(values), values, answers, calls)
         kept = cut.wave > 0
         reader: Reads = kept_reader(connections.artifacts(), run, chunk) if kept else reader_of(spec, chunk.source)
-        stage = Stage(reader, steps_of(spec, cut.steps, calls), {name: node.table for name, node in nodes.items()})
+        whole = {name: node.table for name, node in nodes.items()}
+        stage = Stage(reader, steps_of(spec, cut.steps, calls), whole, time_spent)
         sandboxes = Sandboxes(values)
         with sandboxes.one() as sandbox:
             schemas = stage.check(chunk.part.layout, sandbox)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tidemill_api.errors import DeadLetterFull
 from tidemill_worker.engine.model import RunRef
 from tidemill_worker.metastore.store import Connection, Metastore
+from tidemill_worker.metastore.told import Tell, by_rule, nobody
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,8 +54,12 @@ DELETE FROM tidemill.dead_letters WHERE id IN (
 class MetastoreLetters:
     """The engine's `DeadLetters`: what it rejects is committed here before the load commits, as far as it is kept."""
 
-    def __init__(self, store: Metastore, keeping: Keeping, *, live: bool = False) -> None:
-        """One for each attempt at a chunk; `live`: its rows may be others than in the attempt before."""
+    def __init__(self, store: Metastore, keeping: Keeping, *, live: bool = False, tell: Tell = nobody) -> None:
+        """One for each attempt at a chunk; `live`: its rows may be others than in the attempt before.
+
+        `tell` is told what was written.
+        """
+        self._tell = tell
         self._store = store
         self._keeping = keeping
         self._live = live
@@ -79,6 +84,7 @@ class MetastoreLetters:
             await connection.execute(move, run.uid, run.run_key, run.execution, run.namespace, run.pipeline)
             await self._bounded(connection, run)
             self._since = self._since or await connection.fetchval("SELECT now()")
+        self._tell(run, by_rule(letters))
 
     async def settle(self, run: RunRef, chunk: int) -> None:
         """Forget letters of attempts that have committed nothing, where this one's rows may be others.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 import asyncpg
@@ -21,6 +21,7 @@ from tidemill_worker.engine.postgres.move import move, note
 from tidemill_worker.engine.postgres.staged import Columns
 from tidemill_worker.engine.postgres.staging import staging_table
 from tidemill_worker.engine.postgres.tables import ORDER, Target, staging_columns
+from tidemill_worker.engine.spent import here
 
 _WAITING: Final = 1  # blocks that wait for the server, besides the one that is being sent
 _TEMPORARY: Final = "tidemill_part"
@@ -49,6 +50,7 @@ class Writer:
         self._run = run
         self._chunk = chunk
         self._pool = pool
+        self._spent = here()
         self._also = also
         self._direct = direct
         appends = target.sink.write_disposition == "Append" and not target.waits
@@ -182,5 +184,7 @@ class Writer:
         if connection is not None:
             await self._pool.release(connection)
 
-    def _typed(self) -> contextlib.AbstractContextManager[None]:
-        return typed(self.target.sink.name, self.target.sink.connection)
+    @contextlib.contextmanager
+    def _typed(self) -> Iterator[None]:
+        with self._spent.on("load"), typed(self.target.sink.name, self.target.sink.connection):
+            yield
