@@ -23,12 +23,15 @@ QUICK_ROWS = 1_000_000
 
 
 @dataclass(frozen=True)
-class _Bench:
+class Bench:
+    r"""A server, a file to load, and how many rows it has."""
+
     server: postgres.PostgresServer
     file: Path
     rows: int
 
     async def psql(self, *commands: str) -> None:
+        """Statements, one after the other."""
         options = [option for command in commands for option in ("-c", command)]
         await output(str(self.server.psql), "--no-psqlrc", "-q", "-v", "ON_ERROR_STOP=1", self.server.dsn, *options)
 
@@ -83,7 +86,7 @@ async def measure(quick: bool) -> AsyncIterator[Measurement]:
         file.parent.mkdir()
         await asyncio.to_thread(write_file, file, rows)
         async with running(server.component):
-            bench = _Bench(server, file, rows)
+            bench = Bench(server, file, rows)
             copies, ours, bare, memory = [], [], [], []
             for number in range(rounds):
                 copies.append(await bench.copy())

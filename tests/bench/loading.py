@@ -56,6 +56,9 @@ def write_file(path: Path, rows: int) -> None:
             )
 
 
+_FORMATS = {".csv": "csv", ".jsonl": "jsonLines", ".parquet": "parquet"}
+
+
 def create_table(name: str) -> str:
     """SQL of the table that all ways load into."""
     return f"CREATE TABLE {name} ({', '.join(f'{column} {kind}' for column, (_, kind) in COLUMNS.items())})"
@@ -74,7 +77,7 @@ def spec(file: str, rules: bool) -> dict[str, Any]:
             {
                 "name": "raw",
                 "connection": "landing",
-                "files": {"path": file, "format": {"csv": {}}},
+                "files": {"path": file, "format": {_FORMATS[Path(file).suffix]: {}}},
                 "columns": [{"name": name, "type": kind} for name, (kind, _) in COLUMNS.items()],
             }
         ],
