@@ -284,10 +284,6 @@ RULES: Final = (
         "spec.sources[1].columns", "rows of an API need columns: say what is read of them",
     ),
     Refused(
-        "api-with-new-columns", "pipeline-http", {"spec.sources[1].contract": {"newColumns": "Add"}},
-        "spec.sources[1].contract.newColumns", "what an API or a function gives is known only when it is read",
-    ),
-    Refused(
         "new-columns-without-names", "pipeline",
         {
             "spec.sources[0].files.format.csv.header": False,

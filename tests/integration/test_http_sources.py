@@ -276,6 +276,20 @@ async def test_contracts_hold(world: World, server: WebServer) -> None:
         await world.run(api(contract={"newColumns": "Fail"}))
 
 
+async def test_columns_that_an_api_gives_beside_the_declared_ones(world: World, server: WebServer) -> None:
+    """Of all its pages, whichever rows have them; a later answer without them loads NULL."""
+    spec = api(paging={"page": {}}, contract={"newColumns": "Add"})
+    await world.pool.execute("CREATE TABLE public.out (id bigint, price numeric(8,2))")
+    server.serve("/v1/items", by_page([{"id": 1, "n": 1, "at": None}], [{"id": 2, "n": 2.5, "tags": [1]}, {"id": "x"}]))
+    done = await world.run(spec)
+    assert done.steps == {"raw": (3, 2, 1, 0)}
+    found = await world.fetch("SELECT id, n, at, tags FROM public.out ORDER BY id")
+    assert found == [(1, 1.0, None, None), (2, 2.5, None, "[1]")]
+    server.serve("/v1/items", by_page([{"id": 3, "at": "soon"}]))
+    await world.run(spec, replace(RUN, run_key="later"))
+    assert await world.fetch("SELECT n, at FROM public.out WHERE id = 3") == [(None, "soon")]
+
+
 async def test_a_chunk_that_is_tried_again_loads_once(world: World, server: WebServer) -> None:
     server.serve("/v1/items", by_page(items(1, 2), items(3, 2)))
     spec = api(paging={"page": {}})

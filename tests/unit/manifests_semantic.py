@@ -213,6 +213,19 @@ def _api(name: str, http: dict[str, object], field: str, says: str) -> Wrong:
 
 COUNTED: Final = "pages are counted by these rows: filter in a step, or page by cursor"
 APIS: Final = (
+    Wrong(
+        "new-columns-of-an-api-that-is-joined-whole",
+        {
+            "spec.sources[1].files": DELETE,
+            "spec.sources[1].connection": "tracker",
+            "spec.sources[1].http": {"path": "airlines"},
+            "spec.sources[1].columns": [{"name": "carrier", "type": "string"}, {"name": "name", "type": "string"}],
+            "spec.sources[1].contract": {"newColumns": "Add"},
+        },
+        conditions.INVALID_SPEC,
+        "spec.sources[1].contract.newColumns",
+        "airlines is joined whole to other rows, and which columns an API gives is known only when it is read",
+    ),
     _api("api-rows-that-do-not-parse", {"rows": "data[?x"}, "rows", "'data[?x' is no JMESPath"),
     _api(
         "api-cursor-that-does-not-parse",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ import pytest
 from tests.support.engine import spec_of
 from tidemill_api.errors import TableMismatch
 from tidemill_api.v1alpha1 import DataPipelineSpec
+from tidemill_api.v1alpha1.http_source import HTTPSource
 from tidemill_check.columns import check_columns
 from tidemill_check.contracts import Allowed, allowed
-from tidemill_worker.engine.model import NOT_THERE
+from tidemill_worker.engine.found_columns import extended
+from tidemill_worker.engine.model import NOT_THERE, Asked, Page, Pages
 from tidemill_worker.engine.planning import chunks_of
+from tidemill_worker.engine.planning_api import APIPlanner
 from tidemill_worker.engine.postgres.altering import alterations, widened
 from tidemill_worker.engine.postgres.tables import TableColumn
 from tidemill_worker.files.folder import Folder
@@ -129,6 +133,38 @@ def test_a_sink_is_under_the_contracts_of_all_its_sources(
 ) -> None:
     spec = pipeline(**contracts)
     assert [allowed(spec, sink) for sink in spec.sinks] == [joined, alone]
+
+
+class _Given(Pages):
+    """What an API gave, page by page."""
+
+    def __init__(self, *pages: list[Any]) -> None:
+        self._pages = pages
+
+    def pages(self, asked: Asked) -> Iterator[Page]:
+        for number, page in enumerate(self._pages):
+            yield Page(f"{asked.path}#{number}", "".join(f"{json.dumps(row)}\n" for row in page).encode(), len(page))
+
+
+@pytest.mark.parametrize(
+    ("contract", "pages", "columns"),
+    [
+        ("Ignore", [[{"id": 1, "x": 2}]], []),
+        ("Add", [[{"id": 1}]], []),
+        ("Add", [[{"id": 1, "x": 2}], [{"x": 2.5, "y": None}], ["no object"]], [("x", "float64"), ("y", "string")]),
+        ("Add", [[{"x": "2026-01-31"}], [{"x": "2026-01-31 10:00"}]], [("x", "timestamp")]),
+        ("Add", [[{"x": True}], [{"x": 1}]], [("x", "string")]),
+        ("Add", [[{"x": None}], [{"x": 7}]], [("x", "int64")]),
+    ],
+)
+def test_what_an_api_gives_says_which_columns_there_are(
+    contract: str, pages: list[list[Any]], columns: list[tuple[str, str]]
+) -> None:
+    http = {"files": None, "http": {"path": "a"}, "contract": {"newColumns": contract}}
+    source = spec_of(source={**http, "columns": [{"name": "id", "type": "int64"}]}).sources[0]
+    (part,) = APIPlanner(source, source.http or HTTPSource()).parts(())
+    found = extended(source, part, _Given(*pages)).layout.columns
+    assert [(c.name, c.type) for c in found] == [("id", "int64"), *columns]
 
 
 def test_columns_that_may_come_are_left_to_the_worker() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tidemill_api.v1alpha1 import DataPipelineSpec
-from tidemill_worker.engine.replaying import Rejected, Target, target_of
+from tidemill_api.v1alpha1.source import Contract
+from tidemill_worker.engine.replaying import Rejected, Target, part_of, target_of
 from tidemill_worker.engine.text_layout import TextLayout
 
 VALID = {"name": "valid", "inputs": ["raw"], "validate": {"rules": [{"name": "r", "expression": "x > 0"}]}}
@@ -68,6 +70,34 @@ def test_refused(found: DataPipelineSpec, step: str, source: str, says: str) -> 
     target = target_of(found, rejected(found, step, source))
     assert isinstance(target, str)
     assert says in target
+
+
+ADDS = spec([VALID], rows="valid").model_copy(
+    update={
+        "sources": tuple(
+            source.model_copy(update={"contract": Contract(new_columns="Add")})
+            for source in spec([VALID], rows="valid").sources
+        )
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("layout", "text", "says"),
+    [
+        (TextLayout(("tip",), ",", '"', ("float64",)), "1.5", None),  # of a file that lacks x, and has another one
+        (TextLayout(("x", "tip"), "", "", ("int32", "float64")), '{"x": 1, "tip": 2}', None),
+        (TextLayout(("x",), "", "", ("int32",)), '{"x": 1, "tip": 2}', "its column tip isn't declared"),
+    ],
+)
+def test_rows_of_sources_that_add_columns(layout: TextLayout, text: str, says: str | None) -> None:
+    target = target_of(ADDS, replace(rejected(ADDS, "valid"), layout=layout, text=text))
+    assert target == Target("raw", ("rows",)) if says is None else says in str(target)
+
+
+def test_columns_that_were_added_are_read_again() -> None:
+    part = part_of(ADDS, "raw", TextLayout((None, "tip"), ",", '"', (None, "float64")), 1)
+    assert [(c.name, c.type, c.field) for c in part.layout.columns] == [("x", "int32", -1), ("tip", "float64", 1)]
 
 
 def test_rows_that_no_such_step_has_seen_can_be_run_again() -> None:

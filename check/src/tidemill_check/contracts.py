@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tidemill_api import conditions
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_api.v1alpha1.datapipeline import Sink, Source
 from tidemill_check.graph import inputs_of
+from tidemill_check.problem import Problem
+from tidemill_check.stages import cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,21 @@ def allowed(spec: DataPipelineSpec, sink: Sink) -> Allowed:
         add=any(contract.new_columns == "Add" for contract in contracts),
         widen=any(contract.wider_types == "Widen" for contract in contracts),
     )
+
+
+def check_contracts(spec: DataPipelineSpec) -> Iterator[Problem]:
+    """New columns of what can't have any. For pipelines whose graph is right."""
+    stages = cut(spec).stages
+    for index, source in enumerate(spec.sources):
+        asked = source.http is not None or source.python is not None
+        if asked and source.contract.new_columns == "Add" and any(source.name in stage.broadcast for stage in stages):
+            what = "an API" if source.http is not None else "a function"
+            yield Problem(
+                f"spec.sources[{index}].contract.newColumns",
+                conditions.INVALID_SPEC,
+                f"{source.name} is joined whole to other rows, and which columns {what} gives is known only when it is "
+                "read: declare them, and say Ignore or Fail",
+            )
 
 
 def _behind(spec: DataPipelineSpec, sink: Sink) -> Iterator[Source]:

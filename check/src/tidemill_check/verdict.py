@@ -10,6 +10,7 @@ from tidemill_api.v1alpha1 import DataPipelineSpec, WorkerPoolSpec
 from tidemill_api.v1alpha1.datapipeline import FileSource, PostgresSource, Sink, Step
 from tidemill_api.v1alpha1.workerpool import Connection
 from tidemill_check.apis import check_apis
+from tidemill_check.contracts import check_contracts
 from tidemill_check.graph import check_graph
 from tidemill_check.incremental import check_incremental
 from tidemill_check.lookups import check_lookups
@@ -37,7 +38,7 @@ def check_pipeline(spec: DataPipelineSpec) -> tuple[Problem, ...]:
             *check_defaults(spec),
             *check_paths(spec),
             *check_apis(spec),
-            *(check_graph(spec) or (*check_incremental(spec), *check_lookups(spec))),
+            *(check_graph(spec) or (*check_incremental(spec), *check_contracts(spec), *check_lookups(spec))),
             *_sql(spec),
             *check_python(spec),
             *_tables(spec),

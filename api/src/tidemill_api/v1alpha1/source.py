@@ -161,7 +161,7 @@ class Contract(Model):
     """What happens when files differ from the declared columns."""
 
     new_columns: Literal["Ignore", "Add", "Fail"] = "Ignore"
-    """Columns that a file or table has beyond the declared ones: left out (Ignore), or the run fails (Fail). Where no
+    """Columns that a source has beyond the declared ones: left out (Ignore), or the run fails (Fail). Where no
     columns are declared, all are read, with inferred types. Add: they are read too, and columns that the rows of a sink
     behind the source have and its table hasn't are added to that table (which its owner alone may); declared columns
     that aren't required may be missing."""
@@ -286,14 +286,6 @@ class Source(Model):
                 s.files is None or s.files.format.csv is None or s.files.format.csv.header or len(s.columns) > 0
             ),
             field=".columns",
-        ),
-        Rule(
-            cel="!has(self.contract) || !has(self.contract.newColumns) || self.contract.newColumns != 'Add' || "
-            "(!has(self.http) && !has(self.python))",
-            message="what an API or a function gives is known only when it is read: declare its columns, newColumns is "
-            "Ignore or Fail",
-            holds=lambda s: s.contract.new_columns != "Add" or (s.http is None and s.python is None),
-            field=".contract.newColumns",
         ),
         Rule(
             cel="!has(self.contract) || !has(self.contract.newColumns) || self.contract.newColumns != 'Add' || "

@@ -98,10 +98,11 @@ def _inferred(objects: list[dict[str, Any]]) -> tuple[Wanted, ...]:
             values.setdefault(key, [])
             if value is not None:
                 values[key].append(value)
-    return tuple(Wanted(key, key, _type_of(found), False) for key, found in values.items())
+    return tuple(Wanted(key, key, type_of(found), False) for key, found in values.items())
 
 
-def _type_of(values: list[Any]) -> str:
+def type_of(values: Sequence[Any]) -> str:
+    """The type that these values have; string if there are none."""
     if all(isinstance(value, bool) for value in values):
         return "boolean" if values else "string"
     if any(isinstance(value, (bool, dict, list)) for value in values):

@@ -26,7 +26,8 @@ from tidemill_worker.engine import letters as dead
 from tidemill_worker.engine.blocks import BrokenRow
 from tidemill_worker.engine.broadcast import KEPT_BYTES
 from tidemill_worker.engine.counts import total
-from tidemill_worker.engine.model import Parameters, Place
+from tidemill_worker.engine.found_columns import extended
+from tidemill_worker.engine.model import Pages, Parameters, Place
 from tidemill_worker.engine.parse import schema_of
 from tidemill_worker.engine.passing import Answer, Passing, Reading
 from tidemill_worker.engine.planning import parts_of
@@ -186,6 +187,8 @@ class Rehearsal:
         with _of(source.name):
             reader = reader_of(self._spec, source.name)
             ((_, parts),) = parts_of(self._spec, (source.name,), self._places)
+            if isinstance(place := self._places[source.name], Pages):
+                parts = tuple(extended(source, part, place) for part in parts)
         self._readings[source.name] = Reading(reader, parts, self._places[source.name])
         self.seen[source.name] = Seen(source.name, schema_of(parts[0].layout))
 

@@ -17,6 +17,7 @@ from tidemill_check.graph import inputs_of, topological
 from tidemill_check.sql_single import may_multiply
 from tidemill_check.stages import stages, whole_steps
 from tidemill_worker.engine.dialect import format_of
+from tidemill_worker.engine.json_text import loads
 from tidemill_worker.engine.model import NOT_THERE, Layout, Part, PlannedColumn
 from tidemill_worker.engine.text_layout import TextLayout
 from tidemill_worker.engine.wanted import adds, declared
@@ -97,6 +98,8 @@ def _unreadable(spec: DataPipelineSpec, row: Rejected) -> str:
         return "it isn't a JSON object: mend it first (tidemill rejects edit)"
     if row.layout.cut(row.text) is None:
         return f"it isn't a row of {len(row.layout.columns)} fields: mend it first (tidemill rejects edit)"
+    if adds(source) and row.layout.json and (more := set(loads(row.text)) - set(row.layout.keys)):
+        return f"its column {min(more)} isn't declared, and of which type it was isn't known: run the pipeline again"
     needed = [column.name for column in declared(source) if not column.optional]
     missing = [name for name in needed if name not in row.layout.columns]
     if missing:

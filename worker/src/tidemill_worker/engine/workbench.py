@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 
 import pyarrow as pa
 
@@ -20,6 +20,7 @@ from tidemill_worker.engine.blocks import BrokenRow, PageBlock, Piece
 from tidemill_worker.engine.broadcast import Answers, Broadcasts, Node
 from tidemill_worker.engine.dialect import BLOCK
 from tidemill_worker.engine.feed import in_thread
+from tidemill_worker.engine.found_columns import extended
 from tidemill_worker.engine.kept import kept_reader
 from tidemill_worker.engine.letters import Origin
 from tidemill_worker.engine.model import AskedToStop, Chunk, Connections, Parameters, Place, RunRef
@@ -169,6 +170,10 @@ async def workbench(
         places[chunk.source] = await fetched(api, chunk.part.asked, asked_to_stop)
     elif isinstance(api, Function) and chunk.part.asked is not None:
         places[chunk.source] = await api.collected(chunk.part.asked)
+    if isinstance(collected := places.get(chunk.source), Fetched):
+        source = next(each for each in spec.sources if each.name == chunk.source)
+        part = await in_thread(partial(extended, source, chunk.part, collected))
+        chunk = replace(chunk, part=part)
 
     def make() -> Workbench:
         answers = Answers(connections.artifacts, run, chunk.answers)
