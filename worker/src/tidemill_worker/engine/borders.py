@@ -32,11 +32,14 @@ def _whole_rows(delimiter: bytes, quote: bytes, quoted_newlines: bool) -> str:
 
 @lru_cache(maxsize=64)
 def _quoted(delimiter: bytes, quote: bytes, quoted_newlines: bool) -> re.Pattern[bytes]:
-    """Pattern of a quoted value; group 1 is empty if it isn't closed (in its line, or before the end)."""
+    """Pattern of a quoted value; group 1 is empty if it isn't closed (in its line, or before the end).
+
+    It begins with the quote itself, and looks back from there: so the bytes between quotes are passed over at once.
+    """
     d, q = re.escape(delimiter), re.escape(quote)
     inside, end = (rb"[^" + q + rb"]", rb"\Z") if quoted_newlines else (rb"[^" + q + rb"\r\n]", rb"(?=[\r\n])|\Z")
     return re.compile(
-        rb"(?:\A|(?<=[" + d + rb"\r\n]))" + q + rb"(?:" + inside + rb"++|" + q + q + rb")*+(" + q + rb"|" + end + rb")"
+        q + rb"(?<![^" + d + rb"\r\n]" + q + rb")(?:" + inside + rb"++|" + q + q + rb")*+(" + q + rb"|" + end + rb")"
     )
 
 
