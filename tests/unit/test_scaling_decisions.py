@@ -288,6 +288,12 @@ def test_stuck_tasks_add_no_workers_and_do_not_count_beside_others() -> None:
     assert other.replicas == 8, "others than those wait now"
 
 
+def test_a_start_beside_stuck_tasks() -> None:
+    seen = signals(1, backlog=waits(40, 60), due=starts(16), open_runs=1)
+    decision, _ = decide(SPEC, seen, settled(1), NOW)
+    assert (decision.replicas, decision.reason) == (2, "ScheduledStart")
+
+
 def test_stuck_tasks_where_workers_are_not_listed() -> None:
     story = Story()
     found = [story.look(backlog=waits(40, 3 * n), workers=None, open_runs=1).replicas for n in range(1, 60)]

@@ -65,11 +65,11 @@ def need_of(spec: ScalingSpec, signals: Signals, history: History, now: datetime
     # A start whose time has come may show as slots in use already: it isn't counted twice.
     base = max(carried, ceil(past / spec.slots))
     total = max(base, _holding(spec, busy + coming, waiting)) if coming else base
-    reason: Reason = "Backlog" if waiting else "Working" if busy else "Idle"
+    reason: Reason = "Stuck" if stuck else "Backlog" if waiting else "Working" if busy else "Idle"
     if total > carried:
         reason = "ScheduledStart"
-    if stuck:
-        total, reason = max(total, 1), "Stuck"
+    if total == 0 and stuck:
+        total = 1
     if total == 0 and signals.open_runs:
         total, reason = 1, "RunsOpen"
     return Need(total, reason, total - carried if past or coming else 0, busy, waiting, past + coming)
