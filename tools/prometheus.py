@@ -1,7 +1,7 @@
-"""Prometheus, promtool and Alertmanager for tests: unpacked from Debian's packages into a cache, installed nowhere.
+"""Prometheus and promtool for tests: unpacked from Debian's package into a cache, installed nowhere.
 
 Run by `make envtest`; uses the standard library only. Nothing is built and no service is added to the machine, so it
-takes seconds and needs no root. The packages are pinned by version and hash. Where the mirror has another version (it
+takes seconds and needs no root. The package is pinned by version and hash. Where the mirror has another version (it
 drops old ones), that one is taken, verified by apt against Debian's signed index; where there is no apt, the programs
 on the PATH are. What is printed on stdout is the folder that holds the programs; with `--find` it only looks.
 """
@@ -48,21 +48,12 @@ PACKAGES: Final = (
         },
         {"prometheus": "usr/bin/prometheus", "promtool": "usr/bin/promtool"},
     ),
-    Package(
-        "prometheus-alertmanager",
-        "0.25.0-1+b4",
-        {
-            "amd64": "4fb9aed15cfe8e0c32408e643ab32a1e41ee87d2cc26f18aeba928b1b0b98ae7",
-            "arm64": "c8d60025df09a6525a4ce29d6a656d244e2626fa597ad22d6e4d466979e95937",
-        },
-        {"alertmanager": "usr/bin/prometheus-alertmanager"},
-    ),
 )
 PROGRAMS: Final = tuple(program for package in PACKAGES for program in package.programs)
 
 
 def cache() -> Path:
-    """The folder that the programs are unpacked into, keyed by the pinned versions."""
+    """The folder that the programs are unpacked into, keyed by the pinned version."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return root / "tidemill" / "prometheus" / "-".join((*(package.version for package in PACKAGES), MACHINE))
 
@@ -146,9 +137,7 @@ def _link(package: Package, folder: Path) -> None:
     for name in package.programs:
         found = shutil.which(name)
         if found is None:
-            raise PrometheusError(
-                f"{name} is needed on the PATH where there is no apt: install Prometheus and its Alertmanager"
-            )
+            raise PrometheusError(f"{name} is needed on the PATH where there is no apt: install Prometheus")
         (folder / name).unlink(missing_ok=True)
         (folder / name).symlink_to(found)
 

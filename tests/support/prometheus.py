@@ -1,4 +1,4 @@
-"""Prometheus of its own programs: promtool for rules and their tests, and a server that scrapes processes of a test."""
+"""Prometheus by its own programs: promtool, and a server that scrapes processes of a test and evaluates rules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ADVICE = "Run `make envtest`, which fetches it."
 
 
 def program(name: str) -> Path:
-    """Where prometheus, promtool or alertmanager is; raises `ComponentError` if `make envtest` hasn't fetched it."""
+    """Where prometheus or promtool is; raises `ComponentError` if `make envtest` hasn't fetched it."""
     if name in prometheus.missing(prometheus.cache()):
         raise ComponentError(f"{name} is needed. {_ADVICE}")
     return prometheus.cache() / name
@@ -67,14 +67,12 @@ class PrometheusServer:
 
 
 @contextlib.contextmanager
-def running_prometheus(
-    folder: Path, scraped: tuple[Scraped, ...], *, rules: Path | None = None, interval: str = "1s"
-) -> Iterator[PrometheusServer]:
-    """A Prometheus that scrapes these, with its state in `folder`."""
+def running_prometheus(folder: Path, scraped: tuple[Scraped, ...], rules: Path) -> Iterator[PrometheusServer]:
+    """A Prometheus that scrapes these each second, and evaluates rules as often; its state is in `folder`."""
     port = ports.free()
     config = {
-        "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
-        "rule_files": [] if rules is None else [str(rules)],
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(rules)],
         "scrape_configs": [
             {"job_name": each.job, "static_configs": [{"targets": [each.address], "labels": dict(each.labels)}]}
             for each in scraped
