@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tidemill_api.contract import CheckResult, RunError, RunProgress, RunResult, SinkCount
+from tidemill_api.contract import CheckResult, RunError, RunProgress, RunResult, SinkCount, StepCount
 from tidemill_api.v1alpha1.workerpool import Concurrency, Metastore
 from tidemill_cli.dev.display import Lines, LiveTable, display, said, share
 from tidemill_cli.dev.layout import Embedded, External, Layout, Pool
@@ -143,6 +143,22 @@ def test_the_summary_has_a_line_for_each_run_and_errors_in_full() -> None:
     assert lines[0].split() == ["PIPELINE", "RESULT", "READ", "LOADED", "REJECTED", "TIME"]
     assert lines[1].split() == ["travel/flights", "Succeeded", "336,776", "335,596", "1,180", "2.2", "s"]
     assert "travel/flights: SourceMissing in raw: no file matches [a-z].csv" in lines
+
+
+def test_what_contracts_came_to_is_in_the_summary() -> None:
+    written = io.StringIO()
+    steps = (StepCount(step="raw", rows_in=3, rows_out=3, nulled={"fare": 2, "tip": 1}),)
+    altered = "sink out: public.out has the column x (bigint) now"
+
+    print_runs(
+        Console(file=written, width=60), [DONE.model_copy(update={"steps": steps, "schema_changes": (altered,)})]
+    )
+
+    assert written.getvalue().splitlines()[2:] == [
+        f"travel/flights: {altered}",
+        "travel/flights: source raw: 2 bad values are NULL in fare",
+        "travel/flights: source raw: 1 bad value is NULL in tip",
+    ]
 
 
 def test_checks_that_warn_are_in_the_summary() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -42,7 +42,10 @@ def as_json(result: RunResult) -> str:
 
 
 def print_runs(console: Console, results: Sequence[RunResult]) -> None:
-    """A table of runs, and below it the checks that warn, and the errors. Nothing is cut off, however narrow it is."""
+    """A table of runs, and below it what is told of each: columns, values that are NULL now, checks that warn, errors.
+
+    Nothing is cut off, however narrow it is.
+    """
     table = [("PIPELINE", "RESULT", "READ", "LOADED", "REJECTED", "TIME"), *(_row(result) for result in results)]
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     for row, result in zip(table, (None, *results), strict=True):
@@ -54,6 +57,8 @@ def print_runs(console: Console, results: Sequence[RunResult]) -> None:
             cells[1].stylize(STYLE[result.result])
         console.print(Text("  ").join(cells), soft_wrap=True)
     for result in results:
+        for told in (*result.schema_changes, *_nulled(result)):
+            console.print(Text(f"{result.pipeline}: {told}"), soft_wrap=True)
         for check in result.failed_checks:
             if check.severity == "Warn":
                 console.print(Text(f"{result.pipeline}: check {check.check}: {check.message}"), soft_wrap=True)
@@ -62,6 +67,13 @@ def print_runs(console: Console, results: Sequence[RunResult]) -> None:
             console.print(
                 Text(f"{result.pipeline}: {result.error.type}{where}: {result.error.message}"), soft_wrap=True
             )
+
+
+def _nulled(result: RunResult) -> Iterator[str]:
+    for step in result.steps:
+        for name, count in step.nulled.items():
+            values = "value is" if count == 1 else "values are"
+            yield f"source {step.step}: {count:,} bad {values} NULL in {name}"
 
 
 def _row(result: RunResult) -> tuple[str, ...]:
