@@ -10,7 +10,7 @@ import pytest
 from tests.unit.operator_world import NOW, PIPELINE, SETTINGS, entry_of, pipeline, schedule, seen_run
 from tests.unit.pipeline_world import observed, planned, settled, told
 from tidemill_api import conditions as said
-from tidemill_api.contract import CheckResult, ScheduleMemo
+from tidemill_api.contract import CheckResult, ScheduleMemo, StepCount
 from tidemill_operator.actions import (
     Outcome,
     SetPause,
@@ -133,6 +133,25 @@ def test_checks_that_warn_show() -> None:
     assert claim["status"] == "True"
     assert claim["message"].endswith("Check volume (Warn): too few.")
     assert found["lastRun"]["failedChecks"] == ["volume (Warn): too few"]
+
+
+def test_values_that_were_nulled_show_by_column() -> None:
+    run = seen_run("k", result="Succeeded")
+    assert run.result is not None
+    steps = (
+        StepCount(step="raw", rows_in=9, rows_out=9, nulled={"fare": 2, "tip": 1}),
+        StepCount(step="other", rows_in=9, rows_out=9, nulled={f"c{number}": 1 for number in range(40)}),
+    )
+
+    found = told(
+        observed(settled(), schedule(), last_closed=replace(run, result=run.result.model_copy(update={"steps": steps})))
+    )
+
+    claim = condition(found, said.SUCCEEDING)
+    assert claim is not None
+    assert "Loaded as NULL: source raw: 2 values of fare; source raw: 1 value of tip;" in claim["message"]
+    assert len(found["lastRun"]["nulledValues"]) == 32
+    assert found["lastRun"]["nulledValues"][-1] == "11 columns more"
 
 
 def test_a_skipped_run_doesnt_hide_a_failure() -> None:
