@@ -202,3 +202,11 @@ def test_all_chunks_of_a_run_read_the_same_columns(
     assert [(c.name, c.type) for c in parts[1].layout.columns] == [each[:2] for each in first]
     assert [c.field for c in parts[1].layout.columns] == second
     assert NOT_THERE == -1
+
+
+def test_columns_without_a_name_are_no_new_ones(tmp_path: Path) -> None:
+    """A delimiter at the end of a header, as spreadsheets leave it."""
+    (tmp_path / "1.csv").write_text("id,b,\n1,x,\n")
+    spec = spec_of(source={"columns": [{"name": "id", "type": "int64"}], "contract": {"newColumns": "Add"}})
+    (chunk,) = chunks_of(spec, {"raw": Folder(tmp_path)})
+    assert [c.name for c in chunk.part.layout.columns] == ["id", "b"]

@@ -41,6 +41,8 @@ class _Head:
     first_line: int
     sample: bytes
     """Whole rows after the header; none if the file has no rows."""
+    unnamed: frozenset[str] = frozenset()
+    """Of the names those that the header hasn't: it has nothing there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ class CSVPlanner:
         heads = [self._head(ref) for ref in refs]
         named = [head for head in heads if head.names]
         if adds(self.source) and named:
-            wanted = added(self.source, self._types(unknown(self.source, (n for h in named for n in h.names)), named))
+            names = (name for head in named for name in head.names if name not in head.unnamed)
+            wanted = added(self.source, self._types(unknown(self.source, names), named))
         elif self.source.columns:
             wanted = declared(self.source, named=self.csv.header)
         elif named:
@@ -97,12 +100,16 @@ class CSVPlanner:
         end = start + (rows.ends or [0])[0]
         if rows.unclosed and start + rows.unclosed[0] < end:
             raise SourceUnreadable(f"the header of {ref.label} has a quoted name that isn't closed")
-        names = self._header(data[start:end], ref)
-        return _Head(ref, names, end, 1 + (data[:end].count(b"\n") or data[:end].count(b"\r")), data[end:])
+        written = self._header(data[start:end], ref)
+        names = tuple(name or f"column_{index + 1}" for index, name in enumerate(written))
+        unnamed = frozenset(name for name, found in zip(names, written, strict=True) if not found)
+        first_line = 1 + (data[:end].count(b"\n") or data[:end].count(b"\r"))
+        return _Head(ref, names, end, first_line, data[end:], unnamed)
 
-    def _header(self, row: bytes, ref: FileRef) -> tuple[str, ...]:
+    def _header(self, row: bytes, ref: FileRef) -> list[str]:
+        """The names as they stand there, some of them empty."""
         if not row:
-            return ()
+            return []
         if b"\0" in row or len(row) >= SAMPLE_BYTES:
             raise SourceUnreadable(f"{ref.label} is no text file: its first line is no header")
         try:
@@ -113,10 +120,9 @@ class CSVPlanner:
             ) from None
         delimiter, quote = self._dialect.delimiter.decode(), self._dialect.quote.decode()
         try:
-            names = next(csv.reader([text], delimiter=delimiter, quotechar=quote))
+            return next(csv.reader([text], delimiter=delimiter, quotechar=quote))
         except csv.Error as error:  # a name longer than the module takes
             raise SourceUnreadable(f"the first line of {ref.label} is no header: {error}") from None
-        return tuple(name or f"column_{index + 1}" for index, name in enumerate(names))
 
     def _inferred(self, heads: list[_Head]) -> tuple[Wanted, ...]:
         """All columns of the first file."""
