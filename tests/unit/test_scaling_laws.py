@@ -137,7 +137,7 @@ def holds(spec: ScalingSpec, signals: Signals, decision: Decision, history: Hist
     assert 0 <= history.premature <= 3
 
 
-@settings(max_examples=120)
+@settings(max_examples=80)
 @given(spec=specs(), story=st.lists(looks, min_size=1, max_size=LOOKS), replicas=st.integers(0, 14))
 def test_laws(spec: ScalingSpec, story: list[Look], replicas: int) -> None:
     now, history = NOW, History.begin(NOW)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cache
 
 import pytest
 
@@ -42,7 +43,7 @@ COMPARED = {
     # told to go.
     "waves": Against(cost=1.3, wait=0.5, turns=80),
     "flapping": Against(cost=1.8, wait=0.5, turns=12),
-    "steady": Against(cost=1.3, wait=0.7, turns=4),
+    "steady": Against(cost=1.3, wait=0.7, turns=6),
     # Small runs at any time: who goes to zero sooner starts more often.
     "recorded": Against(cost=0.85, wait=10.0, turns=50),
 }
@@ -69,7 +70,7 @@ def test_laws_of_every_load(make: Callable[[], Load]) -> None:
     assert ours.busy_removed <= 0.3 * len(ours.moves), "only what was taken in the seconds since it was heard of"
     assert all(0 <= replicas <= 20 for _, replicas in ours.moves)
     tolerated = 10 if make().name == "waves" else 0
-    assert max(ours.reactions, default=0) <= tolerated + _LOOK + STATISTICS + APPLY, "figures are that old"
+    assert max(ours.reactions, default=0) <= tolerated + 2 * _LOOK + STATISTICS, "so old are figures, and slots"
 
 
 def test_no_worker_that_showed_a_task_is_told_to_go() -> None:
@@ -112,7 +113,7 @@ def test_at_the_scheduled_minute_nobody_waits() -> None:
 
 @pytest.mark.parametrize("pipelines", [1, 12])
 def test_pipelines_that_are_due_in_one_minute_are_summed(pipelines: int) -> None:
-    seen = simulate(loads.scheduled_minute(hours=1.5, pipelines=pipelines), BuiltIn())
+    seen = simulate(loads.scheduled_minute(hours=1.3, pipelines=pipelines), BuiltIn())
     assert _later(seen) < 1
 
 
@@ -122,10 +123,9 @@ def test_pipelines_that_are_due_in_one_minute_are_summed(pipelines: int) -> None
 )
 def test_clocks_that_differ(ahead: float, knows: bool, cost: float) -> None:
     """A few seconds are within the margin. Temporal behind: workers wait for it. Far ahead: that has to be known."""
-    load = loads.scheduled_minute(hours=1.5, pipelines=3)
-    seen = simulate(load, BuiltIn(ahead=ahead, knows_ahead=knows))
+    seen = simulate(loads.scheduled_minute(hours=1.3, pipelines=3), BuiltIn(ahead=ahead, knows_ahead=knows))
     assert _later(seen) < 1
-    assert seen.pod_seconds < cost * simulate(load, BuiltIn()).pod_seconds
+    assert seen.pod_seconds < cost * _three_pipelines().pod_seconds
 
 
 def test_flapping_ends_when_it_is_noticed() -> None:
@@ -153,17 +153,17 @@ def test_while_temporal_is_silent_workers_stay() -> None:
 
 
 def test_a_silence_costs_no_scheduled_minute() -> None:
-    load = replace(loads.scheduled_minute(hours=1.5, pipelines=3), silent=((58 * MINUTE, 61 * MINUTE),))
+    load = replace(loads.scheduled_minute(hours=1.3, pipelines=3), silent=((58 * MINUTE, 61 * MINUTE),))
     assert _later(simulate(load, BuiltIn())) < 1
 
 
 def test_an_operator_that_restarts_now_and_then_interrupts_nothing() -> None:
-    load = loads.scheduled_minute(hours=1.5, pipelines=3)
-    calm = simulate(load, BuiltIn())
-    seen = simulate(load, BuiltIn(restarts=tuple(range(20, 5400, 200))))
+    seen = simulate(loads.scheduled_minute(hours=1.3, pipelines=3), BuiltIn(restarts=tuple(range(20, 5400, 200))))
     assert _later(seen) < 1
     assert seen.interrupted == 0
-    assert seen.pod_seconds <= 2.5 * calm.pod_seconds, "each start of the operator may cost a whole timeout"
+    assert seen.pod_seconds <= 2.5 * _three_pipelines().pod_seconds, (
+        "each start of the operator may cost a whole timeout"
+    )
 
 
 def test_stuck_tasks_do_not_scale_for_ever() -> None:
@@ -186,6 +186,11 @@ def test_the_idle_timeout_and_the_least_are_what_the_spec_says() -> None:
     (_, last), (_, least) = seen.moves[-2:]
     assert (last, least) == (2, 1)
     assert seen.moves[-1][0] == pytest.approx(10 + 11 + 5 + 200, abs=8)
+
+
+@cache
+def _three_pipelines() -> Outcome:
+    return simulate(loads.scheduled_minute(hours=1.3, pipelines=3), BuiltIn())
 
 
 def _later(seen: Outcome) -> float:

@@ -62,8 +62,8 @@ def waves(seed: int = 2, hours: float = 4) -> Load:
     runs, at = [], 0.0
     while at < (hours - 0.5) * HOUR:
         share = (1 - math.cos(2 * math.pi * at / (hours * HOUR))) / 2
-        at += chance.expovariate((0.1 + 12 * share**2) / MINUTE)
-        runs.append(Run(at, "wave", _seconds(chance, chance.randint(8, 48), 3, 25), parallel=16))
+        at += chance.expovariate((0.1 + 10 * share**2) / MINUTE)
+        runs.append(Run(at, "wave", _seconds(chance, chance.randint(4, 20), 5, 50), parallel=16))
     return Load("waves", tuple(runs), hours * HOUR)
 
 
@@ -114,10 +114,10 @@ def scheduled_minute(seed: int = 7, hours: float = 3, pipelines: int = 6) -> Loa
     return Load("scheduled minute", tuple(runs), hours * HOUR)
 
 
-def steady(seed: int = 8, hours: float = 2) -> Load:
+def steady(seed: int = 8, hours: float = 1.5) -> Load:
     """Much the same work all the time."""
     chance = random.Random(seed)
-    runs = [Run(at, "steady", _seconds(chance, 10, 10, 30), parallel=10) for at in _every(10, (hours - 0.2) * HOUR)]
+    runs = [Run(at, "steady", _seconds(chance, 10, 20, 50), parallel=10) for at in _every(20, (hours - 0.2) * HOUR)]
     return Load("steady", tuple(runs), hours * HOUR)
 
 
