@@ -128,8 +128,7 @@ class TableRows(DelimitedText):
 def keys_of(source: Source) -> Keys:
     """Where the columns of a source are found in its objects."""
     keys = {column.name: column.from_ for column in source.columns if column.from_ is not None}
-    sampled = adds(source) and source.files is not None  # what isn't files has been read whole before
-    return Keys(source.name, keys, source.contract.new_columns == "Fail", sampled)
+    return Keys(source.name, keys, source.contract.new_columns == "Fail", adds(source))
 
 
 @dataclass(frozen=True, slots=True)
