@@ -215,6 +215,10 @@ bench: sync envtest ## All measurements; one JSON object a line on stdout.
 bench-quick: sync envtest ## The measurements that matter most, in under five minutes.
 	@$(BIN)/python -m tests.bench --quick
 
+.PHONY: scaling-plots
+scaling-plots: sync ## Simulate pools under several scalers anew, for the docs' pictures and figures.
+	@$(BIN)/python -m tests.support.scaling.plots
+
 ##@ Build
 
 .PHONY: build
