@@ -471,6 +471,10 @@ RULES: Final = (
         "spec.deadLetter.retention", "retention must be longer than 0, such as 30d",
     ),
     Refused(
+        "a-promise-of-no-time", "pipeline", {"spec.freshness": {"within": "0s"}},
+        "spec.freshness.within", "within must be longer than 0, such as 2h",
+    ),
+    Refused(
         "column-redacted-twice", "pipeline", {"spec.deadLetter.redactColumns": ["carrier", "carrier"]},
         "spec.deadLetter.redactColumns", "redactColumns names a column twice",
     ),
@@ -535,8 +539,8 @@ CLASSICS: Final = (
         "spec.shedule", 'unknown field "spec.shedule"', "there is no field shedule",
     ),
     Refused(
-        "field-of-a-later-part", "pipeline", {"spec.freshness": {"within": "2h"}},
-        "spec.freshness", 'unknown field "spec.freshness"', "there is no field freshness",
+        "field-of-a-later-part", "pipeline", {"spec.workers": {"minReplicas": 0}},
+        "spec.workers", 'unknown field "spec.workers"', "there is no field workers",
     ),
     Refused(
         "quoted-boolean", "pipeline", {"spec.suspend": "true"},

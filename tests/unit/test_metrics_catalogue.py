@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -223,3 +224,28 @@ def test_what_is_exposed_is_in_the_catalogue() -> None:
     exposed = {family.name for family in metrics.registry.collect() if family.name.startswith("tidemill_")}
 
     assert exposed <= known
+
+
+OTHERS = {
+    "tidemill_run",
+    "tidemill_worker",
+    "tidemill_operator",
+    "tidemill_api",
+    "tidemill_check",
+    "tidemill_cli",
+    "tidemill_codec",
+}
+"""Packages, and a facet of lineage."""
+
+
+def test_documents_name_only_metrics_that_are_there() -> None:
+    known = {name for metric in ALL for name in (metric.name, *metric.series)}
+    docs = Path(__file__).parents[2] / "docs"
+    named = {
+        (word, str(file.relative_to(docs)))
+        for file in docs.rglob("*.md")
+        for word in re.findall(r"`(tidemill_[a-z0-9_]*[a-z0-9])(?:\{[^`]*\})?`", file.read_text())
+    }
+
+    assert len({word for word, _ in named} & known) == len(ALL), "the reference has all of them"
+    assert {each for each in named if each[0] not in known | OTHERS} == set()

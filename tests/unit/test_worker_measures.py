@@ -112,6 +112,16 @@ def test_every_metric_of_the_catalogue_is_made() -> None:
     assert {metric.name for metric in worker.ALL if f"# TYPE {metric.name} {metric.type}" not in text} == set()
 
 
+def test_waiting_for_a_connection_imports_nothing_and_is_counted_later() -> None:
+    measures = Measures("travel", "etl")
+    measures.postgres("warehouse", 0.5, had=True)
+    assert "_made" not in vars(measures), "a worker's start waits for connections"
+
+    measures.exposition()
+
+    assert value(measures, "tidemill_worker_postgres_wait_seconds_sum", connection="warehouse") == 0.5
+
+
 def test_of_too_many_pipelines_the_one_idle_the_longest_is_forgotten() -> None:
     measures = Measures("travel", "etl")
     for number in range(MOST_PIPELINES):

@@ -10,7 +10,7 @@ import contextlib
 import functools
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
@@ -121,6 +121,7 @@ class Measures:
         self._pool = (namespace, pool)
         self._clock = clock
         self._seen: OrderedDict[Whose, float] = OrderedDict()
+        self._early: deque[tuple[str, float, bool]] = deque(maxlen=1000)
         self.ready: Callable[[], bool] = lambda: False
         """Whether the worker polls."""
         self.slots = 0
@@ -130,6 +131,11 @@ class Measures:
     @functools.cached_property
     def _made(self) -> _Instruments:
         return _Instruments(self._pool)
+
+    @property
+    def _begun(self) -> bool:
+        """Whether the library is imported already. A start isn't made longer for what can be counted a little later."""
+        return "_made" in self.__dict__
 
     # Chunks
 
@@ -227,10 +233,19 @@ class Measures:
 
     def postgres(self, connection: str, seconds: float, *, had: bool) -> None:
         """A connection to a database was waited for; `had`: it came."""
+        self._early.append((connection, seconds, had))
+        if self._begun:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Count the waits that came before there was something to count with."""
         from tidemill_api.metrics import worker
 
-        self._made.histogram(worker.POSTGRES_WAIT, connection).observe(seconds)
-        self._made.counter(worker.POSTGRES_FAILURES, connection).inc(0 if had else 1)
+        with contextlib.suppress(IndexError):  # another thread may take the last one
+            while True:
+                connection, seconds, had = self._early.popleft()
+                self._made.histogram(worker.POSTGRES_WAIT, connection).observe(seconds)
+                self._made.counter(worker.POSTGRES_FAILURES, connection).inc(0 if had else 1)
 
     def http(self, connection: str, code: int, seconds: float) -> None:
         """A request to a web server; code 0: no answer came."""
@@ -255,6 +270,7 @@ class Measures:
 
         from tidemill_api.metrics import worker
 
+        self._catch_up()
         limit = self._clock() - IDLE
         for whose in [whose for whose, used in self._seen.copy().items() if used < limit]:
             self._forget(whose)
