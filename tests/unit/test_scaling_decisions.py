@@ -111,6 +111,8 @@ DOWN = [
     ("not yet", {}, settled(2, quiet=58), signals(2), 2, "Stabilizing", []),
     ("idle, but one is to stay", {"min_replicas": 1}, settled(2, quiet=90), signals(2), 1, "Idle", ["w0"]),
     ("a run is open", {}, settled(2), signals(2, open_runs=1), 1, "Surplus", ["w0"]),
+    ("a run may be open", {}, settled(2), signals(2, open_runs=None), 1, "Surplus", ["w0"]),
+    ("and then the last one stays", {}, settled(1), signals(1, open_runs=None), 1, "RunsOpen", []),
     ("the next start is almost near", {}, settled(2, quiet=90), signals(2, due=starts(8, after=35)), 1, "Idle", ["w0"]),
     ("the next start is far", {}, settled(2, quiet=90), signals(2, due=starts(8, after=300)), 0, "Idle", ["w0", "w1"]),
     ("only the idle ones go", {}, settled(3), signals(4, workers=workers(0, 0, 0, 1), open_runs=1), 1, "Surplus", ["w0", "w1", "w2"]),

@@ -183,7 +183,7 @@ def _work(need: Need) -> str:
         *((f"{need.busy} slots are busy",) if need.busy else ()),
         *((f"runs of {need.chunks} chunks begin soon",) if need.due else ()),
     )
-    return " and ".join(parts) or ("Runs are open" if need.workers else "There is no work")
+    return " and ".join(parts) or ("Runs are open, or may be" if need.workers else "There is no work")
 
 
 def _kept(replicas: int) -> str:

@@ -70,8 +70,8 @@ def need_of(spec: ScalingSpec, signals: Signals, history: History, now: datetime
         reason = "ScheduledStart"
     if total == 0 and stuck:
         total = 1
-    if total == 0 and signals.open_runs:
-        total, reason = 1, "RunsOpen"
+    if total == 0 and (signals.open_runs or (signals.open_runs is None and signals.replicas)):
+        total, reason = 1, "RunsOpen"  # or may be
     return Need(total, reason, total - carried if past or coming else 0, busy, waiting, past + coming)
 
 
