@@ -26,6 +26,7 @@ from tidemill_worker.engine.postgres.altered import noted
 from tidemill_worker.engine.postgres.ddl import table_rights
 from tidemill_worker.engine.postgres.tables import columns_of
 from tidemill_worker.engine.quoting import quoted
+from tidemill_worker.engine.rehearsal import Rehearsal
 
 ID: Final = {"name": "id", "type": "int32", "required": True}
 NAME: Final = {"name": "name", "type": "string"}
@@ -152,6 +153,21 @@ async def test_columns_of_other_sorts_of_sources(world: World, form: str) -> Non
     await world.run(pipeline(source=source))
     assert await rows(world) == [(1, "one", None), (2, "two", 7), (3, "three", None)]
     assert (await kinds(world))["n"] == ("smallint" if form == "postgres" else "bigint")
+
+
+async def test_columns_that_a_function_gives(world: World) -> None:
+    """They are told by its rows; what `preview` and `test` show is what a run loads."""
+    entrypoint = "tests.support.author_steps:orders"
+    source = {"name": "raw", "python": {"entrypoint": entrypoint}, "columns": [ID], "contract": {"newColumns": "Add"}}
+    spec = spec_of(sources=[source])
+    done = await world.run(spec)
+    assert done.steps == {"raw": (6, 5, 1, 0)}
+    rehearsal = Rehearsal(spec, {}, RUN.run_time, {})
+    rehearsal.run()
+    shown = rehearsal.sinks["out"].table
+    assert shown.column_names == ["id", "name", "beside"]
+    assert await rows(world, "id, name, beside") == sorted(tuple(row.values()) for row in shown.to_pylist())
+    assert (await kinds(world))["beside"] == "bigint"
 
 
 async def test_pipelines_that_add_to_one_table_at_once(world: World) -> None:
