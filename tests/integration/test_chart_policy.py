@@ -87,6 +87,10 @@ ACCOUNT = "spec.template.spec.serviceAccountName"
 APPARMOR = "container.apparmor.security.beta.kubernetes.io/worker"
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "eleven workers": ({"replicas": 11}, "spec.replicas: this platform allows at most 10 workers"),
+    "scaled to eleven workers": (
+        {"scaling": {"maxReplicas": 11}},
+        "spec.scaling.maxReplicas: this platform allows at most 10 workers",
+    ),
     "an image of others": ({"image": "docker.io/library/python:3"}, IMAGES),
     "an image whose registry only looks alike": ({"image": "registry.example.com/team-evil/a"}, IMAGES),
     "an image by the template": (worker(image="docker.io/library/python:3"), IMAGES),

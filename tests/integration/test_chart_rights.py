@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from tests.support.chart import CHART, RELEASE, helm, operator_container, releas
 from tests.support.fixtures import unique
 from tests.support.kubernetes import ApiServer
 from tests.support.operator_world import World, pipeline, pool, run
+from tests.support.scaled_pools import QUICK, polling, ready_pod
 from tests.support.waiting import until
 from tidemill_api.conditions import TEMPORAL_UNREACHABLE, WAITING_FOR_RIGHTS
 from tidemill_api.names import ANNOTATION_RELEASE, GROUP
@@ -28,7 +30,7 @@ NEVER = (
     (("create", "update", "delete"), "workerpools.tidemill.dev"),
     (("create", "update"), "datapipelineruns.tidemill.dev"),
     (("delete", "deletecollection"), "deployments.apps"),
-    (("create", "delete", "watch"), "pods"),
+    (("create", "update", "delete", "watch"), "pods"),
     (("get",), "pods/log"),
     (("create",), "pods/exec"),
     (("create",), "serviceaccounts/token"),
@@ -120,6 +122,18 @@ def slow_to_start(world: World) -> None:
     world.kubectl("patch", "pod", "slow", "--subresource=status", "--type=merge", "-p", patch)
 
 
+async def go_down(world: World) -> None:
+    """A pool has a worker more than it needs: one that idles goes, and its pod is told so before."""
+    world.apply(pool("scaled", replicas=2))
+    world.until(repaired(world, "Deployment", "scaled-worker", bool), "the Deployment")
+    for name in ("scaled-worker-a", "scaled-worker-b"):
+        ready_pod(world, name, "scaled")
+    async with polling(world, "scaled-worker-a", "scaled-worker-b", name="scaled"):
+        world.apply(pool("scaled", replicas=2, scaling={**QUICK, "minReplicas": 1}))
+        look = repaired(world, "Deployment", "scaled-worker", lambda found: found["spec"]["replicas"] == 1)
+        await asyncio.to_thread(world.until, look, "one worker is left")
+
+
 def end(world: World) -> None:
     """All is deleted, as far as it needs the operator."""
     world.kubectl("delete", "datapipelinerun,datapipeline", "--all", "--wait=false")
@@ -128,7 +142,7 @@ def end(world: World) -> None:
     world.kubectl("patch", "workerpool", "etl", "--type=merge", "-p", '{"spec": {"deletionPolicy": "Cancel"}}')
     world.kubectl("annotate", "workerpool", "lost", "dark", f"{ANNOTATION_RELEASE}=true")
     world.kubectl("delete", "workerpool,temporalconnection", "--all", "--wait=false")
-    for name in ("etl", "lost", "dark"):
+    for name in ("etl", "lost", "dark", "scaled"):
         world.gone("WorkerPool", name)
     world.gone("TemporalConnection", "cloud")
 
@@ -143,6 +157,7 @@ def repaired(world: World, kind: str, name: str, good: Callable[[Any], bool]) ->
 
 async def test_the_whole_life_under_the_chart_s_rules(installed: Installed, temporal: Client) -> None:
     live(installed.world)
+    await go_down(installed.world)
     # There is no worker here that would end it.
     await temporal.get_workflow_handle(f"{installed.world.schedule_id('flights')}/now").terminate()
     end(installed.world)

@@ -160,7 +160,7 @@ async def test_a_strangers_object_is_never_overwritten(world: World) -> None:
 @pytest.mark.parametrize(
     ("pod", "field"),
     [
-        ({"containers": [{"name": "worker", "image": "i", "env": [{"name": "=", "value": "x"}]}]}, "env[0].name"),
+        ({"containers": [{"name": "worker", "image": "i", "env": [{"name": "=", "value": "x"}]}]}, "env[1].name"),
         ({"contaners": []}, ".spec.template.spec.contaners: field not declared in schema"),
         ({"terminationGracePeriodSeconds": "ten"}, ".terminationGracePeriodSeconds: expected numeric"),
     ],

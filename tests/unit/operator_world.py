@@ -24,6 +24,7 @@ from tidemill_operator.actions import (
     LookAgain,
     Outcome,
     RemoveFinalizer,
+    SetDeletionCost,
     SetPause,
     StartRun,
     TerminateRun,
@@ -195,7 +196,7 @@ class World:
                 return Outcome(action, "Done", run=found)
             case CancelRun(workflow_id=workflow_id) | TerminateRun(workflow_id=workflow_id):
                 self.runs[workflow_id] = replace(self.runs[workflow_id], state="Cancelled", closed=NOW)
-            case LookAgain():
+            case LookAgain() | SetDeletionCost():
                 pass
             case _:
                 assert_never(action)

@@ -16,7 +16,7 @@ from temporalio.api.common.v1 import Payload
 from tests.support.keys import MountedRing, new_key
 from tests.unit.operator_world import NOW, PIPELINE, SETTINGS, pipeline, pool, schedule
 from tidemill_api.errors import ConfigError, UnknownKey
-from tidemill_api.names import ANNOTATION_INSTALLATION, FINALIZER
+from tidemill_api.names import ANNOTATION_INSTALLATION, FINALIZER, POD_VARIABLE
 from tidemill_codec.folder import FixedKeys, KeyFolder
 from tidemill_codec.ring import KeyRing, ring_of
 from tidemill_operator.actions import Action, ApplyKeyRing, ApplyObject, UpdateSchedule
@@ -88,7 +88,7 @@ def test_a_pool_gets_the_ring_before_the_pods_that_mount_it() -> None:
     assert {"name": "key-ring", "mountPath": "/etc/tidemill-keys", "readOnly": True} in pod["containers"][0][
         "volumeMounts"
     ]
-    assert pod["containers"][0]["env"] == [
+    assert [each for each in pod["containers"][0]["env"] if each["name"] != POD_VARIABLE] == [
         {"name": "TIDEMILL_ENCRYPTION_KEYS", "value": "/etc/tidemill-keys"},
         {"name": "TIDEMILL_ENCRYPTION_SETTLE", "value": "120"},
     ]

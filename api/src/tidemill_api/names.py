@@ -48,6 +48,8 @@ KEYS_VARIABLE: Final = "TIDEMILL_ENCRYPTION_KEYS"
 """Environment variable of workers: the folder of the key ring. Without it nothing is encrypted."""
 SETTLE_VARIABLE: Final = "TIDEMILL_ENCRYPTION_SETTLE"
 """Environment variable of workers: how many seconds after it was seen first a new key writes."""
+POD_VARIABLE: Final = "POD_NAME"
+"""Environment variable of workers: the name of their pod, by which Temporal lists them."""
 
 
 @dataclass(frozen=True, slots=True)

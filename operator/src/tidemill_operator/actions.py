@@ -207,13 +207,23 @@ class TerminateRun:
 
 
 @dataclass(frozen=True, slots=True)
+class SetDeletionCost:
+    """Say of a pod how soon it goes when there are to be fewer: the least first; None: as any other. Gone is fine."""
+
+    namespace: str
+    pod: str
+    uid: str
+    cost: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class LookAgain:
     """Nothing to do now; observe again after a while, though no event may come."""
 
     after: timedelta
 
 
-KubernetesAction = AddFinalizer | RemoveFinalizer | ApplyObject | ApplyKeyRing
+KubernetesAction = AddFinalizer | RemoveFinalizer | ApplyObject | ApplyKeyRing | SetDeletionCost
 TemporalAction = CreateSchedule | UpdateSchedule | SetPause | DeleteSchedule | StartRun | CancelRun | TerminateRun
 Action = KubernetesAction | TemporalAction | LookAgain
 

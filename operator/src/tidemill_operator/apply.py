@@ -22,6 +22,7 @@ from tidemill_operator.actions import (
     ObjectRef,
     Outcome,
     RemoveFinalizer,
+    SetDeletionCost,
     SetPause,
     StartRun,
     TerminateRun,
@@ -37,6 +38,7 @@ from tidemill_operator.clients import (
     Temporals,
 )
 from tidemill_operator.pool import key_ring
+from tidemill_operator.pool.removal import DELETION_COST
 from tidemill_operator.store import MemoryStore
 from tidemill_operator.views import (
     ConnectionKey,
@@ -102,6 +104,8 @@ class Appliance:
                 return await self._apply_object(action)
             case ApplyKeyRing():
                 return await self._apply_key_ring(action)
+            case SetDeletionCost():
+                await self._set_deletion_cost(action)
             case CreateSchedule() | UpdateSchedule() | SetPause():
                 return await self._write_schedule(action)
             case DeleteSchedule(connection=connection, schedule=schedule):
@@ -158,6 +162,15 @@ class Appliance:
         written = await self._kubernetes.apply(kind, manifest)
         self._put(kind, written)
         return Outcome(action, "Done", object=written)
+
+    async def _set_deletion_cost(self, action: SetDeletionCost) -> None:
+        cost = str(action.cost) if action.cost is not None else None
+        patch: Object = {"metadata": {"uid": action.uid, "annotations": {DELETION_COST: cost}}}
+        try:
+            await self._kubernetes.merge("Pod", action.namespace, action.pod, patch)
+        except KubernetesError as error:
+            if error.code not in (404, 409):  # it is gone, or another one by now
+                raise
 
     async def _apply_key_ring(self, action: ApplyKeyRing) -> Outcome:
         """Secrets are neither watched nor kept: this one is asked for when it may have to be written."""

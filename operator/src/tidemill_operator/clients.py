@@ -15,7 +15,16 @@ from tidemill_api.errors import TidemillError, Unavailable
 from tidemill_api.names import WORKFLOW, PipelineId
 from tidemill_codec.ring import KeyRing
 from tidemill_operator.actions import ScheduleWish
-from tidemill_operator.views import ConnectionKey, RunSeen, ScheduleEntry, ScheduleSeen, TemporalTarget
+from tidemill_operator.queues import Queues
+from tidemill_operator.views import (
+    ConnectionKey,
+    QueueBacklog,
+    RunSeen,
+    ScheduleEntry,
+    ScheduleSeen,
+    TemporalTarget,
+    WorkerListed,
+)
 
 Object = dict[str, Any]
 """A Kubernetes object as JSON, as the API server gave it (without managedFields). Never changed in place."""
@@ -181,6 +190,17 @@ class Temporal(Protocol):
         """All open runs of this installation, and those closed since then (None: all that are still kept)."""
         ...
 
+    def list_workers(self, task_queue: str | None = None) -> AsyncIterator[WorkerListed]:
+        """The running workers of this installation, or of one of its queues.
+
+        Raises TemporalRefusedError where the server keeps no list of workers.
+        """
+        ...
+
+    async def backlog(self, task_queue: str) -> QueueBacklog:
+        """What waits on a task queue, some seconds behind."""
+        ...
+
     async def server_version(self) -> str:
         """Version of the server, which also tells that it answers."""
         ...
@@ -288,6 +308,26 @@ class Store(Protocol):
 
     def key_ring(self, namespace: str) -> str | None:
         """Mark of the key ring that was handed to a namespace's pools; None: unknown, so look."""
+        ...
+
+    def queues(self, connection: ConnectionKey) -> Queues | None:
+        """What the last sweep saw of the task queues; None: it doesn't answer, or nobody asked."""
+        ...
+
+    def silent(self, connection: ConnectionKey) -> bool:
+        """Whether the last sweep got no answer."""
+        ...
+
+    def peak(self, connection: ConnectionKey, schedule: str) -> int | None:
+        """The most chunks of the last runs of the pipeline with that Schedule id; None: none has ended yet."""
+        ...
+
+    def remembered(self, uid: str) -> object | None:
+        """What the last look at an object left for the next one; None: nothing, as after a start."""
+        ...
+
+    def remember(self, uid: str, memory: object) -> None:
+        """Keep it until the object is gone, or this process."""
         ...
 
     def connections_with(self, schedule: str) -> tuple[ConnectionKey, ...]:

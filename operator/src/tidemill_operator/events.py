@@ -22,6 +22,10 @@ RUN_STARTED: Final = "RunStarted"
 CHECKS_FAILED: Final = "ChecksFailed"
 SCHEMA_CHANGED: Final = "SchemaChanged"
 VALUES_NULLED: Final = "ValuesNulled"
+SCALED: Final = "Scaled"
+SCALING_ADVISED: Final = "ScalingAdvised"
+SCALING_HELD: Final = "ScalingHeld"
+SCALING_RESUMED: Final = "ScalingResumed"
 RECONCILE_FAILED: Final = "ReconcileFailed"
 RELEASED: Final = "Released"
 OTHER_INSTALLATION: Final = "OtherInstallation"
@@ -42,7 +46,8 @@ class Note:
 
 def transitions(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Note, ...]:
     """What changed from one status to the next that people should see. Equal statuses give none."""
-    return (*_readiness(old, new), *_drift(old, new), *_runs(old, new), *_phase(old, new))
+    notes = (*_readiness(old, new), *_drift(old, new), *_runs(old, new), *_phase(old, new))
+    return (*notes, *_scaling(old.get("scaling") or {}, new.get("scaling") or {}))
 
 
 def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
@@ -63,6 +68,29 @@ def _drift(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Note]:
     before = (old.get("schedule") or {}).get("driftRepaired", 0)
     if (new.get("schedule") or {}).get("driftRepaired", 0) > before:
         yield Note("Normal", DRIFT_REPAIRED, "the Schedule was changed in Temporal and put right", "Repair")
+
+
+def _scaling(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Note]:
+    """A change of the number of workers, and that none is decided on because something isn't known."""
+    last = next(iter(new.get("lastDecisions") or ()), None)
+    if last is not None and last != next(iter(old.get("lastDecisions") or ()), None):
+        change = f"{last['from']} to {last['to']} workers ({last['reason']}): {last['message']}"
+        yield Note("Normal", SCALING_ADVISED if new.get("mode") == "Advise" else SCALED, change, "Scale")
+    if old and bool(old.get("held")) != bool(new.get("held")):
+        message = str(new.get("message", ""))
+        if new.get("held"):
+            yield Note("Warning", SCALING_HELD, message, "Scale")
+        else:
+            yield Note("Normal", SCALING_RESUMED, message, "Scale")
+
+
+def decided(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[Literal["up", "down"], str]]:
+    """Changes of the number of a pool's workers that were carried out: the direction, and why."""
+    scaling = new.get("scaling") or {}
+    last = next(iter(scaling.get("lastDecisions") or ()), None)
+    before = next(iter((old.get("scaling") or {}).get("lastDecisions") or ()), None)
+    if last is not None and last != before and scaling.get("mode") == "Active":
+        yield "up" if last["to"] > last["from"] else "down", last["reason"]
 
 
 def _runs(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Note]:

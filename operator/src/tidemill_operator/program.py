@@ -12,6 +12,7 @@ from tidemill_api.errors import TidemillError
 from tidemill_codec.folder import KeyFolder
 from tidemill_operator.adapters.kubernetes import KubernetesClient
 from tidemill_operator.clients import Clients, Key, Object, Temporals
+from tidemill_operator.demand import Demand
 from tidemill_operator.events import Events
 from tidemill_operator.health import Beats, HealthServer
 from tidemill_operator.leader import Election
@@ -65,7 +66,13 @@ class Program:
         self._reconcile = Reconcile(kinds, clients, self._store, self._queue, self._events, metrics)
         self._resync = Resync(self._store, kubernetes, settings.namespaces, self._reconcile.learn, metrics)
         self._sweep = Sweep(
-            self._store, self._temporals, self._in_scope, self._queue.add, metrics, settings.intervals.sweep
+            self._store,
+            self._temporals,
+            self._in_scope,
+            self._queue.add,
+            metrics,
+            settings.intervals.sweep,
+            Demand(self._store, settings.decisions.installation, self._in_scope, self._queue.add),
         )
         self._verify = Verify(self._store, self._temporals, self._queue.add, settings.intervals.resync)
         self._election = Election(

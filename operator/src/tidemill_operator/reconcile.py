@@ -27,7 +27,7 @@ from tidemill_operator.actions import (
 from tidemill_operator.apply import Appliance
 from tidemill_operator.belonging import other_installation
 from tidemill_operator.clients import Clients, ConflictError, Key, Object, Settings, Store
-from tidemill_operator.events import OTHER_INSTALLATION, RECONCILE_FAILED, RELEASED, Events, Note, transitions
+from tidemill_operator.events import OTHER_INSTALLATION, RECONCILE_FAILED, RELEASED, Events, Note, decided, transitions
 from tidemill_operator.metrics import Metrics
 from tidemill_operator.notice import concerned
 from tidemill_operator.queue import Queue
@@ -148,6 +148,8 @@ class Reconcile:
             return Pass(outcomes, wrote_status=False)
         await appliance.write_status(key.kind, _current(self._store, key, manifest), status)
         self._events.add(manifest, transitions(manifest.get("status") or {}, status))
+        for direction, reason in decided(manifest.get("status") or {}, status):
+            self._metrics.pool_decided(key.namespace, key.name, direction, reason)
         return Pass(outcomes, wrote_status=True)
 
     def _leave_to(self, other: str, key: Key, manifest: Object) -> None:

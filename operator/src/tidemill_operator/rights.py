@@ -69,6 +69,7 @@ WATCHED: Final[tuple[Right, ...]] = (
     Right("", "secrets", ("get",), "credentials of a TemporalConnection", "temporal"),
     Right("", "secrets", ("get", "create", "patch"), "the key ring that workers need", "encryption"),
     Right("", "pods", ("list",), "see why a pool's workers aren't ready"),
+    Right("", "pods", ("patch",), "say which of a pool's workers go first when there are to be fewer"),
     Right("", "namespaces", ("get",), "see whether one is being deleted, when a deletion can't reach Temporal"),
     Right("events.k8s.io", "events", ("list",), "see why a pool's workers can't start"),
     Right("events.k8s.io", "events", ("create",), "tell what happened"),

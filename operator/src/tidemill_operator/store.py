@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tidemill_operator.clients import Key, Object, PipelineInTemporal
+from tidemill_operator.queues import Queues
 from tidemill_operator.reading import name_at, predecessors
 from tidemill_operator.views import ConnectionKey, RunSeen, ScheduleSeen
 
@@ -33,6 +34,12 @@ class TemporalView:
     found: list[RunSeen] = field(default_factory=list)
     """Ended runs that a start has found under its id: the next sweep notes their times, no listing may show them."""
     swept: bool = False
+    queues: Queues | None = None
+    """Of pools that are scaled; None: there is none, or it wasn't looked for yet, or Temporal is silent."""
+    silent: bool = False
+    """The last look got no answer."""
+    peaks: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Chunks of the last runs, by pipeline and run id."""
 
 
 class MemoryStore:
@@ -45,6 +52,7 @@ class MemoryStore:
         self._gone: dict[str, None] = {}  # uids of removed objects, oldest first
         self._temporal: dict[ConnectionKey, TemporalView] = {}
         self._key_rings: dict[str, str] = {}
+        self._memories: dict[str, object] = {}
 
     # Kubernetes
 
@@ -79,6 +87,7 @@ class MemoryStore:
             self._bury(uid)
         if known is None or (uid is not None and known["metadata"].get("uid") != uid):
             return None
+        self._memories.pop(known["metadata"].get("uid", ""), None)
         del self._objects[kind][(namespace, name)]
         self._reindex(kind, known, None)
         return known
@@ -211,6 +220,26 @@ class MemoryStore:
         view = self.temporal(connection)
         seen = view.pipelines.get(schedule, _NOTHING)
         return view.swept and seen.entry is None and schedule not in view.doubted
+
+    def queues(self, connection: ConnectionKey) -> Queues | None:
+        """What the last sweep saw of the task queues of pools that are scaled."""
+        return self.temporal(connection).queues
+
+    def silent(self, connection: ConnectionKey) -> bool:
+        """Whether the last sweep got no answer."""
+        return self.temporal(connection).silent
+
+    def peak(self, connection: ConnectionKey, schedule: str) -> int | None:
+        """The most chunks of a pipeline's last runs; None: none has ended yet."""
+        return max(self.temporal(connection).peaks.get(schedule, {}).values(), default=None)
+
+    def remembered(self, uid: str) -> object | None:
+        """What the last look at an object left for the next one."""
+        return self._memories.get(uid)
+
+    def remember(self, uid: str, memory: object) -> None:
+        """Keep it until the object is gone."""
+        self._memories[uid] = memory
 
     def connections_with(self, schedule: str) -> tuple[ConnectionKey, ...]:
         """Every Temporal in which the last sweep saw a Schedule of this id."""

@@ -19,6 +19,7 @@ from tidemill_api.errors import TidemillError
 from tidemill_api.names import ANNOTATION_ADOPT, PipelineId, pipeline_of_workflow
 from tidemill_check.following import NOMINAL, RUNNING, SUCCEEDED
 from tidemill_operator.clients import Key, Object, PipelineInTemporal, Temporal, Temporals
+from tidemill_operator.demand import Demand
 from tidemill_operator.metrics import Metrics
 from tidemill_operator.pipeline.runs import phase
 from tidemill_operator.pipeline.totals import is_counted, seconds
@@ -165,14 +166,19 @@ class Sweep:
         add: Callable[[Key], None],
         metrics: Metrics,
         interval: float,
+        demand: Demand | None = None,
     ) -> None:
-        """`in_scope` tells whether a Kubernetes namespace is looked after; `interval` in seconds."""
+        """`in_scope` tells whether a Kubernetes namespace is looked after; `interval` in seconds.
+
+        `demand` looks at the task queues; without it no pool is scaled.
+        """
         self._store = store
         self._temporals = temporals
         self._in_scope = in_scope
         self._add = add
         self._metrics = metrics
         self._interval = interval
+        self._demand = demand
         self._since: dict[ConnectionKey, datetime] = {}
         self._silent: set[ConnectionKey] = set()
         self.certificates: dict[ConnectionKey, bytes | None] = {}
@@ -210,6 +216,8 @@ class Sweep:
                 await self._look_at(connection, await self._temporals.get(connection))
         except TidemillError as error:
             self._metrics.sweeps.labels("failed").inc()
+            if self._demand is not None:
+                self._demand.silent(connection)
             if connection not in self._silent:
                 self._silent.add(connection)
                 log.warning("can't look at %s: %s", _named(connection), error)
@@ -240,6 +248,8 @@ class Sweep:
         self._runs_by_hand(view, runs)
         self._since[connection] = began
         view.swept = True
+        if self._demand is not None:
+            await self._demand.look(connection, temporal, runs)
 
     def _is_counted(self, pipeline: str, run: RunSeen) -> bool:
         """Whether a run that ended is in the sums of its pipeline's status; of one that isn't known it needn't be."""

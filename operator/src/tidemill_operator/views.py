@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from tidemill_api.contract import BackfillProgress, RunResult, ScheduleMemo
@@ -88,6 +88,46 @@ class RunSeen:
     """What Temporal says of a run that ended without a result of its own."""
     backfill: BackfillProgress | None = None
     """Of a backfill: how far it is."""
+    task_queue: str = ""
+    """Whose workers work on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerListed:
+    """A running worker as Temporal lists it, by its last heartbeat."""
+
+    key: str
+    """Of this worker; another process has another one."""
+    identity: str
+    """`PID@POD`."""
+    task_queue: str
+    beat: datetime
+    """The heartbeat's time by the worker's own clock: good for telling whether there was another one, no more."""
+    started: datetime
+    """When it began to poll, by its own clock."""
+    used: int
+    """Slots for activities that are in use."""
+    free: int
+    processed: int
+    """Activities that it has ended."""
+
+    @property
+    def pod(self) -> str:
+        """Name of its pod (of its host, where there is no pod)."""
+        return self.identity.rpartition("@")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueBacklog:
+    """What waits on a task queue, some seconds behind."""
+
+    count: int
+    age: timedelta
+    """How long the oldest one has waited."""
+    added: float
+    """Tasks a second that came, lately."""
+    dispatched: float
+    """Tasks a second that workers took, lately."""
 
 
 class ConnectionPendingError(TidemillError):

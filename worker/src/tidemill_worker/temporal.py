@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tidemill_api.contract import TemporalAddress
 from tidemill_api.errors import SecretMissing, TemporalUnavailable
+from tidemill_api.names import POD_VARIABLE
 from tidemill_worker.sdk_metrics import exporter
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ async def connect(
             tls=tls,
             api_key=credentials.api_key,
             data_converter=_converter(keys, address.namespace),
-            identity=f"{os.getpid()}@{socket.gethostname()}",
+            # The operator tells by it which pod a worker is; a host's name may be cut off, or the node's.
+            identity=f"{os.getpid()}@{os.environ.get(POD_VARIABLE) or socket.gethostname()}",
             runtime=runtime,
             # A frontend whose pod is gone says nothing more. Half the SDK's time; servers refuse pings each 10 s.
             keep_alive_config=KeepAliveConfig(interval_millis=15_000, timeout_millis=5_000),

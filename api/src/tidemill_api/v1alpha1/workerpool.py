@@ -13,6 +13,7 @@ from tidemill_api.v1alpha1.cache import Cache
 from tidemill_api.v1alpha1.http_connection import HTTPConnection
 from tidemill_api.v1alpha1.lineage import Lineage
 from tidemill_api.v1alpha1.python import PythonSettings
+from tidemill_api.v1alpha1.scaling import Scaling, ScalingStatus
 
 _QUALIFIED = r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
 LabelKey = Annotated[str, Field(pattern=f"^{_QUALIFIED}$", max_length=253)]
@@ -210,7 +211,10 @@ class WorkerPoolSpec(Model):
     allowed_pipelines: LabelSelector = LabelSelector()
     """Which pipelines of this namespace may use the pool; all if not given."""
     replicas: Annotated[int, Field(ge=0, le=1000)] = 1
-    """Number of workers; `kubectl scale` and autoscalers write it through the scale subresource."""
+    """Number of workers; `kubectl scale` and autoscalers write it through the scale subresource. With
+    `scaling.scaler: BuiltIn` (and `mode: Active`) it is never written and has no effect."""
+    scaling: Scaling | None = None
+    """How the number of workers follows the work. If not given, `replicas` is the number."""
     concurrency: Concurrency = Concurrency()
     """How much one worker does at once."""
     resources: Annotated[dict[Literal["requests", "limits"], Quantities], null_is_absence("requests", "limits")] = (
@@ -284,12 +288,16 @@ class WorkerPoolStatus(Model):
     """Workers there are."""
     ready_replicas: Annotated[int, Field(ge=0)] | None = None
     """Workers that are ready."""
+    desired_replicas: Annotated[int, Field(ge=0)] | None = None
+    """Workers that there should be: `spec.replicas`, or what scaling came to."""
     selector: Annotated[str, Field(max_length=1024)] | None = None
     """Label selector of the workers' pods, for autoscalers."""
     task_queue: Annotated[str, Field(max_length=1000)] | None = None
     """Temporal task queue that the workers poll."""
     pipelines: Annotated[int, Field(ge=0)] | None = None
     """Pipelines that use the pool."""
+    scaling: ScalingStatus | None = None
+    """What scaling sees and decides; only where `spec.scaling` has a scaler."""
 
 
 class WorkerPool(Resource):
@@ -301,10 +309,13 @@ class WorkerPool(Resource):
         scale=True,
         columns=(
             PrinterColumn("Ready", condition("Ready", "status")),
-            PrinterColumn("Wished", ".spec.replicas", "integer"),
+            PrinterColumn("Wished", ".status.desiredReplicas", "integer"),
             PrinterColumn("Workers", ".status.readyReplicas", "integer"),
             PrinterColumn("Pipelines", ".status.pipelines", "integer"),
             AGE,
+            PrinterColumn("Scaling", ".status.scaling.reason", wide=True),
+            PrinterColumn("Backlog", ".status.scaling.backlog", "integer", wide=True),
+            PrinterColumn("Busy", ".status.scaling.busySlots", "integer", wide=True),
             PrinterColumn("Image", ".spec.image", wide=True),
             PrinterColumn("Message", condition("Ready", "message"), wide=True),
         ),

@@ -100,6 +100,10 @@
 - apiGroups: [""]
   resources: ["pods"]
   verbs: [list]
+# say which of a pool's workers go first when there are to be fewer
+- apiGroups: [""]
+  resources: ["pods"]
+  verbs: [patch]
 # see whether one is being deleted, when a deletion can't reach Temporal
 - apiGroups: [""]
   resources: ["namespaces"]

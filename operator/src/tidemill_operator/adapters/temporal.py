@@ -36,22 +36,26 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from tidemill_api.contract import ScheduleMemo
-from tidemill_api.names import BACKFILL_WORKFLOW, WORKFLOW, PipelineId, content_hash
+from tidemill_api.names import BACKFILL_WORKFLOW, REPORT_WORKFLOW, WORKFLOW, PipelineId, content_hash
 from tidemill_codec.folder import Keys
 from tidemill_operator.actions import ScheduleWish
 from tidemill_operator.adapters import temporal_messages as messages
 from tidemill_operator.adapters.sealing import Sealing
 from tidemill_operator.adapters.temporal_calls import IDENTITY, Calls, Count, Send
+from tidemill_operator.adapters.temporal_workers import WorkerCalls
 from tidemill_operator.views import (
+    QueueBacklog,
     RunSeen,
     ScheduleEntry,
     ScheduleSeen,
     TemporalConflictError,
     TemporalTarget,
+    WorkerListed,
 )
 
 TIMEOUT: Final = timedelta(seconds=10)
 _PAGE: Final = 500
+_RUNS: Final = f"WorkflowType IN ('{WORKFLOW}', '{BACKFILL_WORKFLOW}')"
 
 
 class TemporalClient:
@@ -69,6 +73,7 @@ class TemporalClient:
         self._target = target
         self._installation = installation
         self._calls = Calls(target, count, timeout)
+        self._workers = WorkerCalls(self._calls, target.namespace, timeout)
         self._timeout = timeout
         self._sealing = Sealing(keys, target.namespace)
         self._listed: dict[str, tuple[int, ScheduleEntry]] = {}
@@ -173,12 +178,16 @@ class TemporalClient:
     # Runs
 
     def list_runs(self, closed_since: datetime | None) -> AsyncIterator[RunSeen]:
-        """The installation's open runs and those that closed since a moment (None: all kept), a moment behind."""
+        """The installation's open runs and those that closed since a moment (None: all kept), a moment behind.
+
+        Open reports on runs too: they are no runs, but need workers.
+        """
         mine = f"WorkflowId STARTS_WITH '{self._installation}/'"
-        if closed_since is None:
-            return self._list_runs(mine)
-        since = messages.rfc3339(closed_since)
-        return self._list_runs(f"{mine} AND (ExecutionStatus = 'Running' OR CloseTime >= '{since}')")
+        reports = f"WorkflowType = '{REPORT_WORKFLOW}' AND ExecutionStatus = 'Running'"
+        runs = _RUNS
+        if closed_since is not None:
+            runs += f" AND (ExecutionStatus = 'Running' OR CloseTime >= '{messages.rfc3339(closed_since)}')"
+        return self._list(f"{mine} AND (({runs}) OR ({reports}))")
 
     async def open_runs(self, pipeline: PipelineId) -> tuple[RunSeen, ...]:
         """The pipeline's open runs."""
@@ -259,6 +268,21 @@ class TemporalClient:
             "terminate_run", lambda to: to.terminate_workflow_execution(request, timeout=self._timeout)
         )
 
+    # Workers
+
+    def list_workers(self, task_queue: str | None = None) -> AsyncIterator[WorkerListed]:
+        """The running workers of this installation, or of one of its queues, a few seconds behind.
+
+        Raises TemporalRefusedError if this server lists none, ever.
+        """
+        if task_queue is not None:
+            return self._workers.list(f"TaskQueue = '{task_queue}'")
+        return self._workers.list(f"TaskQueue STARTS_WITH '{self._installation}/'")
+
+    async def backlog(self, task_queue: str) -> QueueBacklog:
+        """What waits on a task queue."""
+        return await self._workers.backlog(task_queue)
+
     async def server_version(self) -> str:
         """The server's version, once it is known that the namespace can be used."""
         namespace = DescribeNamespaceRequest(namespace=self._target.namespace)
@@ -282,12 +306,15 @@ class TemporalClient:
             raise TemporalConflictError(f"the Schedule {schedule} was changed in between")
         return seen
 
-    async def _list_runs(self, query: str) -> AsyncIterator[RunSeen]:
+    def _list_runs(self, query: str) -> AsyncIterator[RunSeen]:
+        return self._list(f"{_RUNS} AND {query}")
+
+    async def _list(self, query: str) -> AsyncIterator[RunSeen]:
         token = b""
         while True:
             request = ListWorkflowExecutionsRequest(
                 namespace=self._target.namespace,
-                query=f"WorkflowType IN ('{WORKFLOW}', '{BACKFILL_WORKFLOW}') AND {query}",
+                query=query,
                 page_size=_PAGE,
                 next_page_token=token,
             )

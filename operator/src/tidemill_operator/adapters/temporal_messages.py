@@ -193,6 +193,7 @@ def run(info: WorkflowExecutionInfo, sealing: Sealing) -> RunSeen | None:
         asked_by=asked_by if isinstance(asked_by, str) else None,
         error=None if result is not None else unreadable or _ENDED_BY_FORCE.get(info.status),
         backfill=_progress(info.memo, sealing),
+        task_queue=info.task_queue,
     )
 
 

@@ -22,6 +22,8 @@ from tidemill_operator.pool.overlay import overlay
 
 ANNOTATION_WISHED: Final = "tidemill.dev/wished"
 """On each child: hash of the manifest that was applied."""
+ANNOTATION_REPLICAS: Final = "tidemill.dev/replicas"
+"""On the Deployment of a pool that is scaled: how many workers were decided on, whatever others make of it."""
 ANNOTATION_CONFIG: Final = "tidemill.dev/config"
 """On the pods: hash of their configuration, so that a change of it rolls them."""
 HEALTH_PORT: Final = 9464
@@ -107,6 +109,20 @@ def _marked(
     return marked
 
 
+def with_replicas(deployment: Mapping[str, Any], replicas: int) -> dict[str, Any]:
+    """The Deployment with a number of workers that scaling came to."""
+    metadata = deployment["metadata"]
+    annotations = {**metadata["annotations"], ANNOTATION_REPLICAS: str(replicas)}
+    annotations.pop(ANNOTATION_WISHED)
+    made = {
+        **deployment,
+        "metadata": {**metadata, "annotations": annotations},
+        "spec": {**deployment["spec"], "replicas": replicas},
+    }
+    annotations[ANNOTATION_WISHED] = names.content_hash(made)
+    return made
+
+
 def _deployment(pool: str, spec: WorkerPoolSpec, config: str, pod: dict[str, Any]) -> dict[str, Any]:
     laid = overlay(with_room_for_others(pod, spec.template), spec.template)
     template = {**laid, "spec": _tolerant(laid.get("spec"))}
@@ -161,6 +177,7 @@ def _container(spec: WorkerPoolSpec, image: str) -> dict[str, Any]:
         ],
         # It leaves its last words itself; the end of its log may say what isn't for status and Events.
         "terminationMessagePolicy": "File",
+        "env": [{"name": names.POD_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
         "ports": [{"name": "health", "containerPort": HEALTH_PORT, "protocol": "TCP"}],
         "resources": spec.resources,
         "securityContext": dict(RESTRICTED),

@@ -13,7 +13,7 @@ from tidemill_api.v1alpha1 import TemporalConnectionSpec, WorkerPoolSpec
 from tidemill_check.problem import Problem
 from tidemill_check.verdict import check_pool
 from tidemill_operator.clients import Object, Settings
-from tidemill_operator.pool.children import SecretKey, children, whole_secrets
+from tidemill_operator.pool.children import SecretKey, children, whole_secrets, with_replicas
 from tidemill_operator.pool.key_ring import key_ring_secret
 from tidemill_operator.pool.observe import Observed
 from tidemill_operator.reading import Memory, read_spec
@@ -65,7 +65,11 @@ def desire(observed: Observed, settings: Settings) -> Desired:
     )
     reading = _READINGS.get(metadata["uid"], version, lambda: _read(observed, settings, queue))
     blocked = verdict(reading.problems) if reading.problems else None
-    return Desired(queue, reading.children, reading.secrets, reading.replicas, blocked, ring)
+    made, replicas = reading.children, reading.replicas
+    if observed.scaled is not None and observed.scaled.acts:
+        replicas = observed.scaled.decision.replicas
+        made = tuple(with_replicas(child, replicas) if child["kind"] == "Deployment" else child for child in made)
+    return Desired(queue, made, reading.secrets, replicas, blocked, ring)
 
 
 def _key_ring(observed: Observed, settings: Settings) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from tidemill_api.conditions import TEMPORAL_UNREACHABLE
@@ -15,6 +15,7 @@ from tidemill_operator.clients import Clients, Key, KubernetesError, Object
 from tidemill_operator.pool.children import selector
 from tidemill_operator.pool.place import connection_of_pool
 from tidemill_operator.pool.pods import unexplained
+from tidemill_operator.pool.scaled import Scaled, look
 from tidemill_operator.reading import is_going
 from tidemill_operator.release import patience
 from tidemill_operator.standing import Standing, waits
@@ -56,6 +57,9 @@ class Observed:
     neighbours: tuple[tuple[str, str], ...] = ()
     """Name and uid of each pool of its namespace, itself too; only if there is a key ring."""
 
+    scaled: Scaled | None = None
+    """What scaling came to; None if nobody decides."""
+
     @property
     def going(self) -> bool:
         """Whether the pool is being deleted."""
@@ -79,6 +83,7 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
         trouble = waits(error.reason, str(error))
     found = {kind: store.get(kind, key.namespace, pool_child(key.name)) for kind in CHILDREN}
     pods, events = (None, ()) if is_going(manifest) else await _pods(key, found.get("Deployment"), clients)
+    scaled = await look(key, manifest, found.get("Deployment"), pods, clients, datetime.now(UTC))
     return Observed(
         manifest=manifest,
         temporal_connection=store.get("TemporalConnection", *connection) if connection is not None else None,
@@ -96,6 +101,7 @@ async def observe(key: Key, manifest: Object, clients: Clients) -> Observed:
         key_ring=clients.keys.declared() if clients.keys is not None else None,
         handed_on=store.key_ring(key.namespace),
         neighbours=store.pools_of_namespace(key.namespace) if clients.keys is not None else (),
+        scaled=scaled,
     )
 
 

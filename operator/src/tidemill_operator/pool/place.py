@@ -17,6 +17,12 @@ def connection_of_pool(pool: Object) -> ConnectionKey:
     return (pool["metadata"]["namespace"], name) if name else None
 
 
+def decides(pool: Object) -> bool:
+    """Whether the operator decides how many workers the pool has, if only as advice."""
+    scaling = pool["spec"].get("scaling")
+    return isinstance(scaling, dict) and scaling.get("scaler", "BuiltIn") == "BuiltIn"
+
+
 def workers_missing(pool: Object) -> Standing | None:
     """Why a pool has no worker at all, as its status says it; None: it has some, or they are on their way."""
     status = status_of(pool)

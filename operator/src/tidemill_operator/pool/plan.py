@@ -25,6 +25,7 @@ from tidemill_operator.pool.desire import Desired
 from tidemill_operator.pool.key_ring import mark_of
 from tidemill_operator.pool.likeness import holds
 from tidemill_operator.pool.observe import Observed
+from tidemill_operator.pool.scaling_report import FIGURES_EVERY, figures_wait
 from tidemill_operator.reading import annotation, status_of
 from tidemill_operator.release import AFTER_TROUBLE, is_due, let_go, out_of_patience, terminated, wait
 from tidemill_operator.standing import condition
@@ -39,8 +40,10 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> tuple[Action, .
     if observed.going:
         leaving = tuple(_farewell(observed, now))
         stays = bool(leaving) and not any(isinstance(action, RemoveFinalizer) for action in leaving)
+        if not stays:
+            return leaving
         # Last: in a namespace that is being deleted no Secret can be made, and that must hold nothing up.
-        return (*leaving, *_key_ring(desired, observed)) if stays else leaving
+        return (*leaving, *_rescaled(desired, observed), *_key_ring(desired, observed))
     return (*_key_ring(desired, observed), *_upkeep(desired, observed, now))
 
 
@@ -64,11 +67,37 @@ def _upkeep(desired: Desired, observed: Observed, now: datetime) -> Iterator[Act
     for child in desired.children:
         found = observed.children.get(child["kind"])
         if found is None or not as_wished(child, found):
+            if child["kind"] == "Deployment" and observed.scaled is not None:
+                yield from observed.scaled.marks
             yield ApplyObject(child, metadata["uid"])
+    yield from _next_look(observed)
     if observed.trouble is not None:
         yield LookAgain(AFTER_TROUBLE)
     if observed.pods is not None:
         yield LookAgain(_until_pods_are_seen_again(observed.manifest, now))
+
+
+def _rescaled(desired: Desired, observed: Observed) -> Iterator[Action]:
+    """While a pool that goes waits for its runs, they still need workers."""
+    if observed.scaled is None or not observed.scaled.acts:
+        return
+    for child in desired.children:
+        found = observed.children.get("Deployment")
+        if child["kind"] == "Deployment" and found is not None and not as_wished(child, found):
+            yield from observed.scaled.marks
+            yield ApplyObject(child, observed.manifest["metadata"]["uid"])
+    yield from _next_look(observed)
+
+
+def _next_look(observed: Observed) -> Iterator[Action]:
+    scaled = observed.scaled
+    if scaled is None:
+        return
+    again = [scaled.again] if scaled.again is not None else []
+    if figures_wait(scaled, status_of(observed.manifest).get("scaling") or {}):
+        again.append(FIGURES_EVERY)
+    if again:
+        yield LookAgain(min(again))
 
 
 def _until_pods_are_seen_again(manifest: Object, now: datetime) -> timedelta:

@@ -14,6 +14,7 @@ from tidemill_operator.pool.children import selector
 from tidemill_operator.pool.desire import Desired
 from tidemill_operator.pool.observe import Observed
 from tidemill_operator.pool.pods import refusal, trouble_of
+from tidemill_operator.pool.scaling_report import scaling_status
 from tidemill_operator.reading import status_of
 from tidemill_operator.release import releasing
 from tidemill_operator.standing import Standing, claims, condition, conditions, ready, waits
@@ -44,8 +45,12 @@ def report(desired: Desired, observed: Observed, outcomes: Sequence[Outcome], no
         "readyReplicas": counted.get("readyReplicas", 0),
         "selector": ",".join(f"{name}={value}" for name, value in sorted(selector(metadata["name"]).items())),
         "taskQueue": desired.task_queue,
+        "desiredReplicas": desired.replicas,
         "pipelines": len(observed.pipelines),
     }
+    if observed.scaled is not None:
+        scaling = scaling_status(observed.scaled, before.get("scaling") or {}, outcomes, now)
+        status.update({"scaling": scaling} if scaling else {})
     return status
 
 
@@ -80,6 +85,8 @@ def _workers(desired: Desired, observed: Observed, deployment: Object | None) ->
         return refused
     wished, there, updated = desired.replicas, status.get("readyReplicas", 0), status.get("updatedReplicas", 0)
     every = status.get("replicas", 0)
+    if wished == 0 and observed.scaled is not None and observed.scaled.acts:
+        return ready(said.SCALED_TO_ZERO, "There is nothing to do: workers come with the next run.")
     if wished == 0:
         return ready(said.SCALED_TO_ZERO, "spec.replicas is 0: runs wait until there are workers.")
     if there >= wished and updated >= wished and every <= wished:
