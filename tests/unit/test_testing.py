@@ -166,7 +166,7 @@ def test_a_failure_may_be_what_is_expected(folder: Path) -> None:
     (line,) = differences(folder, FAILING.replace("breaks month", "breaks year"))
     assert line == (
         "the run should have failed with BadRow ('breaks year-in-range'), and failed with BadRow: step valid: the row "
-        "at byte 20 of rows.csv breaks month-in-range; onError is Fail"
+        "at line 2 (byte 20) of rows.csv breaks month-in-range; onError is Fail"
     )
 
 
