@@ -9,7 +9,7 @@ import pytest
 
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_api.v1alpha1.source import Contract
-from tidemill_worker.engine.replaying import Rejected, Target, part_of, target_of
+from tidemill_worker.engine.replaying import Rejected, Target, part_of, target_of, targets_of
 from tidemill_worker.engine.text_layout import TextLayout
 
 VALID = {"name": "valid", "inputs": ["raw"], "validate": {"rules": [{"name": "r", "expression": "x > 0"}]}}
@@ -109,3 +109,14 @@ def test_rows_that_no_such_step_has_seen_can_be_run_again() -> None:
 def test_a_function_gives_one_row_for_each_unless_it_says_otherwise(steps: list[dict[str, Any]], step: str) -> None:
     found = spec(steps, rows=steps[-1]["name"])
     assert target_of(found, rejected(found, step)) == Target("raw", ("rows",))
+
+
+def test_of_many_rows_each_goes_where_it_would_alone() -> None:
+    # Rows that differ in all that a target hangs on, each kind twice, and some that are refused for themselves.
+    now, then = spec([SCORED, BEHIND], rows="valid", all="raw"), spec([COPIED, BEHIND], rows="valid", all="raw")
+    kinds = [rejected(of, step) for of in (now, then) for step in ("raw", "scored", "valid", "rows", "gone")]
+    kinds += [replace(kinds[2], text=None), replace(kinds[2], result="Failed"), rejected(now, "valid", "other")]
+    rows = [replace(row, id=number) for number, row in enumerate(kinds * 2)]
+    found = list(targets_of(now, rows))
+    assert found == [(row, target_of(now, row)) for row in rows]
+    assert len({str(target) for _, target in found}) == 8

@@ -60,7 +60,8 @@ async def plan_replay(resources: Resources, run: RunId, snapshot: Snapshot) -> P
         raise ReplayRefused(f"spec.replay.deadLetters.ids: {error}") from None
     if len(rows) > replays.MOST:
         raise ReplayRefused(f"more than {replays.MOST} letters at once: say which by step, since or until")
-    targets = _targets(snapshot.spec, rows)
+    # In a thread, as there may be very many: the loop has heartbeats to send.
+    targets = await asyncio.to_thread(_targets, snapshot.spec, rows)
     await engine.claim(snapshot.spec, ledger_run(snapshot), resources.connections)
     left = await _not_loaded_yet(resources, run, snapshot.spec, rows, targets)
     planned = list(_cut(rows, left))
@@ -78,8 +79,8 @@ def _targets(spec: DataPipelineSpec, rows: Sequence[Rejected]) -> dict[int, Targ
     """Where each row goes. Raises ReplayRefused with the reasons if any can't be replayed."""
     targets: dict[int, Target] = {}
     refused: dict[str, list[int]] = defaultdict(list)
-    for row in rows:
-        match replaying.target_of(spec, row):
+    for row, found in replaying.targets_of(spec, rows):
+        match found:
             case str(why):
                 refused[why].append(row.id)
             case target:

@@ -6,7 +6,7 @@ loaded, since the others have had the row already. What can't be right is refuse
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -68,6 +68,17 @@ class Target:
 def target_of(spec: DataPipelineSpec, row: Rejected) -> Target | str:
     """Where a rejected row goes by the current spec, or why it can't be replayed."""
     return _no_row(row) or _unreadable(spec, row) or _target(spec, row)
+
+
+def targets_of(spec: DataPipelineSpec, rows: Sequence[Rejected]) -> Iterator[tuple[Rejected, Target | str]]:
+    """`target_of` each row; what hangs on the specs alone is decided once, however many rows there are."""
+    known: dict[tuple[str, str, int], Target | str] = {}
+    for row in rows:
+        kind = row.step, row.source, id(row.spec)  # the rows of a run share its spec, and hold it meanwhile
+        why = _no_row(row) or _unreadable(spec, row)
+        if not why and kind not in known:
+            known[kind] = _target(spec, row)
+        yield row, why or known[kind]
 
 
 def _no_row(row: Rejected) -> str:
