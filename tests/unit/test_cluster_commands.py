@@ -15,6 +15,7 @@ from tests.support.commands import tidemill
 from tests.support.kubernetes import ROOT
 from tidemill_cli.cluster import explain, overview, tell
 from tidemill_cli.cluster.asking import new_run, parameters
+from tidemill_cli.cluster.describe import describe
 from tidemill_cli.cluster.kubectl import ClusterError, Object, _documents, _error_of
 from tidemill_cli.cluster.options import seconds
 from tidemill_cli.cluster.runs import failed, run_of, runs_of
@@ -316,3 +317,19 @@ def test_help_starts_without_what_it_does_not_need() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert "status" in done.stdout
     assert done.stderr.split() == []
+
+
+def test_a_scaled_pool_shows_what_was_decided() -> None:
+    scaling = {"reason": "Backlog", "message": "12 tasks wait: 3 workers."}
+    manifest = {
+        "kind": "WorkerPool",
+        "metadata": {"name": "etl", "namespace": "travel", "creationTimestamp": "2026-05-01T12:00:00Z"},
+        "spec": {"replicas": 1, "connections": []},
+        "status": {"readyReplicas": 2, "desiredReplicas": 3, "scaling": scaling},
+    }
+
+    assert overview.standing(manifest).workers == "2/3"
+    assert overview.standing({**manifest, "status": {}}).workers == "0/1"
+    lines = list(describe(manifest, (), (), datetime.now(UTC)))
+    assert "Workers: 2 ready of 3" in lines
+    assert "Scaling: Backlog: 12 tasks wait: 3 workers." in lines

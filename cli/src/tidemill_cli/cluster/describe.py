@@ -68,7 +68,9 @@ def _sink(sink: dict[str, Any]) -> str:
 
 def _pool(manifest: Object) -> Iterator[str]:
     spec, status = manifest["spec"], manifest.get("status") or {}
-    yield f"Workers: {status.get('readyReplicas', 0)} ready of {spec.get('replicas', 1)}"
+    yield f"Workers: {status.get('readyReplicas', 0)} ready of {status.get('desiredReplicas', spec.get('replicas', 1))}"
+    if scaling := status.get("scaling"):
+        yield f"Scaling: {scaling['reason']}: {scaling['message']}"
     yield f"Pipelines: {status.get('pipelines', 0)}"
     yield f"Connections: {', '.join(each['name'] for each in spec['connections'])}"
     yield f"Task queue: {status.get('taskQueue', 'not known yet')}"

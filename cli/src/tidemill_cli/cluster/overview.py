@@ -62,8 +62,13 @@ def standing(manifest: Object) -> Standing:
         message=message,
         last_run=status.get("lastRun"),
         next_run=next(iter(status.get("nextRuns") or ()), None),
-        workers=f"{status.get('readyReplicas', 0)}/{spec.get('replicas', 1)}" if pool else None,
+        workers=f"{status.get('readyReplicas', 0)}/{_wished(spec, status)}" if pool else None,
     )
+
+
+def _wished(spec: Object, status: Object) -> object:
+    """Workers that a pool is to have: what the operator says, for scaling may have another say than the spec."""
+    return status.get("desiredReplicas", spec.get("replicas", 1))
 
 
 def condition(manifest: Object, of: str) -> Object:
