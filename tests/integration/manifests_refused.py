@@ -155,6 +155,39 @@ RULES: Final = (
         "spec.sinks[2].replaceStrategy", "Swap replaces the whole table: it can't go with partitionBy",
     ),
     Refused(
+        "sink-of-two-sorts", "pipeline", {"spec.sinks[4].postgres": {"table": "public.lake"}},
+        "spec.sinks[4]", "a sink is exactly one of: postgres, files",
+    ),
+    Refused(
+        "sink-of-no-sort", "pipeline", {"spec.sinks[1].postgres": DELETE},
+        "spec.sinks[1]", "a sink is exactly one of: postgres, files",
+    ),
+    Refused(
+        "merge-into-files", "pipeline",
+        {"spec.sinks[4].writeDisposition": "Merge", "spec.sinks[4].primaryKey": ["month"],
+         "spec.sinks[4].partitionBy": DELETE},
+        "spec.sinks[4].writeDisposition",
+        "files can't be merged into row by row: use Append, Replace with partitionBy, or a table",
+    ),
+    Refused(
+        "files-by-chunk", "pipeline",
+        {"spec.sinks[4].writeDisposition": "Append", "spec.sinks[4].partitionBy": DELETE,
+         "spec.sinks[4].commit": "PerChunk"},
+        "spec.sinks[4].commit", "files are always seen at the end of a run: commit can't be PerChunk",
+    ),
+    Refused(
+        "swap-of-files", "pipeline", {"spec.sinks[4].partitionBy": DELETE, "spec.sinks[4].replaceStrategy": "Swap"},
+        "spec.sinks[4].replaceStrategy", "replaceStrategy is of tables",
+    ),
+    Refused(
+        "replaced-by-what-names-no-folder", "pipeline", {"spec.sinks[4].partitionBy": ["month", "dep_delay"]},
+        "spec.sinks[4].partitionBy", "what a run replaces of files is whole folders",
+    ),
+    Refused(
+        "folder-column-twice", "pipeline", {"spec.sinks[4].files.partitionBy": ["month", "month"]},
+        "spec.sinks[4].files.partitionBy", "the columns of partitionBy must differ from each other",
+    ),
+    Refused(
         "times-and-after", "pipeline",
         {"spec.schedule.after": [{"pipelineRef": {"name": "landing"}}], "spec.onFailure": DELETE},
         "spec.schedule.after", "a pipeline that follows others (after) has their times",

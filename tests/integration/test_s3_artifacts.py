@@ -12,8 +12,8 @@ from tests.support.fixtures import unique
 from tests.support.s3 import KEYS, SECRET, Answer, S3Server, keys, proxy, put
 from tests.support.worker import Pool, Runs
 from tidemill_api.errors import ArtifactGone, ArtifactsUnavailable, StoreDenied
-from tidemill_worker.connections.s3 import artifacts as s3_artifacts
 from tidemill_worker.connections.s3 import client as s3_client
+from tidemill_worker.connections.s3 import uploads
 from tidemill_worker.connections.s3.artifacts import ObjectArtifacts
 from tidemill_worker.connections.s3.client import Client
 
@@ -40,7 +40,7 @@ def keep(place: ObjectArtifacts, name: str, content: bytes) -> None:
 def test_what_is_there_first_stays_and_goes_with_its_run(
     place: ObjectArtifacts, bucket: Client, monkeypatch: pytest.MonkeyPatch, length: int
 ) -> None:
-    monkeypatch.setattr(s3_artifacts, "PART", 5 << 20)  # the least that S3 takes
+    monkeypatch.setattr(uploads, "PART", 5 << 20)  # the least that S3 takes
     first = b"1" * length + b"PAR1"
     keep(place, "u%2F/k/1/valid/a", first)
     keep(place, "u%2F/k/1/valid/a", b"2" * len(first))
@@ -87,7 +87,7 @@ def test_an_outage_is_one_of_artifacts_and_a_failed_upload_leaves_nothing(
     s3_server: S3Server, bucket: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3_client, "_WAITS", (0.0,))
-    monkeypatch.setattr(s3_artifacts, "PART", 5 << 20)
+    monkeypatch.setattr(uploads, "PART", 5 << 20)
 
     def faults(head: str) -> Answer | None:
         if "partNumber=2" in head:

@@ -19,10 +19,12 @@ from tidemill_worker import engine
 from tidemill_worker.cache import Computed
 from tidemill_worker.connections.http import HTTPPlace
 from tidemill_worker.connections.kept_folder import FolderArtifacts
+from tidemill_worker.connections.written_folder import WrittenFolder
 from tidemill_worker.engine import Chunk, ChunkOutcome, RunRef, Work
 from tidemill_worker.engine.work import work_from_json
 from tidemill_worker.files import Files
 from tidemill_worker.files.folder import Folder
+from tidemill_worker.files.writable import Writable
 from tidemill_worker.migrations.upgrade import ensure
 
 RUN = RunRef("uid-1", "2026-01-01T00:00:00Z", 1, "travel", "flights", datetime(2026, 1, 1, tzinfo=UTC))
@@ -62,6 +64,8 @@ class World:
     letters: Letters = field(default_factory=Letters)
     place: Files | None = None
     """Where files are, if not in the folder."""
+    written: Writable | None = None
+    """Where sinks write files, if not into the folder."""
     server: HTTPPlace | None = None
     cache: Computed | None = None
 
@@ -89,6 +93,19 @@ class World:
     def artifacts(self) -> FolderArtifacts:
         """A folder that is hidden from the sources' patterns."""
         return FolderArtifacts(self.root / ".tidemill")
+
+    def writable(self, name: str) -> Writable:
+        """The folder, or what stands in its place."""
+        return self.written or WrittenFolder(self.root, name)
+
+    @property
+    def books_in(self) -> str:
+        """The one database."""
+        return "warehouse"
+
+    async def books(self) -> asyncpg.Pool:
+        """The one database."""
+        return self.pool
 
     def write(self, name: str, content: str | bytes) -> Path:
         """A file of the folder."""

@@ -10,8 +10,8 @@ Made from a migrated database by `TIDEMILL_GOLDEN=write pytest tests/integration
 otherwise holds this page against one; edit the revisions in `worker/src/tidemill_worker/migrations/versions`.
 
 All of it is in the schema `tidemill` of the database that a pool's `spec.metastore.connection` names; the tables of the
-section *Sinks* are in each sink's database. Workers bring it to their version when they start. What is described here
-only gains; what Tidemill needs for itself may change.
+section *Sinks* are in each sink's database; of sinks that are files, which have none, in the metastore. Workers bring
+it to their version when they start. What is described here only gains; what Tidemill needs for itself may change.
 
 ## How long it is kept
 
@@ -24,8 +24,8 @@ Workers see to it every ten minutes, a bit at a time, when a run has ended.
   several times only the newest execution stays in `runs` then; of a sink's runs in `published` the newest, than which
   no older one may replace the table.
 - What a key needs that runs again isn't removed: its newest execution with the summary, `fence`, all that sinks with
-  `writeDisposition: Append` note, `partitions`, `watermarks` and `loaded_files`; `loaded_ranges` and
-  `alterations` for 90 days.
+  `writeDisposition: Append` note of tables, `files` that are there with their `file_runs`, `partitions`, `watermarks`
+  and `loaded_files`; `loaded_ranges` and `alterations` for 90 days.
 """
 
 GROUPS = (
@@ -66,6 +66,8 @@ GROUPS = (
             "published",
             "partitions",
             "replayed",
+            "files",
+            "file_runs",
             "alterations",
             "watermarks",
             "loaded_files",

@@ -97,8 +97,8 @@ def test_kubectl_explain_has_a_text_for_every_field(kind: type[Resource]) -> Non
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind_name())
 def test_a_crd_is_far_below_the_limit(kind: type[Resource]) -> None:
     [file] = (ROOT / "crds").glob(f"*_{kind.served.plural}.yaml")
-    assert file.stat().st_size < 120_000, "the issue's limit is 200 KB; `kubectl apply` keeps a copy in an annotation"
-    assert len(json.dumps(crd(kind))) < 120_000
+    assert file.stat().st_size < 140_000, "the issue's limit is 200 KB; `kubectl apply` keeps a copy in an annotation"
+    assert len(json.dumps(crd(kind))) < 140_000
 
 
 def at(schema: Schema, path: str) -> Schema:

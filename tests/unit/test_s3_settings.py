@@ -33,7 +33,7 @@ def test_a_pod_has_the_keys_of_the_secret_and_starts_without_a_session_token() -
     ]
     config = WorkerConfig.model_validate(json.loads(children["ConfigMap"]["data"]["worker.json"]))
     assert config.connections[0].files is not None
-    assert config.connections[0].files.to_json() == STORE
+    assert config.connections[0].files.to_json() == STORE | {"access": "Read"}
 
 
 def laid(folder: Path, settings: str) -> Layout:
@@ -72,6 +72,7 @@ def test_on_a_laptop_a_bucket_is_what_its_settings_say_and_never_the_pools(tmp_p
         "url": "s3://mine/",
         "endpoint": "http://127.0.0.1:9000",
         "region": "eu-west-1",
+        "access": "Read",
     }
     with pytest.raises(LayoutError) as refused:
         laid(tmp_path, "")

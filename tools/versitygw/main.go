@@ -23,7 +23,11 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	buckets, err := posix.New(os.Args[2], attributes, posix.PosixOpts{SideCarDir: os.Args[3]})
+	buckets, err := posix.New(os.Args[2], attributes, posix.PosixOpts{
+		SideCarDir: os.Args[3],
+		// As S3 has it; without it nothing can be copied.
+		CopyObjectThreshold: 5 << 30,
+	})
 	if err != nil {
 		log.Fatal(err)
 	}

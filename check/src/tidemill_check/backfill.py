@@ -23,8 +23,9 @@ def check_sinks(spec: DataPipelineSpec) -> Iterator[Problem]:
     for index, sink in enumerate(spec.sinks):
         why = ""
         if sink.write_disposition == "Replace" and not sink.partition_by:
+            whole = "table" if sink.files is None else "folder"
             why = (
-                "replaces the whole table with each run, so only the last interval would be left: "
+                f"replaces the whole {whole} with each run, so only the last interval would be left: "
                 "set partitionBy, or use Append or Merge"
             )
         elif sink.history is not None:

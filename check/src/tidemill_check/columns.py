@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from tidemill_api import conditions
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_api.v1alpha1.datapipeline import Sink, Source, Step
+from tidemill_check.datasets import unwritable
 from tidemill_check.duckdb_parser import LOCKED_DOWN
 from tidemill_check.graph import inputs_of, topological
 from tidemill_check.parameters import OF_THE_RUN, ParameterValue
@@ -168,10 +169,12 @@ class _Columns:
                 if columns and name not in columns:
                     message = f"{sink.input} has no column {name}{suggestion(name, columns)}"
                     yield Problem(f"spec.sinks[{index}].{field}", conditions.INVALID_SPEC, message)
+            if columns and sink.files is not None:
+                yield from (problem.below(f"spec.sinks[{index}]") for problem in unwritable(sink.files, columns))
 
     def _checked(self) -> Iterator[Problem]:
         """Columns that checks name; a table of its own may have more, so only where the sink makes it."""
-        sinks = {sink.name: sink for sink in self._spec.sinks if sink.postgres.create_table == "IfMissing"}
+        sinks = {s.name: s for s in self._spec.sinks if s.postgres and s.postgres.create_table == "IfMissing"}
         for index, check in enumerate(self._spec.checks):
             sink = sinks.get(check.sink)
             columns = self._known.get(sink.input) if sink is not None else None
@@ -192,6 +195,8 @@ def _named_by(sink: Sink) -> Iterator[tuple[str, str]]:
         yield f"dedupOrder[{place}].column", by.column
     for place, name in enumerate(sink.partition_by):
         yield f"partitionBy[{place}]", name
+    for place, name in enumerate(sink.files.partition_by if sink.files is not None else ()):
+        yield f"files.partitionBy[{place}]", name
 
 
 def _declared(source: Source) -> Columns:

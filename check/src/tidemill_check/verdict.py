@@ -11,6 +11,7 @@ from tidemill_api.v1alpha1.datapipeline import FileSource, PostgresSource, Sink,
 from tidemill_api.v1alpha1.workerpool import Connection
 from tidemill_check.apis import check_apis
 from tidemill_check.contracts import check_contracts
+from tidemill_check.datasets import check_data_sets, check_places, granted
 from tidemill_check.graph import check_graph
 from tidemill_check.incremental import check_incremental
 from tidemill_check.lookups import check_lookups
@@ -42,6 +43,7 @@ def check_pipeline(spec: DataPipelineSpec) -> tuple[Problem, ...]:
             *_sql(spec),
             *check_python(spec),
             *_tables(spec),
+            *check_data_sets(spec),
             *_durations(spec),
             *_redacted(spec),
             *_conditions(spec),
@@ -58,6 +60,7 @@ def check_against_pool(spec: DataPipelineSpec, pool: WorkerPoolSpec, labels: Map
             *_sources(spec, pool),
             *_sinks(spec, pool),
             *_shared_tables(spec, pool),
+            *check_places(spec, pool),
             *_kept(spec, pool),
             *check_entrypoints(spec, pool),
             *_told(spec, pool),
@@ -131,6 +134,8 @@ def _tables(spec: DataPipelineSpec) -> Iterator[Problem]:
     """Two sinks of one connection that write the same table: each would undo or repeat what the other does."""
     first: dict[tuple[str, str], str] = {}
     for index, sink in enumerate(spec.sinks):
+        if sink.files is not None:
+            continue
         other = first.setdefault((sink.connection, sink.table), sink.name)
         if other != sink.name:
             yield _table_twice(index, sink, other)
@@ -256,11 +261,15 @@ def _sinks(spec: DataPipelineSpec, pool: WorkerPoolSpec) -> Iterator[Problem]:
         field = f"spec.sinks[{index}].connection"
         found = _connection(sink.connection, pool)
         if found is None:
-            yield _unknown(field, sink.connection, [one.name for one in pool.connections if one.postgres is not None])
+            fitting = [one.name for one in pool.connections if (one.postgres, one.files)[sink.files is not None]]
+            yield _unknown(field, sink.connection, fitting)
+        elif sink.files is not None:
+            refused = granted(index, found)
+            yield from () if refused is None else (refused,)
         elif found.postgres is None:
             yield _problem(
                 field,
-                f"{found.name} is {_kind(found)} connection: a sink needs a postgres connection",
+                f"{found.name} is {_kind(found)} connection: a sink into a table needs a postgres connection",
                 conditions.UNKNOWN_CONNECTION,
             )
         elif found.postgres.access != "Write":
@@ -282,7 +291,7 @@ def _shared_tables(spec: DataPipelineSpec, pool: WorkerPoolSpec) -> Iterator[Pro
     first: dict[tuple[str, str, str], Sink] = {}
     for index, sink in enumerate(spec.sinks):
         found = _connection(sink.connection, pool)
-        if found is not None and found.postgres is not None:
+        if sink.files is None and found is not None and found.postgres is not None:
             secret = found.postgres.dsn.secret_key_ref
             other = first.setdefault((secret.name, secret.key, sink.table), sink)
             if other.connection != sink.connection:

@@ -145,7 +145,12 @@ class App:
 
         config = self.options.config
         connections = PoolConnections(
-            config.connections, self.options.secrets, ensure, self.measures.secret, config.artifacts
+            config.connections,
+            self.options.secrets,
+            ensure,
+            self.measures.secret,
+            config.artifacts,
+            config.metastore.connection,
         )
         connections.measured = self.measures
         self.measures.pools = connections.open_pools

@@ -17,7 +17,7 @@ from tidemill_api.v1alpha1.freshness import Freshness
 from tidemill_api.v1alpha1.notification import Notification, OnFailure
 from tidemill_api.v1alpha1.run_totals import RunTotals
 from tidemill_api.v1alpha1.schedule import Predecessor, Schedule
-from tidemill_api.v1alpha1.sink import SCD2, DedupColumn, PostgresTable, Sink
+from tidemill_api.v1alpha1.sink import SCD2, DedupColumn, PostgresTable, Sink, WrittenFiles
 from tidemill_api.v1alpha1.source import (
     CSV,
     JSON,
@@ -73,6 +73,7 @@ __all__ = [
     "Step",
     "ValidateStep",
     "WaitingRun",
+    "WrittenFiles",
 ]
 
 

@@ -9,6 +9,9 @@ from pydantic import Field
 from tidemill_api.v1alpha1._base import ListKey, Model, Rule
 from tidemill_api.v1alpha1._types import Identifier, PartName
 
+_FOLDER = r"[^\x00-\x1f\x7f/\\*?\[\]{}._][^\x00-\x1f\x7f/\\*?\[\]{}]*"
+FOLDER_PATTERN = rf"^{_FOLDER}(/{_FOLDER})*/?$"
+
 TABLE_PATTERN = r"^[a-zA-Z_][a-zA-Z0-9_$]{0,62}\.[a-zA-Z_][a-zA-Z0-9_$]{0,62}$"
 
 
@@ -64,6 +67,50 @@ class SCD2(Model):
     )
 
 
+class WrittenParquet(Model):
+    """How Parquet files are written."""
+
+    compression: Literal["Zstd", "Snappy", "Gzip", "None"] = "Zstd"
+    """How pages are compressed. Snappy is what the oldest readers know."""
+    row_group_rows: Annotated[int, Field(ge=1000, le=1_048_576)] = 122_880
+    """Most rows of a row group: what a reader skips or reads at once, and what is held in memory while it is written.
+    Fewer where rows are large: a row group is written once it has 16 MiB."""
+
+
+class WrittenFormat(Model):
+    """Format of written files."""
+
+    parquet: WrittenParquet = WrittenParquet()
+    """Parquet."""
+
+
+class WrittenFiles(Model):
+    """Files in a folder of a files connection: a data set of its own, which nobody else writes to."""
+
+    path: Annotated[str, Field(pattern=FOLDER_PATTERN, max_length=256, examples=["lake/flights"])]
+    """The folder, relative to the connection's URL. No part of it begins with a dot or an underscore, since readers of
+    data sets pass over such folders."""
+    format: WrittenFormat = WrittenFormat()
+    """Parquet, if not given."""
+    partition_by: Annotated[tuple[Identifier, ...], Field(max_length=8)] = ()
+    """Columns by whose values files go into folders, `year=2013/month=1/`, as Hive, Spark, DuckDB and others read them;
+    they are of texts, whole numbers, dates or booleans, and aren't in the files themselves."""
+
+    rules = (
+        Rule(
+            cel="!has(self.partitionBy) || self.partitionBy.all(k, self.partitionBy.exists_one(l, l == k))",
+            message="the columns of partitionBy must differ from each other",
+            holds=lambda s: len(set(s.partition_by)) == len(s.partition_by),
+            field=".partitionBy",
+        ),
+    )
+
+    @property
+    def folder(self) -> str:
+        """The path without a slash at its end."""
+        return self.path.rstrip("/")
+
+
 class Sink(Model):
     """Where rows are loaded."""
 
@@ -72,15 +119,17 @@ class Sink(Model):
     input: PartName
     """Source or step whose rows are loaded."""
     connection: PartName
-    """A postgres connection of the pool with `access: Write`."""
-    postgres: PostgresTable
-    """The table."""
+    """A postgres or files connection of the pool with `access: Write`."""
+    postgres: PostgresTable | None = None
+    """A table of a database."""
+    files: WrittenFiles | None = None
+    """Files in a folder or bucket."""
     write_disposition: Literal["Append", "Merge", "Replace"]
-    """Append adds the rows; Merge updates by primaryKey and adds what is new; Replace makes the table hold exactly
-    this run's rows."""
+    """Append adds the rows; Merge updates by primaryKey and adds what is new (tables only); Replace makes the table, or
+    the folder, hold exactly this run's rows."""
     commit: Literal["PerChunk", "AtEnd"] | None = None
-    """For Append, when the rows can be seen: PerChunk (the default), as they are loaded; or AtEnd, all at once when the
-    run is whole. Merge and Replace are always seen at the end."""
+    """For Append, when the rows can be seen: PerChunk (the default of tables), as they are loaded; or AtEnd, all at
+    once when the run is whole. Merge, Replace and files are always seen at the end."""
     primary_key: Annotated[tuple[Identifier, ...], Field(max_length=32)] = ()
     """Columns that identify a row, for Merge. Of rows with the same key in one run the last in reading order wins,
     unless dedupOrder says otherwise."""
@@ -99,9 +148,40 @@ class Sink(Model):
     keeps columns, indexes, comments and grants, and is refused where anything else depends on the table."""
     partition_by: Annotated[tuple[Identifier, ...], Field(max_length=8)] = ()
     """For Replace: only the rows with those values in these columns are replaced that the run has rows for; all others
-    stay. So a run can replace its own day."""
+    stay. So a run can replace its own day. Of files these are columns that `files.partitionBy` has."""
 
     rules = (
+        Rule(
+            cel="has(self.postgres) != has(self.files)",
+            message="a sink is exactly one of: postgres, files",
+            holds=lambda s: (s.postgres is None) != (s.files is None),
+        ),
+        Rule(
+            cel="!has(self.files) || self.writeDisposition != 'Merge'",
+            message="files can't be merged into row by row: use Append, Replace with partitionBy, or a table",
+            holds=lambda s: s.files is None or s.write_disposition != "Merge",
+            field=".writeDisposition",
+        ),
+        Rule(
+            cel="!has(self.files) || !has(self.commit) || self.commit == 'AtEnd'",
+            message="files are always seen at the end of a run: commit can't be PerChunk",
+            holds=lambda s: s.files is None or s.commit != "PerChunk",
+            field=".commit",
+        ),
+        Rule(
+            cel="!has(self.files) || !has(self.replaceStrategy)",
+            message="replaceStrategy is of tables",
+            holds=lambda s: s.files is None or s.replace_strategy is None,
+            field=".replaceStrategy",
+        ),
+        Rule(
+            cel="!has(self.files) || !has(self.partitionBy) || self.partitionBy.all(k, "
+            "has(self.files.partitionBy) && k in self.files.partitionBy)",
+            message="what a run replaces of files is whole folders: partitionBy can only name columns of "
+            "files.partitionBy",
+            holds=lambda s: s.files is None or set(s.partition_by) <= set(s.files.partition_by),
+            field=".partitionBy",
+        ),
         Rule(
             cel="self.writeDisposition != 'Merge' || (has(self.primaryKey) && size(self.primaryKey) > 0)",
             message="Merge needs primaryKey: the columns that identify a row",
@@ -174,14 +254,20 @@ class Sink(Model):
     @property
     def at_end(self) -> bool:
         """Whether the rows of a run are held back until it is whole."""
-        return self.write_disposition != "Append" or self.commit == "AtEnd"
+        return self.files is not None or self.write_disposition != "Append" or self.commit == "AtEnd"
+
+    @property
+    def table(self) -> str:
+        """The table of a sink that has one."""
+        assert self.postgres is not None
+        return self.postgres.table
+
+    @property
+    def target(self) -> str:
+        """Where rows go, for messages: the table, or the folder."""
+        return self.files.folder if self.files is not None else self.table
 
     @property
     def history(self) -> SCD2 | None:
         """How former versions are kept, if they are."""
         return (self.scd2 or SCD2()) if self.merge_strategy == "SCD2" else None
-
-    @property
-    def table(self) -> str:
-        """Schema and table, of a sink that loads into one."""
-        return self.postgres.table

@@ -83,6 +83,8 @@ class FilesConnection(Model):
     endpoint: Endpoint | None = None
     """For s3: where the store is (MinIO and the like); Amazon's endpoint of the region if not given. Buckets are the
     first part of the path there."""
+    access: Literal["Read", "Write"] = "Read"
+    """Write: sinks may write files there. Sources may read either way; `artifacts` needs no Write."""
 
     rules = (
         Rule(

@@ -95,8 +95,7 @@ def _hash(name: str, spec: DataPipelineSpec) -> str:
 
 def _place(sink: Any) -> str:
     """Where a sink loads, in a few words."""
-    table = sink.table if getattr(sink, "postgres", None) is not None else ""
-    return f"{sink.connection} {table}".rstrip()
+    return f"{sink.connection} {sink.target}"
 
 
 def _letters(old: DataPipelineSpec, new: DataPipelineSpec) -> Iterator[str]:

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import unquote, urlsplit
 
 from tidemill_api.names import GROUP, PipelineId, task_queue
@@ -232,7 +232,8 @@ class _Draft:
                 connections.append(self._postgres(connection.name, connection.postgres))
                 postgres.append(self._server(connection.name, connection.postgres.schemas, target, field_name))
             elif connection.files is not None:
-                connections.append(self._files(connection.name, connection.files.url, target, field_name))
+                made = self._files(connection.name, connection.files.url, target, field_name)
+                connections.append(_granted(made, connection.files.access))
             elif connection.http is not None:
                 connections.append(self._http(connection.name, connection.http, target, field_name, headers))
         metadata = pool.metadata
@@ -256,6 +257,7 @@ class _Draft:
         targets = self.beside.settings.connections
         headers: dict[str, Mapping[str, str]] = {}
         files = self._read_from(users, headers)
+        files |= self._files_written(users, files)
         schemas = _written_to(users)
         for name in files.keys() & schemas.keys():
             self.problems.append(f"{_shown(self.manifest)}: connection {name} can't be both a source's and a sink's")
@@ -286,6 +288,18 @@ class _Draft:
                 found[name] = self._http(name, None, target, field_name, headers)
             else:
                 found[name] = self._files(name, None, target, field_name)
+        return found
+
+    def _files_written(
+        self, users: Sequence[Manifest[DataPipeline]], read: Mapping[str, Connection]
+    ) -> dict[str, Connection]:
+        """The connections of sinks that are files, which may be sources' too."""
+        found: dict[str, Connection] = {}
+        for index, sink in ((i, s) for user in users for i, s in enumerate(user.object.spec.sinks)):
+            if sink.files is not None and sink.connection not in found:
+                name, target = sink.connection, self.beside.settings.connections.get(sink.connection)
+                made = read.get(name) or self._files(name, None, target, f"spec.sinks[{index}].connection")
+                found[name] = _granted(made, "Write")
         return found
 
     def _http(
@@ -349,13 +363,21 @@ def _written_to(users: Sequence[Manifest[DataPipeline]]) -> dict[str, tuple[str,
     """The connections of sinks, each with the schemas of its tables."""
     found: dict[str, dict[str, None]] = {}
     for sink in (sink for user in users for sink in user.object.spec.sinks):
-        found.setdefault(sink.connection, {})[sink.table.partition(".")[0]] = None
+        if sink.files is None:
+            found.setdefault(sink.connection, {})[sink.table.partition(".")[0]] = None
     return {name: tuple(schemas) for name, schemas in found.items()}
 
 
 def _called(users: Sequence[Manifest[DataPipeline]]) -> tuple[str, ...]:
     """The functions that pipelines name."""
     return tuple(dict.fromkeys(name for user in users for _, name in entrypoints(user.object.spec)))
+
+
+def _granted(made: Connection, access: Literal["Read", "Write"]) -> Connection:
+    """A files connection, for reading or for writing."""
+    if made.files is None:
+        return made
+    return made.model_copy(update={"files": made.files.model_copy(update={"access": access})})
 
 
 def _written(name: str, schemas: tuple[str, ...]) -> Connection:

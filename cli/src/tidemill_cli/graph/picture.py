@@ -108,7 +108,7 @@ def _done(step: Step) -> str:
 
 def _loaded(sink: Sink) -> str:
     strategy = f" ({sink.merge_strategy})" if sink.merge_strategy is not None else ""
-    return f"{sink.write_disposition}{strategy} into {sink.table} of {sink.connection}"
+    return f"{sink.write_disposition}{strategy} into {sink.target} of {sink.connection}"
 
 
 def _measured(check: Check) -> str:

@@ -19,6 +19,7 @@ from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec, Sink
 from tidemill_check.stages import cut as cut_up
 from tidemill_cli.lint.finding import Finding
 from tidemill_cli.rehearse.values import cut, printable, rows_as_json, shown, type_name
+from tidemill_worker.engine.filesink.columns import columns_of
 from tidemill_worker.engine.postgres.tables import created
 from tidemill_worker.engine.rehearsal import Rehearsal, Seen
 
@@ -107,7 +108,7 @@ def _heading(kind: str, seen: Seen) -> Text:
 
 
 def _sink_heading(sink: Sink, seen: Seen) -> Text:
-    where = f"{sink.connection} {sink.table}"
+    where = f"{sink.connection} {sink.target}"
     key = f" by {', '.join(sink.primary_key)}" if sink.primary_key else ""
     words = f" (sink)  {sink.write_disposition}{key} into {where}, {_counts(seen)}; nothing is written"
     return Text.assemble((sink.name, "bold"), words)
@@ -225,17 +226,27 @@ def _as_json(seen: Seen, most_rows: int) -> dict[str, Any]:
 
 
 def _sink_as_json(sink: Sink, seen: Seen, most_rows: int) -> dict[str, Any]:
-    fields = created(sink, seen.schema).fields
+    where = {"table": sink.table} if sink.files is None else {"path": sink.target}
     return {
         **_as_json(seen, most_rows),
         "connection": sink.connection,
-        "table": sink.table,
+        **where,
         "writeDisposition": sink.write_disposition,
         "primaryKey": list(sink.primary_key),
-        "columns": [{"name": field.name, "type": field.column} for field in fields],
+        "columns": [{"name": name, "type": kind} for name, kind in _loaded_as(sink, seen.schema)],
     }
 
 
 def _columns(sink: Sink, schema: pa.Schema) -> Iterator[str]:
-    for field in created(sink, schema).fields:
-        yield f"{printable(field.name)} {field.column}"
+    for name, kind in _loaded_as(sink, schema):
+        yield f"{printable(name)} {kind}"
+
+
+def _loaded_as(sink: Sink, schema: pa.Schema) -> Iterator[tuple[str, str]]:
+    """Names of the columns where they are loaded, and their types there; `folder` is said of partitions."""
+    if sink.files is None:
+        yield from ((field.name, field.column) for field in created(sink, schema).fields)
+        return
+    written = columns_of(sink.name, sink.files, schema)
+    yield from ((field.name, type_name(field.type)) for field in written.inside)
+    yield from ((name, "folder") for name in written.partitions)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from tidemill_api.v1alpha1 import parse_duration
 from tidemill_api.v1alpha1.dead_letter import DeadLetter
 from tidemill_worker.connections import PoolConnections, outages
 from tidemill_worker.engine.artifacts import RunFolder
+from tidemill_worker.engine.model import Connections
 from tidemill_worker.engine.postgres import forgetting as forgetting_in_sinks
 from tidemill_worker.engine.postgres import staging
 from tidemill_worker.metastore import Metastore, RunId, forgetting, retention
@@ -61,6 +63,7 @@ class Housekeeping:
                 if gone:
                     _log.info("removed %d dead letters whose retention is over", gone)
                 await forget_staging(self._store, self._connections)
+                await settle_files(self._connections)
                 await forget_runs(self._store, self._connections)
                 await forget_artifacts(self._store, self._connections, time.time())
         except (TidemillError, ValidationError, asyncpg.PostgresError) as error:
@@ -84,6 +87,38 @@ async def forget_staging(store: Metastore, connections: PoolConnections) -> None
             _log.info("connection %s: dropped %d staging tables that runs have left", name, len(left))
 
 
+async def settle_files(connections: Connections) -> None:
+    """Of sinks that are files: carry out what ended runs had decided, and drop what they have staged and hadn't.
+
+    One that can't be settled now (a store that doesn't answer, a connection that is gone) doesn't keep others.
+    """
+    from tidemill_worker.engine.filesink import books
+
+    pool = await connections.books()
+    with outages(connections.books_in):
+        left, undecided = await books.left_by_ended(pool), await books.undecided_of_ended(pool)
+        await books.forget_old(pool, KEPT)
+    if not (left or undecided):
+        return
+    from tidemill_worker.engine.bookkeeping import Books
+    from tidemill_worker.engine.filesink import claiming, publish
+
+    for data in left:
+        with _for_later(f"files of the sink {data.sink}"):
+            await publish.finish(Books(connections.books_in, pool), data, connections.writable(data.connection))
+    for each in undecided:
+        with _for_later(f"staged files of the run {each.run_key}"):
+            await claiming.give_up(each, connections)
+
+
+@contextmanager
+def _for_later(what: str) -> Iterator[None]:
+    try:
+        yield
+    except TidemillError as error:
+        _log.warning("%s stay as they are for now: %s", what, error)
+
+
 async def forget_runs(store: Metastore, connections: PoolConnections) -> None:
     """Forget the bookkeeping of some runs whose time is over: first in their sinks' databases, then in the metastore.
 
@@ -98,6 +133,9 @@ async def forget_runs(store: Metastore, connections: PoolConnections) -> None:
                 await forgetting_in_sinks.forget(pool, theirs)
     if not old:
         return
+    written = [(*each.run.columns, sink) for each in old for sink in each.files]
+    if written:
+        await forgetting_in_sinks.forget(await connections.books(), written)
     await forgetting.forget(store, old)
     _log.info("forgot the bookkeeping of %d runs that ended %d days ago", len(old), KEPT.days)
 

@@ -32,6 +32,7 @@ from tidemill_worker.engine.replaying import Rejected, Target
 from tidemill_worker.engine.text_layout import TextLayout
 from tidemill_worker.files import Files
 from tidemill_worker.files.folder import Folder
+from tidemill_worker.files.writable import Writable
 from tidemill_worker.metastore import Metastore, RunId, chunks, replays
 from tidemill_worker.metastore.chunks import PlanSize
 from tidemill_worker.metastore.replays import ReplayChunk
@@ -232,6 +233,19 @@ class WithRows:
     async def postgres(self, name: str) -> asyncpg.Pool:
         """See `Connections`."""
         return await self.connections.postgres(name)
+
+    def writable(self, name: str) -> Writable:
+        """See `Connections`."""
+        return self.connections.writable(name)
+
+    @property
+    def books_in(self) -> str:
+        """See `Connections`."""
+        return self.connections.books_in
+
+    async def books(self) -> asyncpg.Pool:
+        """See `Connections`."""
+        return await self.connections.books()
 
     async def reading(self, name: str) -> asyncpg.Pool:
         """See `Connections`."""

@@ -79,7 +79,7 @@ class Resources:
         if cache is not None and written:
             from tidemill_worker.cache.opening import table_tags
 
-            tables = [(sink.connection, sink.table) for sink in spec.sinks if sink.name in written]
+            tables = [(sink.connection, sink.table) for sink in spec.sinks if sink.name in written and sink.postgres]
             await asyncio.to_thread(cache.move, table_tags(tables))
 
     async def snapshot(self, run: RunId) -> Snapshot:

@@ -15,12 +15,13 @@ from tidemill_api.errors import ConfigError, UnknownConnection
 from tidemill_api.v1alpha1._types import SecretValue
 from tidemill_api.v1alpha1.workerpool import Artifacts, Connection, FilesConnection, PostgresConnection
 from tidemill_worker.connections.database import Database, Prepare
-from tidemill_worker.connections.file_places import artifacts_of, place_of
+from tidemill_worker.connections.file_places import artifacts_of, place_of, writable_of
 from tidemill_worker.connections.kept_folder import FolderArtifacts
 from tidemill_worker.connections.locations import Location, location_of, without_password
 from tidemill_worker.connections.login import Login
 from tidemill_worker.connections.secrets import read_secret, whole_secrets
 from tidemill_worker.files import Files
+from tidemill_worker.files.writable import Writable
 
 if TYPE_CHECKING:
     from tidemill_worker.cache import Cache
@@ -66,14 +67,18 @@ class PoolConnections:
         prepare: Prepare,
         tell: Tell = lambda _name, _bad: None,
         artifacts: Artifacts | None = None,
+        books_in: str = "",
     ) -> None:
+        """`books_in` is the metastore's connection, which keeps the books of sinks that are files."""
         self._connections = {connection.name: connection for connection in connections}
         self._secrets = secrets
         self._prepare = prepare
         self._tell = tell
         self._artifacts = artifacts
+        self.books_in = books_in
         self._held: dict[str, Database] = {}
         self._places: dict[str, Files] = {}
+        self._writables: dict[str, Writable] = {}
         self._kept: FolderArtifacts | ObjectArtifacts | None = None
         self._logins: dict[str, Login] = {}
         self._servers: dict[str, HTTPPlace] = {}
@@ -93,6 +98,23 @@ class PoolConnections:
         if held is None:
             held = self._places[name] = place_of(self._files(name), name, self._secrets)
         return held
+
+    def writable(self, name: str) -> Writable:
+        """The place of a `files` connection, for sinks.
+
+        Raises UnknownConnection, ConfigError if the pool's owner hasn't granted writing.
+        """
+        settings = self._files(name)
+        if settings.access != "Write":
+            raise ConfigError(f"connections.{name}.files.access: the pool gives {name} for reading only")
+        held = self._writables.get(name)
+        if held is None:
+            held = self._writables[name] = writable_of(settings, name, self._secrets)
+        return held
+
+    async def books(self) -> asyncpg.Pool:
+        """The metastore's pool. Raises as `postgres`."""
+        return await self.metastore(self.books_in)
 
     def http(self, name: str) -> HTTPPlace:
         """The web server of a `http` connection. Raises UnknownConnection."""
@@ -196,6 +218,8 @@ class PoolConnections:
         for held in self._held.values():
             held.terminate()
         self._held.clear()
+        for written in self._writables.values():
+            written.close()
         for server in self._servers.values():
             server.close()
         if self.cache is not None:

@@ -10,6 +10,7 @@ from tidemill_api.v1alpha1.workerpool import Artifacts, FilesConnection
 from tidemill_worker.connections.folders import folder_of
 from tidemill_worker.connections.kept_folder import FolderArtifacts
 from tidemill_worker.files import Files
+from tidemill_worker.files.writable import Writable
 
 if TYPE_CHECKING:
     from tidemill_worker.connections.s3.artifacts import ObjectArtifacts
@@ -35,6 +36,17 @@ def artifacts_of(settings: FilesConnection, artifacts: Artifacts, secrets: Path)
         below = settings.url.rstrip("/") + "/" + artifacts.path.strip("/")
         return ObjectArtifacts(client_of(settings.model_copy(update={"url": below}), artifacts.connection, secrets))
     return FolderArtifacts(folder_of(settings.url, artifacts.connection) / artifacts.path)
+
+
+def writable_of(settings: FilesConnection, name: str, secrets: Path) -> Writable:
+    """The place that the connection `name` means, for sinks. Raises ConfigError."""
+    if settings.url.startswith("s3://"):
+        from tidemill_worker.connections.s3.written import WrittenObjects
+
+        return WrittenObjects(client_of(settings, name, secrets))
+    from tidemill_worker.connections.written_folder import WrittenFolder
+
+    return WrittenFolder(folder_of(settings.url, name), name)
 
 
 def client_of(settings: FilesConnection, name: str, secrets: Path) -> Client:

@@ -77,12 +77,16 @@ __all__ = [
 async def claim(spec: DataPipelineSpec, run: RunRef, connections: Connections) -> None:
     """Move the fence in each sink's database to this execution; an older one can commit nothing from then on.
 
-    Raises Fenced if a newer execution has been there, SinkRefused if a table can't be replaced as the sink says,
-    PostgresUnavailable.
+    Raises Fenced if a newer execution has been there, SinkRefused if a table can't be replaced as the sink says or a
+    folder has files that aren't the sink's, PostgresUnavailable, and what a store of files raises.
     """
     from tidemill_worker.engine.postgres import fence
 
     await fence.claim(spec, run, connections)
+    if any(sink.files is not None for sink in spec.sinks):
+        from tidemill_worker.engine.filesink import claiming
+
+        await claiming.claim_files(spec, run, connections)
     if any(sink.replace_strategy == "Swap" for sink in spec.sinks):
         from tidemill_worker.engine.postgres import swap
 
@@ -205,8 +209,14 @@ async def publish(
     by chunk is only checked. `former` are the values that checks are compared with; `also` is written in the
     transaction.
 
-    Raises Fenced, OlderThanPublished, SinkRefused, TableMismatch, PostgresUnavailable.
+    Raises Fenced, OlderThanPublished, SinkRefused, TableMismatch, PostgresUnavailable; of files also what their store
+    raises, and ArtifactGone.
     """
+    files = next(each for each in spec.sinks if each.name == sink)
+    if files.files is not None:
+        from tidemill_worker.engine.filesink import publish as showing
+
+        return await showing.publish_files(spec, run, files, chunks, connections, former or {}, also)
     from tidemill_worker.engine.postgres import publish as publishing
 
     return await publishing.publish(spec, run, sink, chunks, connections, former or {}, also)
@@ -257,11 +267,15 @@ async def compute(
 async def clean(spec: DataPipelineSpec, run: RunRef, connections: Connections) -> None:
     """Drop what the run has staged and kept. Call it when the run has ended, however it ended.
 
-    Raises PostgresUnavailable, ArtifactsUnavailable.
+    Raises PostgresUnavailable, ArtifactsUnavailable, StoreUnavailable.
     """
     from tidemill_worker.engine.postgres import staging
 
     await staging.clean(spec, run, connections)
+    if any(sink.files is not None for sink in spec.sinks):
+        from tidemill_worker.engine.filesink import claiming
+
+        await claiming.clean_files(spec, run, connections)
     if waves(spec) > 1:
         for execution in range(1, run.execution + 1):
             folder = RunFolder(run.uid, run.run_key, execution).path

@@ -19,8 +19,11 @@ from tidemill_check.contracts import allowed
 from tidemill_check.stages import stages
 from tidemill_worker.engine import kept
 from tidemill_worker.engine.artifacts import Artifacts
+from tidemill_worker.engine.bookkeeping import Books, books_of
 from tidemill_worker.engine.counts import total
 from tidemill_worker.engine.feed import Feed, in_thread
+from tidemill_worker.engine.filesink import writer as filesink
+from tidemill_worker.engine.filesink.writer import FileTarget, FileWriter
 from tidemill_worker.engine.kept import Keeper
 from tidemill_worker.engine.model import (
     AlsoCommitted,
@@ -52,6 +55,7 @@ REPORT_SECONDS: Final = 0.25
 
 Committed = dict[str, dict[int, ledger.Entry]]
 """What each sink has of a chunk: its parts by their number."""
+AnyWriter = Writer | FileWriter | Keeper
 
 
 async def load_chunk(  # noqa: PLR0913, PLR0917 - see there
@@ -70,9 +74,9 @@ async def load_chunk(  # noqa: PLR0913, PLR0917 - see there
     stage = stages(spec)[chunk.stage]
     names = stage.sinks
     sinks = tuple(sink for sink in spec.sinks if sink.name in names)
-    pools = {sink.name: await connections.postgres(sink.connection) for sink in sinks}
+    books = {sink.name: await books_of(sink, connections) for sink in sinks}
     content = content_of(spec, parameters, chunk)
-    committed = await _committed(run, chunk, sinks, pools, content)
+    committed = await _committed(run, chunk, sinks, books, content)
     store = connections.artifacts() if stage.kept else None
     for node in stage.kept:
         assert store is not None
@@ -82,17 +86,24 @@ async def load_chunk(  # noqa: PLR0913, PLR0917 - see there
     bench = await workbench(spec, parameters, run, chunk, connections, asked_to_stop)
     direct = publishes_itself(spec, chunk, chunks_in_run)
     try:
+        files: dict[str, FileTarget] = {}
         for sink in sinks:
-            target = await _target(spec, sink, bench.schemas[sink.input], pools[sink.name], run, direct=direct)
+            schema, its_books = bench.schemas[sink.input], books[sink.name]
+            if sink.files is not None:
+                place = connections.writable(sink.connection)
+                files[sink.name] = await filesink.prepare(sink, schema, run, its_books, place)
+                continue
+            target = await _target(spec, sink, schema, its_books.pool, run, direct=direct)
             staged = not target.straight
             bench.encoders[sink.name] = Encoder(target, staged)
         keepers = {_key(node): (node, store) for node in stage.kept if store is not None}
         loading = _Loading(
-            *(spec, run, chunk, bench, pools, keepers, committed, content, dead_letters, progress, asked_to_stop),
+            *(spec, run, chunk, bench, books, files, keepers),
+            *(committed, content, dead_letters, progress, asked_to_stop),
             direct=direct,
             also=also,
         )
-        async with seats([(sink.connection, pools[sink.name]) for sink in sinks]):
+        async with seats([(sink.connection, books[sink.name].pool) for sink in sinks if sink.files is None]):
             await loading.all_parts()
         if chunk.part.live and loading.all_ours:
             await dead_letters.settle(run, chunk.index)
@@ -104,18 +115,19 @@ async def load_chunk(  # noqa: PLR0913, PLR0917 - see there
 
 
 async def _committed(
-    run: RunRef, chunk: Chunk, sinks: tuple[Sink, ...], pools: Mapping[str, asyncpg.Pool], content: str
+    run: RunRef, chunk: Chunk, sinks: tuple[Sink, ...], books: Mapping[str, Books], content: str
 ) -> Committed:
-    """What the sinks have of the chunk already. An Append keeps what earlier executions have appended."""
+    """What the sinks have of the chunk already. An Append to a table keeps what earlier executions have appended."""
     committed: Committed = {}
     for sink in sinks:
-        with typed(sink.name, sink.connection):
-            found = await ledger.entries(pools[sink.name], run, sink.name, chunk.index)
-        if sink.at_end and sink.write_disposition == "Append":
+        pool, appends = books[sink.name].pool, sink.write_disposition == "Append" and sink.files is None
+        with typed(sink.name, books[sink.name].connection):
+            found = await ledger.entries(pool, run, sink.name, chunk.index)
+        if sink.at_end and appends:
             with typed(sink.name, sink.connection):
-                whole = await publish.published_by(pools[sink.name], run, sink.name)
+                whole = await publish.published_by(pool, run, sink.name)
             found = {part: entry for part, entry in found.items() if entry.execution == (whole or run.execution)}
-        if sink.write_disposition == "Append":
+        if appends:
             if any(entry.content != content for entry in found.values()):
                 raise ReprocessRefused(
                     f"sink {sink.name}: an earlier execution of run {run.run_key} has appended other rows for "
@@ -205,7 +217,9 @@ class _Loading:
     run: RunRef
     chunk: Chunk
     bench: Workbench
-    pools: Mapping[str, asyncpg.Pool]
+    books: Mapping[str, Books]
+    files: Mapping[str, FileTarget]
+    """Sinks of files, by their names."""
     keepers: Mapping[str, tuple[str, Artifacts]]
     """What is kept for later waves, by its key in `committed`."""
     committed: Committed
@@ -257,14 +271,16 @@ class _Loading:
                 await writer.abort()
         return _Part(part.number + 1, part.offset, part.line), last
 
-    def _writer(self, name: str) -> Writer | Keeper:
+    def _writer(self, name: str) -> AnyWriter:
         if name in self.keepers:
             node, store = self.keepers[name]
             return Keeper(store, self.run, node, self.chunk.index, self.bench.schemas[node])
-        target = self.bench.encoders[name].target
-        return Writer(target, self.run, self.chunk.index, self.pools[name], direct=self.direct, also=self.also)
+        if name in self.files:
+            return FileWriter(self.files[name], self.run, self.chunk.index)
+        target, pool = self.bench.encoders[name].target, self.books[name].pool
+        return Writer(target, self.run, self.chunk.index, pool, direct=self.direct, also=self.also)
 
-    async def _filled(self, feed: Feed[Finished], part: _Part, writers: list[Writer | Keeper]) -> None:
+    async def _filled(self, feed: Feed[Finished], part: _Part, writers: list[AnyWriter]) -> None:
         """Feed the writers until the part is full or the file ends."""
         most_bytes = parse_bytes(self.spec.execution.chunk.max_bytes)
         most_rows = self.spec.execution.chunk.max_rows
@@ -280,6 +296,8 @@ class _Loading:
             for writer in writers:
                 if isinstance(writer, Keeper):
                     await writer.put(piece.worked.batches[writer.node].table)
+                elif isinstance(writer, FileWriter):
+                    await writer.put(piece.worked.batches[writer.target.sink.input].table)
                 else:
                     encoded = piece.encoded[writer.target.sink.name]
                     await writer.put(encoded.data, encoded.rows)
@@ -301,7 +319,7 @@ class _Loading:
             await self.dead_letters.write(self.run, pa.concat_tables(part.letters))
             part.letters.clear()
 
-    async def _commit(self, part: _Part, writers: list[Writer | Keeper], *, last: bool) -> None:
+    async def _commit(self, part: _Part, writers: list[AnyWriter], *, last: bool) -> None:
         counts = [count for piece in part.pieces for count in piece.counts]
         if part.number == 0:
             counts = [*self.bench.reported_counts, *_left_out(self.chunk), *counts]
@@ -323,7 +341,7 @@ class _Loading:
             entry = await writer.commit(part.number, self.content, resume, last=last)
             if entry is None:  # another attempt was first, with the same rows
                 self.all_ours = False
-                found = await ledger.entries(self.pools[name], self.run, name, self.chunk.index)
+                found = await ledger.entries(self.books[name].pool, self.run, name, self.chunk.index)
                 entry = found[part.number]
             self.committed[name][part.number] = entry
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from tidemill_api.contract import CheckResult, RunProgress, SinkCount, StepCount
 from tidemill_api.errors import TidemillError
 from tidemill_worker.files import FileRef, Files
+from tidemill_worker.files.writable import Writable
 
 if TYPE_CHECKING:
     import asyncpg
@@ -349,6 +350,19 @@ class Connections(Protocol):
 
     def identity(self, name: str) -> str:
         """The same for the same database and user of a postgres connection, whatever the password."""
+        ...
+
+    def writable(self, name: str) -> Writable:
+        """The place of a `files` connection, for sinks. Raises ConfigError."""
+        ...
+
+    @property
+    def books_in(self) -> str:
+        """Name of the connection whose database keeps the books of sinks that are files."""
+        ...
+
+    async def books(self) -> asyncpg.Pool:
+        """A pool of connections to that database."""
         ...
 
     def artifacts(self) -> Artifacts:

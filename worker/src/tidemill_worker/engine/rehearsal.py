@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from tidemill_api.contract import StepCount
 from tidemill_api.errors import TidemillError
-from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec, Source
+from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec, Sink, Source
 from tidemill_check.graph import inputs_of, topological
 from tidemill_check.parameters import bind_parameters
 from tidemill_check.paths import rendered
@@ -26,6 +26,7 @@ from tidemill_worker.engine import letters as dead
 from tidemill_worker.engine.blocks import BrokenRow
 from tidemill_worker.engine.broadcast import KEPT_BYTES
 from tidemill_worker.engine.counts import total
+from tidemill_worker.engine.filesink.columns import columns_of
 from tidemill_worker.engine.found_columns import extended
 from tidemill_worker.engine.model import Pages, Parameters, Place
 from tidemill_worker.engine.parse import schema_of
@@ -160,8 +161,7 @@ class Rehearsal:
                     self._all_of(name)
             for sink in self._spec.sinks:
                 with _of(sink.name):
-                    self._encoders[sink.name] = Encoder(created(sink, self.seen[sink.input].schema), staged=False)
-                    self.sinks[sink.name] = Seen(sink.name, self.seen[sink.input].schema)
+                    self._begin_sink(sink)
             for name in self._order:
                 if self._root(name) == name:
                     self._through(name, whole)
@@ -191,6 +191,15 @@ class Rehearsal:
                 parts = tuple(extended(source, part, place) for part in parts)
         self._readings[source.name] = Reading(reader, parts, self._places[source.name])
         self.seen[source.name] = Seen(source.name, schema_of(parts[0].layout))
+
+    def _begin_sink(self, sink: Sink) -> None:
+        """Whether the columns can be loaded there."""
+        schema = self.seen[sink.input].schema
+        if sink.files is not None:
+            columns_of(sink.name, sink.files, schema)
+        else:
+            self._encoders[sink.name] = Encoder(created(sink, schema), staged=False)
+        self.sinks[sink.name] = Seen(sink.name, schema)
 
     def _check(self, name: str) -> None:
         """The columns of a step, from those of its inputs."""
@@ -293,6 +302,10 @@ class Rehearsal:
 
     def _load(self, name: str, passing: Passing) -> None:
         """What a sink would take of a piece, and what it couldn't."""
+        if name not in self._encoders:  # files take all rows that there are
+            sink = next(sink for sink in self._spec.sinks if sink.name == name)
+            self._keep(self.sinks[name], Done(passing.batches[sink.input]), passing.line)
+            return
         encoder, piece = self._encoders[name], passing.piece
         batch = passing.batches[encoder.target.sink.input]
         total_rows = batch.table.num_rows

@@ -134,6 +134,12 @@ def _target(spec: DataPipelineSpec, row: Rejected) -> Target | str:
     replaced = [sink.name for sink in spec.sinks if sink.name in sinks and sink.write_disposition == "Replace"]
     if replaced:
         return f"the sink {replaced[0]} is Replace: a row can't be added to what runs replace; run the pipeline again"
+    written = [sink.name for sink in spec.sinks if sink.name in sinks and sink.files is not None]
+    if written:
+        return (
+            f"the sink {written[0]} writes files, which are a run's as a whole: process the key of the run again "
+            "(spec.runKey), which writes its files anew"
+        )
     retiring = [
         sink.name for sink in spec.sinks if sink.name in sinks and sink.history and sink.history.absent_keys == "Retire"
     ]

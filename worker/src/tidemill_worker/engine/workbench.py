@@ -53,11 +53,13 @@ class Finished:
     """Of the source, the validate steps and the sinks."""
     page_line: int | None = None
     """Of rows of an API: the number of the first one in its page."""
+    written: Mapping[str, int] = field(default_factory=dict)
+    """Rows for each sink of files, which takes them as they are."""
 
     @property
     def loaded(self) -> dict[str, int]:
         """Rows for each sink."""
-        return {sink: encoded.rows for sink, encoded in self.encoded.items()}
+        return {**self.written, **{sink: encoded.rows for sink, encoded in self.encoded.items()}}
 
     def without_data(self) -> Finished:
         """Only what is still to be counted."""
@@ -129,7 +131,10 @@ class Workbench:
                     refused.append(rejected(sink, batch, places, rows_of, origin, sandbox, [why for _, why in bad]))
         lines = piece.lines if worked.lines is None else worked.lines
         line = piece.line if isinstance(piece, PageBlock) else None
-        return Finished(piece.end, piece.bytes, lines, worked, encoded, tuple(refused), tuple(counts), line)
+        written = {
+            sink: worked.batches[node].table.num_rows for sink, node in self.inputs.items() if sink not in self.encoders
+        }
+        return Finished(piece.end, piece.bytes, lines, worked, encoded, tuple(refused), tuple(counts), line, written)
 
     def with_lines(self, piece: Finished, line: int) -> list[pa.Table]:
         """The piece's letters with true lines; `line` is that of its first row."""

@@ -25,6 +25,8 @@ class Old:
     run: RunId
     sinks: tuple[tuple[str, str], ...]
     """Name and connection of the sinks that don't append."""
+    files: tuple[str, ...] = ()
+    """Names of the sinks that are files, whose books are here."""
 
 
 async def old_runs(store: Metastore, kept: timedelta) -> tuple[Old, ...]:
@@ -37,8 +39,9 @@ async def old_runs(store: Metastore, kept: timedelta) -> tuple[Old, ...]:
             tuple(
                 (sink["name"], sink["connection"])
                 for sink in json.loads(row["sinks"])
-                if sink.get("writeDisposition") != "Append"
+                if sink.get("writeDisposition") != "Append" and not sink.get("files")
             ),
+            tuple(sink["name"] for sink in json.loads(row["sinks"]) if sink.get("files")),
         )
         for row in rows
     )

@@ -193,7 +193,8 @@ class Client:
         with body() as stream:
             payload, length = _hashed(stream)
             sent = {**headers, "content-length": str(length)} if method != "GET" else dict(headers)
-            sent |= signed(method, host, path, asked, payload, self.keys(), self.bucket.region, datetime.now(UTC))
+            own = {name: value for name, value in headers.items() if name.startswith("x-amz-")}
+            sent |= signed(method, host, path, asked, payload, self.keys(), self.bucket.region, datetime.now(UTC), own)
             answer = self._sent(method, f"{path}?{asked}" if asked else path, sent, stream)
         if answer.status < 300:
             return answer

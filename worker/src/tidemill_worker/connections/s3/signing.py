@@ -7,6 +7,7 @@ import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
 
@@ -39,12 +40,23 @@ def query_of(query: Sequence[tuple[str, str]]) -> str:
     return "&".join(f"{name}={value}" for name, value in pairs)
 
 
-def signed(
-    method: str, host: str, path: str, query: str, payload: str, keys: Keys, region: str, now: datetime
+def signed(  # noqa: PLR0913, PLR0917 - all that a signature is of
+    method: str,
+    host: str,
+    path: str,
+    query: str,
+    payload: str,
+    keys: Keys,
+    region: str,
+    now: datetime,
+    own: Mapping[str, str] = MappingProxyType({}),
 ) -> Mapping[str, str]:
-    """Headers that make a request the keys' own. `path` and `query` as they are sent, `payload` the body's SHA-256."""
+    """Headers that make a request the keys' own. `path` and `query` as they are sent, `payload` the body's SHA-256.
+
+    `own` are further headers of AWS (`x-amz-...`), which have to be signed too.
+    """
     moment, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
-    headers = {"host": host, "x-amz-content-sha256": payload, "x-amz-date": moment}
+    headers = {**own, "host": host, "x-amz-content-sha256": payload, "x-amz-date": moment}
     if keys.token is not None:
         headers["x-amz-security-token"] = keys.token
     names = ";".join(sorted(headers))

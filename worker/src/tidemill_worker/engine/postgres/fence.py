@@ -6,6 +6,7 @@ import asyncpg
 
 from tidemill_api.errors import Fenced
 from tidemill_api.v1alpha1 import DataPipelineSpec
+from tidemill_worker.engine.bookkeeping import books_of
 from tidemill_worker.engine.model import Connections, RunRef
 from tidemill_worker.engine.postgres.errors import typed
 
@@ -14,10 +15,14 @@ Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 async def claim(spec: DataPipelineSpec, run: RunRef, connections: Connections) -> None:
     """See `engine.claim`. Waits for transactions of older executions that are about to commit."""
-    for name, sink in {sink.connection: sink.name for sink in spec.sinks}.items():
-        pool = await connections.postgres(name)
-        with typed(sink, name):
-            newest = await pool.fetchval(
+    claimed = set[str]()
+    for sink in spec.sinks:
+        books = await books_of(sink, connections)
+        if books.connection in claimed:
+            continue
+        claimed.add(books.connection)
+        with typed(sink.name, books.connection):
+            newest = await books.pool.fetchval(
                 """
                 INSERT INTO tidemill.fence AS f (uid, run_key, execution) VALUES ($1, $2, $3)
                 ON CONFLICT (uid, run_key) DO UPDATE SET execution = greatest(f.execution, excluded.execution)

@@ -65,7 +65,7 @@ async def publish(
     declared = next(each for each in spec.sinks if each.name == sink)
     mine = tuple(check for check in spec.checks if check.sink == sink)
     pool = await connections.postgres(declared.connection)
-    stage_chunks = _chunks_of(spec, sink, chunks)
+    stage_chunks = chunks_of(spec, sink, chunks)
     with typed(sink, declared.connection):
         try:
             async with pool.acquire() as connection, connection.transaction():
@@ -102,21 +102,27 @@ async def _moved(connection: Connection, run: RunRef, sink: Sink, mine: tuple[Ch
     if why is not None:
         raise _RefusedError(found, why)
     if found:
-        told = json.dumps([result.model_dump(by_alias=True) for result in found])
-        await connection.execute(
-            "UPDATE tidemill.published SET checks = $4 WHERE uid = $1 AND sink = $2 AND run_key = $3",
-            *(run.uid, sink.name, run.run_key, told),
-        )
+        await note_checks(connection, run, sink.name, found)
     return Published(count, found)
 
 
-def _chunks_of(spec: DataPipelineSpec, sink: str, chunks: Sequence[Work]) -> set[int]:
+async def note_checks(connection: Connection, run: RunRef, sink: str, found: Sequence[CheckResult]) -> None:
+    """Note with what has been published what its checks came to."""
+    told = json.dumps([result.model_dump(by_alias=True) for result in found])
+    await connection.execute(
+        "UPDATE tidemill.published SET checks = $4 WHERE uid = $1 AND sink = $2 AND run_key = $3",
+        *(run.uid, sink, run.run_key, told),
+    )
+
+
+def chunks_of(spec: DataPipelineSpec, sink: str, chunks: Sequence[Work]) -> set[int]:
+    """Numbers of the chunks whose rows go to a sink."""
     mine = {place for place, stage in enumerate(stages(spec)) if sink in stage.sinks}
     return {chunk.index for chunk in chunks if chunk.stage in mine}
 
 
 async def published(connection: Connection, run: RunRef, sink: Sink) -> Published | None:
-    """What this execution has published, if it has. Rows that have been appended aren't again by a later one."""
+    """What this execution has published, if it has. Rows appended to a table aren't again by a later one."""
     row = await connection.fetchrow(
         "SELECT rows, inserted, updated, checks::text FROM tidemill.published WHERE uid = $1 AND sink = $2 "
         "AND run_key = $3 AND (execution = $4 OR $5)",
@@ -124,7 +130,7 @@ async def published(connection: Connection, run: RunRef, sink: Sink) -> Publishe
         sink.name,
         run.run_key,
         run.execution,
-        sink.write_disposition == "Append",
+        sink.write_disposition == "Append" and sink.files is None,
     )
     if row is None:
         return None
@@ -141,8 +147,8 @@ async def published_by(pool: asyncpg.Pool, run: RunRef, sink: str) -> int | None
     return found
 
 
-async def _whole(connection: Connection, run: RunRef, sink: Sink, chunks: set[int]) -> None:
-    """That all chunks have been staged, and are still."""
+async def all_staged(connection: Connection, run: RunRef, sink: Sink, chunks: set[int]) -> None:
+    """That all chunks have been staged. Raises SinkRefused."""
     rows = await connection.fetch(
         "SELECT chunk FROM tidemill.ledger WHERE uid = $1 AND run_key = $2 AND execution = $3 AND sink = $4 AND last",
         run.uid,
@@ -156,6 +162,11 @@ async def _whole(connection: Connection, run: RunRef, sink: Sink, chunks: set[in
             f"sink {sink.name}: chunks {', '.join(map(str, missing[:20]))} have not been staged, so the run "
             f"can't be published"
         )
+
+
+async def _whole(connection: Connection, run: RunRef, sink: Sink, chunks: set[int]) -> None:
+    """That all chunks have been staged, and are still."""
+    await all_staged(connection, run, sink, chunks)
     if await connection.fetchval("SELECT to_regclass($1)", staging_table(run, sink.name)) is None:
         raise SinkRefused(f"sink {sink.name}: the staging table of this run is gone, so the run can't be published")
 

@@ -41,7 +41,7 @@ async def refuse_older(connection: Connection, run: RunRef, sink: Sink, why: str
     )
     if newer is not None:
         raise OlderThanPublished(
-            f"sink {sink.name}: {sink.table} holds run {newer['run_key']}, which is newer than {run.run_key}: {why}"
+            f"sink {sink.name}: {sink.target} holds run {newer['run_key']}, which is newer than {run.run_key}: {why}"
         )
 
 

@@ -20,11 +20,14 @@ def content_of(spec: DataPipelineSpec, parameters: Parameters, chunk: Chunk) -> 
 async def refuse_other_rows(
     spec: DataPipelineSpec, parameters: Parameters, run: RunRef, chunks: tuple[Chunk, ...], connections: Connections
 ) -> None:
-    """Raises ReprocessRefused if an Append sink holds rows of this run key that this plan doesn't give."""
+    """Raises ReprocessRefused if an Append sink holds rows of this run key that this plan doesn't give.
+
+    Not of files: those of an earlier execution give way to this one's.
+    """
     planned = {chunk.index: content_of(spec, parameters, chunk) for chunk in chunks}
     loaded = {name for number in {chunk.stage for chunk in chunks} for name in stages(spec)[number].sinks}
     for sink in spec.sinks:
-        if sink.write_disposition != "Append" or sink.name not in loaded:
+        if sink.files is not None or sink.write_disposition != "Append" or sink.name not in loaded:
             continue
         pool = await connections.postgres(sink.connection)
         with typed(sink.name, sink.connection):

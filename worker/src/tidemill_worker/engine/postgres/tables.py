@@ -165,7 +165,7 @@ async def columns_of(connection: Connection, table: str) -> dict[str, TableColum
 
 async def _make(connection: Connection, sink: Sink, plains: dict[str, pa.DataType]) -> None:
     table = sink.table
-    if sink.postgres.create_table == "Never":
+    if sink.postgres is not None and sink.postgres.create_table == "Never":
         raise TableMissing(f"sink {sink.name}: there is no table {table}, and createTable is Never")
     async with connection.transaction():
         # Chunks race to make it, and IF NOT EXISTS alone isn't safe against that.

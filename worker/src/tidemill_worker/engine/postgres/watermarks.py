@@ -9,6 +9,7 @@ from tidemill_api.errors import WatermarkMoved, WatermarksApart
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_api.v1alpha1.datapipeline import Sink
 from tidemill_check.incremental import sinks_of
+from tidemill_worker.engine.bookkeeping import books_of
 from tidemill_worker.engine.incremental import Called, Known, KnownFiles, LoadedFile, Watermarks
 from tidemill_worker.engine.model import Connections, CursorRange, RunRef
 from tidemill_worker.engine.postgres import cursor_marks
@@ -57,8 +58,9 @@ class _There:
 
 
 async def _of_sink(run: RunRef, source: str, sink: Sink, connections: Connections) -> _There:
-    pool = await connections.postgres(sink.connection)
-    with typed(sink.name, sink.connection):
+    books = await books_of(sink, connections)
+    pool = books.pool
+    with typed(sink.name, books.connection):
         mark = await pool.fetchrow(
             "SELECT w.version, w.run_key, w.cursor_of, w.cursor_type, w.cursor, r.cursor_of AS range_of, "
             "r.cursor_type AS range_type, r.after, r.until FROM tidemill.watermarks w "
