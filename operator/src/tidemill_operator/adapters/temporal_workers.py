@@ -6,6 +6,7 @@ of the two it is.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, timedelta
 from typing import Final
@@ -26,6 +27,8 @@ from tidemill_operator.views import QueueBacklog, TemporalRefusedError, WorkerLi
 
 _PAGE: Final = 1000
 _KINDS: Final = (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
+_KNOWN_FOR: Final = 60.0
+"""Seconds for which a namespace's capability is taken as it was."""
 UNLISTED: Final = "this Temporal keeps no list of workers (its namespace lacks the capability worker_heartbeats)"
 
 
@@ -37,6 +40,8 @@ class WorkerCalls:
         self._calls = calls
         self._namespace = namespace
         self._timeout = timeout
+        self._keeps_a_list = False
+        self._known_until = 0.0
 
     async def list(self, query: str) -> AsyncIterator[WorkerListed]:
         """Running workers that a query names, a moment behind. Raises TemporalRefusedError if none is ever listed."""
@@ -78,11 +83,16 @@ class WorkerCalls:
         )
 
     async def _lists(self) -> bool:
+        """Asked once a minute: an installation without workers has an empty list at every look."""
+        if time.monotonic() < self._known_until:
+            return self._keeps_a_list
         request = DescribeNamespaceRequest(namespace=self._namespace)
         answer = await self._calls.call(
             "describe_namespace", lambda to: to.describe_namespace(request, timeout=self._timeout)
         )
-        return bool(answer.namespace_info.capabilities.worker_heartbeats)
+        self._keeps_a_list = bool(answer.namespace_info.capabilities.worker_heartbeats)
+        self._known_until = time.monotonic() + _KNOWN_FOR
+        return self._keeps_a_list
 
     def _send_list(self, request: ListWorkersRequest) -> Send[ListWorkersResponse]:
         return lambda to: to.list_workers(request, timeout=self._timeout)
