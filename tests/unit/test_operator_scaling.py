@@ -457,6 +457,34 @@ async def test_after_a_start_nothing_goes_at_the_first_look() -> None:
     assert (found.was, found.decision.replicas) == (2, 2)
 
 
+AGAIN: dict[str, tuple[Queues | None, PipelineInTemporal, timedelta | None]] = {
+    "at rest": (Queues(NOW, workers={}), PipelineInTemporal(), None),
+    "at rest until a start comes near": (Queues(NOW, workers={}), entry(5, 6), timedelta(minutes=5, seconds=-20)),
+    "a start is near": (Queues(NOW, workers={}), entry(0.1), timedelta(seconds=3)),
+    "a start beyond sight": (Queues(NOW, workers={}), entry(60), None),
+    "a run is open": (Queues(NOW, {QUEUE: 1}, workers={}), PipelineInTemporal(), timedelta(seconds=3)),
+    "a worker is busy yet": (Queues(NOW, workers={QUEUE: (SEEN,)}), PipelineInTemporal(), timedelta(seconds=3)),
+    "nothing is known": (None, entry(5), timedelta(seconds=3)),
+}
+
+
+@pytest.mark.parametrize("name", AGAIN)
+async def test_when_it_is_looked_at_again(name: str) -> None:
+    queues, seen, expected = AGAIN[name]
+    store = MemoryStore()
+    store.put("DataPipeline", pipeline())
+    store.temporal(None).queues = queues
+    store.temporal(None).pipelines = {"inst/travel/flights": seen}
+    stands: Any = Outside()
+
+    found = await look(
+        KEY, pool(spec={"scaling": {}}), deployment(0), None, Clients(store, stands, stands, SETTINGS), NOW
+    )
+
+    assert found is not None
+    assert found.again == expected
+
+
 # The sweep's part
 
 
