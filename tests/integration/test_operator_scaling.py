@@ -224,6 +224,7 @@ async def test_idle_workers_go_first(world: World, temporal: Client) -> None:
         told = await becomes(world, 1)
 
         assert told["lastDecisions"][0]["reason"] == "Surplus"
-        assert [cost(world, pod) for pod in pods] == [None, "-2", "-1"]
+        assert cost(world, pods[0]) is None
+        assert {cost(world, pod) for pod in pods[1:]} == {"-1", "-2"}
         assert world.get("WorkerPool", "etl")["spec"]["replicas"] == 3
         assert told["busySlots"] == 1
