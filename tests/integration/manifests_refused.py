@@ -353,6 +353,44 @@ RULES: Final = (
         "spec.cache.defaultTTL", "defaultTTL must be longer than 0, such as 1h",
     ),
     Refused(
+        "sink-of-no-sort", "pipeline-http", {"spec.sinks[1].http": DELETE},
+        "spec.sinks[1]", "a sink is exactly one of: postgres, files, http",
+    ),
+    Refused(
+        "sink-of-table-and-server", "pipeline-http", {"spec.sinks[1].postgres": {"table": "public.t"}},
+        "spec.sinks[1]", "a sink is exactly one of: postgres, files, http",
+    ),
+    Refused(
+        "sent-and-replaced", "pipeline-http",
+        {"spec.sinks[1].writeDisposition": "Replace", "spec.sinks[1].commit": DELETE},
+        "spec.sinks[1].writeDisposition", "a sink over http is Append",
+    ),
+    Refused(
+        "sent-at-the-end", "pipeline-http", {"spec.sinks[1].commit": "AtEnd"},
+        "spec.sinks[1].commit", "rows that are sent can be seen at once: commit can't be AtEnd",
+    ),
+    Refused(
+        "sent-elsewhere", "pipeline-http", {"spec.sinks[1].http.path": "a/../../b"},
+        "spec.sinks[1].http.path", "path must stay below the connection's URL: no '..'",
+    ),
+    Refused(
+        "lines-that-are-wrapped", "pipeline-http", {"spec.sinks[1].http.body": "JSONLines"},
+        "spec.sinks[1].http.wrap", "wrap has an effect for a JSONArray only",
+    ),
+    Refused(
+        "objects-in-batches", "pipeline-http",
+        {"spec.sinks[1].http.body": "JSONObject", "spec.sinks[1].http.wrap": DELETE},
+        "spec.sinks[1].http.batch", "a JSONObject is one row: batch has no effect",
+    ),
+    Refused(
+        "batches-of-nothing", "pipeline-http", {"spec.sinks[1].http.batch.maxBytes": "0Ki"},
+        "spec.sinks[1].http.batch.maxBytes", "maxBytes must be more than 0, such as 1Mi",
+    ),
+    Refused(
+        "key-in-another-header", "pipeline-http", {"spec.sinks[1].http.idempotencyHeader": "Content-Type"},
+        "spec.sinks[1].http.idempotencyHeader", "idempotencyHeader is a header that requests have anyway",
+    ),
+    Refused(
         "api-path-that-climbs", "pipeline-http", {"spec.sources[1].http.path": "a/../../b"},
         "spec.sources[1].http.path", "path must stay below the connection's URL: no '..'",
     ),

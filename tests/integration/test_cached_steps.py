@@ -218,6 +218,13 @@ def _named_otherwise(bench: Bench) -> Made:
     return Python("other", step.inputs, step.field, step.step, step.calls).answer(ROWS, OTHERS)
 
 
+def _built_otherwise(bench: Bench) -> Made:
+    name = bench.module.__name__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(builds._known, name, "another one")
+        return bench.made(cache={"tables": ["warehouse/public.rates"]})
+
+
 SETTINGS: dict[str, Any] = {"cache": {"tables": ["warehouse/public.rates"]}}
 CALLED_ANEW: dict[str, Callable[[Bench], Made]] = {
     "another row": lambda bench: bench.made(rows=ROWS.slice(1), **SETTINGS),
@@ -238,6 +245,7 @@ CALLED_ANEW: dict[str, Callable[[Bench], Made]] = {
     "another function": lambda bench: bench.made("other", **SETTINGS),
     "another setting": lambda bench: bench.made(mayMultiply=True, **SETTINGS),
     "another step": _named_otherwise,
+    "another build": _built_otherwise,
     "its table was written": _move("table/warehouse/public.rates"),
     "its step was purged": _move("step/made"),
     "all was purged": _move("everything"),
@@ -252,6 +260,14 @@ def test_it_is_called_anew_for(bench: Bench, case: str) -> None:
     assert bench.called == 1
     CALLED_ANEW[case](bench)
     assert bench.called == 2
+
+
+def test_code_that_nobody_knows_is_called_each_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.made()
+    monkeypatch.setitem(builds._known, bench.module.__name__, None)
+    for _ in range(2):
+        bench.made()
+    assert (bench.called, bench.counts.outcomes) == (3, ["miss"])
 
 
 def test_no_cache_for_what_isn_t_declared_pure(bench: Bench) -> None:

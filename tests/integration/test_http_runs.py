@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -31,7 +32,10 @@ def worker(pool: Pool, server: WebServer, redis_server: RedisServer) -> Iterator
     pool.write(
         connections=[
             {"name": "warehouse", "postgres": {"dsn": {"secretKeyRef": {"name": "warehouse", "key": "dsn"}}}},
-            {"name": "tracker", "http": {"url": server.url, "headersFrom": {"secretRef": {"name": "tracker"}}}},
+            {
+                "name": "tracker",
+                "http": {"url": server.url, "headersFrom": {"secretRef": {"name": "tracker"}}, "access": "Write"},
+            },
         ],
         cache={"redis": {"url": {"secretKeyRef": {"name": "cache", "key": "url"}}}},
     )
@@ -108,9 +112,43 @@ async def test_a_run_a_second_one_from_the_cache_and_a_replay(
     replayed = await runs.run(SPEC, replay={"deadLetters": {"step": "issues"}})
     assert replayed.rows_read == 2  # of each of the first runs, read as JSON without the API
     assert replayed.rows_rejected == 2
+    await _sent_on(pool, runs, server)
     failed = await runs.run({**SPEC, "sources": [{**SPEC["sources"][0], "http": {"path": "gone"}}]})
     assert failed.error is not None
     assert (failed.result, failed.error.type) == ("Failed", "SourceMissing")
     log = worker.log.read_text()
     assert "s3cret" not in log
     assert "s3cret" not in str(failed)
+
+
+async def _sent_on(pool: Pool, runs: Runs, server: WebServer) -> None:
+    """Rows that are read of a table and sent to a server, which refuses one of them."""
+    pool.database.query(
+        "CREATE TABLE public.to_send AS SELECT n AS id, 'private ' || n AS title FROM generate_series(1, 5) n"
+    )
+    taken: list[Any] = []
+
+    def take(asked: Asked) -> Reply:
+        rows = json.loads(asked.body)
+        if asked.headers.get("authorization") != TOKEN:
+            return Reply(status=401)
+        if any(row["id"] == 4 for row in rows):
+            return Reply(b"private", 422)
+        taken.extend(rows)
+        return Reply(status=204)
+
+    server.serve("/mirror", take)
+    server.trouble["/mirror"].append(Reply(status=503))
+    source = {"name": "rows", "connection": "warehouse", "postgres": {"table": "public.to_send"}}
+    sink = {"name": "sent", "input": "rows", "connection": "tracker", "http": {"path": "mirror"}}
+    spec = {**SPEC, "sources": [source], "sinks": [{**sink, "writeDisposition": "Append"}]}
+    result = await runs.run(spec)
+    assert (result.result, result.rows_loaded, result.rows_rejected) == ("Succeeded", 4, 1)
+    assert sorted(row["id"] for row in taken) == [1, 2, 3, 5]
+    letters = "SELECT step, reason, error, row_text FROM tidemill.dead_letters WHERE step = 'sent'"
+    assert pool.database.query(letters) == [
+        ["sent", "BadValue", "the server of the sink refuses the row (422)", "4,private 4"]
+    ]
+    replayed = await runs.run(spec, replay={"deadLetters": {"step": "sent"}})
+    assert replayed.error is not None
+    assert "the sink sent sends rows to a server" in replayed.error.message

@@ -30,7 +30,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer. `cut`: the connection is closed after so many bytes of the body."""
+    """An answer. `cut`: the connection is closed after so many bytes of the body; if less than 0, before any answer."""
 
     body: bytes = b""
     status: int = 200
@@ -134,8 +134,12 @@ def _handler(server: WebServer) -> type[BaseHTTPRequestHandler]:
             self._send(server.reply(Asked(parts.path, query, headers, self.command, body)))
 
         do_POST = do_GET  # noqa: N815 - the library looks for it
+        do_PUT = do_GET  # noqa: N815 - likewise
 
         def _send(self, reply: Reply) -> None:
+            if reply.cut is not None and reply.cut < 0:
+                self.close_connection = True
+                return
             self.send_response(reply.status)
             for name, value in reply.headers.items():
                 self.send_header(name, value)

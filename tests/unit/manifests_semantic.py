@@ -127,6 +127,25 @@ GRAPH: Final = (
     ),
 )
 
+SENT: Final[dict[str, object]] = {
+    "name": "all",
+    "input": "raw",
+    "connection": "tracker",
+    "http": {"path": "rows"},
+    "writeDisposition": "Append",
+}
+"""In the place of the second sink."""
+
+OUTLETS: Final = (
+    Wrong(
+        "check-of-what-was-sent",
+        {"spec.sinks[1]": SENT, "spec.checks": [{"name": "some", "sink": "all", "metric": "rowCount", "atLeast": 1}]},
+        conditions.INVALID_SPEC,
+        "spec.checks[0].sink",
+        "all sends its rows to a server, where nothing can be measured or held back",
+    ),
+)
+
 LOOKUPS: Final = (
     Wrong(
         "kept-table-that-is-loaded",
@@ -346,6 +365,28 @@ LETTERS: Final = (
 
 POOL: Final = (
     Wrong(
+        "sent-to-a-server-that-is-read",
+        {"spec.sinks[1]": SENT, "spec.checks": []},
+        conditions.CONNECTION_DENIED,
+        "spec.sinks[1].connection",
+        "the pool gives tracker for reading only: a sink needs http.access: Write of that connection in the WorkerPool",
+        {"spec.connections[3].http.access": "Read"},
+    ),
+    Wrong(
+        "sent-to-a-folder",
+        {"spec.sinks[1]": {**SENT, "connection": "landing"}, "spec.checks": []},
+        conditions.UNKNOWN_CONNECTION,
+        "spec.sinks[1].connection",
+        "landing is a files connection: a sink over http needs a http connection",
+    ),
+    Wrong(
+        "sent-to-an-unknown-server",
+        {"spec.sinks[1]": {**SENT, "connection": "traker"}, "spec.checks": []},
+        conditions.UNKNOWN_CONNECTION,
+        "spec.sinks[1].connection",
+        "the pool has no connection traker; did you mean tracker?",
+    ),
+    Wrong(
         "unknown-connection-of-a-source",
         {"spec.sources[0].connection": "laning"},
         conditions.UNKNOWN_CONNECTION,
@@ -561,6 +602,6 @@ POOL: Final = (
     ),
 )
 
-BY_ITSELF: Final = (*GRAPH, *LOOKUPS, *SCHEDULE, *SQL, *APIS, *PARAMETERS, *SINKS, *CHECKS, *PYTHON, *LETTERS)
+BY_ITSELF: Final = (*GRAPH, *LOOKUPS, *OUTLETS, *SCHEDULE, *SQL, *APIS, *PARAMETERS, *SINKS, *CHECKS, *PYTHON, *LETTERS)
 """Wrong whatever the pool is."""
 TABLE: Final = (*BY_ITSELF, *POOL)

@@ -163,7 +163,7 @@ class TableMismatch(SinkError):
 
 
 class SinkRefused(SinkError):
-    """Postgres refuses the rows or the statement."""
+    """Postgres refuses the rows or the statement, or a server whatever is sent to it."""
 
 
 class OlderThanPublished(SinkError):

@@ -43,7 +43,12 @@ def _faults(spec: DataPipelineSpec, source: Source) -> Iterator[str]:
     if found.waves > 1:
         yield f"a step of the pipeline needs all rows: over {new} alone its answer would be that of a part"
     for sink in sinks_of(spec, source.name):
-        if sink.write_disposition == "Replace":
+        if sink.http is not None:
+            yield (
+                f"the sink {sink.name} sends rows as they are read: a run that fails half-way has sent some, which the "
+                "next one would send again as others; read all of them, or load a table"
+            )
+        elif sink.write_disposition == "Replace":
             yield f"the sink {sink.name} replaces its rows: only {new} would be left; use Append or Merge"
         elif not sink.at_end:
             yield (

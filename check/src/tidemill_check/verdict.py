@@ -15,6 +15,7 @@ from tidemill_check.datasets import check_data_sets, check_places, granted
 from tidemill_check.graph import check_graph
 from tidemill_check.incremental import check_incremental
 from tidemill_check.lookups import check_lookups
+from tidemill_check.outlets import check_outlets, may_send
 from tidemill_check.parameters import check_defaults
 from tidemill_check.paths import check_paths
 from tidemill_check.problem import Problem, in_order, listed, suggestion
@@ -44,6 +45,7 @@ def check_pipeline(spec: DataPipelineSpec) -> tuple[Problem, ...]:
             *check_python(spec),
             *_tables(spec),
             *check_data_sets(spec),
+            *check_outlets(spec),
             *_durations(spec),
             *_redacted(spec),
             *_conditions(spec),
@@ -134,7 +136,7 @@ def _tables(spec: DataPipelineSpec) -> Iterator[Problem]:
     """Two sinks of one connection that write the same table: each would undo or repeat what the other does."""
     first: dict[tuple[str, str], str] = {}
     for index, sink in enumerate(spec.sinks):
-        if sink.files is not None:
+        if sink.postgres is None:
             continue
         other = first.setdefault((sink.connection, sink.table), sink.name)
         if other != sink.name:
@@ -261,8 +263,11 @@ def _sinks(spec: DataPipelineSpec, pool: WorkerPoolSpec) -> Iterator[Problem]:
         field = f"spec.sinks[{index}].connection"
         found = _connection(sink.connection, pool)
         if found is None:
-            fitting = [one.name for one in pool.connections if (one.postgres, one.files)[sink.files is not None]]
+            kind = "files" if sink.files is not None else "http" if sink.http is not None else "postgres"
+            fitting = [one.name for one in pool.connections if getattr(one, kind) is not None]
             yield _unknown(field, sink.connection, fitting)
+        elif sink.http is not None:
+            yield from may_send(index, found, spec.worker_pool_ref.name)
         elif sink.files is not None:
             refused = granted(index, found)
             yield from () if refused is None else (refused,)
@@ -291,7 +296,7 @@ def _shared_tables(spec: DataPipelineSpec, pool: WorkerPoolSpec) -> Iterator[Pro
     first: dict[tuple[str, str, str], Sink] = {}
     for index, sink in enumerate(spec.sinks):
         found = _connection(sink.connection, pool)
-        if sink.files is None and found is not None and found.postgres is not None:
+        if sink.postgres is not None and found is not None and found.postgres is not None:
             secret = found.postgres.dsn.secret_key_ref
             other = first.setdefault((secret.name, secret.key, sink.table), sink)
             if other.connection != sink.connection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -47,6 +47,8 @@ class HTTPConnection(Model):
     port or scheme is refused, in redirects and links to next pages too."""
     headers_from: HeadersFrom | None = None
     """Headers of each request, such as an API's token. They are sent to this server alone."""
+    access: Literal["Read", "Write"] = "Read"
+    """Write: sinks may send rows to it. Sources may read either way; notifications need `webhook` and no Write."""
     webhook: Webhook | None = None
     """Lets pipelines send notifications to it, with its headers: `{}`, or what these, and lineage, need for it. Without
-    it only sources use the connection, and the pool's own lineage."""
+    it only sources and sinks use the connection, and the pool's own lineage."""

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from tidemill_api.v1alpha1._base import ListKey, Model, Rule
 from tidemill_api.v1alpha1._types import Identifier, PartName
+from tidemill_api.v1alpha1.http_sink import SentRows
 
 _FOLDER = r"[^\x00-\x1f\x7f/\\*?\[\]{}._][^\x00-\x1f\x7f/\\*?\[\]{}]*"
 FOLDER_PATTERN = rf"^{_FOLDER}(/{_FOLDER})*/?$"
@@ -119,11 +120,13 @@ class Sink(Model):
     input: PartName
     """Source or step whose rows are loaded."""
     connection: PartName
-    """A postgres or files connection of the pool with `access: Write`."""
+    """A postgres, files or http connection of the pool with `access: Write`."""
     postgres: PostgresTable | None = None
     """A table of a database."""
     files: WrittenFiles | None = None
     """Files in a folder or bucket."""
+    http: SentRows | None = None
+    """Requests to an HTTP API."""
     write_disposition: Literal["Append", "Merge", "Replace"]
     """Append adds the rows; Merge updates by primaryKey and adds what is new (tables only); Replace makes the table, or
     the folder, hold exactly this run's rows."""
@@ -152,9 +155,21 @@ class Sink(Model):
 
     rules = (
         Rule(
-            cel="has(self.postgres) != has(self.files)",
-            message="a sink is exactly one of: postgres, files",
-            holds=lambda s: (s.postgres is None) != (s.files is None),
+            cel="[has(self.postgres), has(self.files), has(self.http)].filter(x, x).size() == 1",
+            message="a sink is exactly one of: postgres, files, http",
+            holds=lambda s: [s.postgres, s.files, s.http].count(None) == 2,
+        ),
+        Rule(
+            cel="!has(self.http) || self.writeDisposition == 'Append'",
+            message="what was sent can be neither merged nor replaced: a sink over http is Append",
+            holds=lambda s: s.http is None or s.write_disposition == "Append",
+            field=".writeDisposition",
+        ),
+        Rule(
+            cel="!has(self.http) || !has(self.commit) || self.commit == 'PerChunk'",
+            message="rows that are sent can be seen at once: commit can't be AtEnd",
+            holds=lambda s: s.http is None or s.commit != "AtEnd",
+            field=".commit",
         ),
         Rule(
             cel="!has(self.files) || self.writeDisposition != 'Merge'",
@@ -264,7 +279,9 @@ class Sink(Model):
 
     @property
     def target(self) -> str:
-        """Where rows go, for messages: the table, or the folder."""
+        """Where rows go, for messages: the table, the folder, or the path."""
+        if self.http is not None:
+            return self.http.path or "/"
         return self.files.folder if self.files is not None else self.table
 
     @property

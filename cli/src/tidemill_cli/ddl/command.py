@@ -59,7 +59,7 @@ def _script(pipelines: list[Manifest[DataPipeline]], manifests: Manifests, optio
     for pipeline in pipelines:
         schemas = _schemas(pipeline, manifests, options)
         for place, sink in enumerate(pipeline.object.spec.sinks):
-            if sink.files is not None:  # their books are the metastore's, and need no rights on tables
+            if sink.postgres is None:  # their books are the metastore's, and need no rights on tables
                 continue
             lines = tables.setdefault(sink.connection, [])
             lines.append(f"\n-- pipeline {pipeline.object.metadata.name}, sink {sink.name}")

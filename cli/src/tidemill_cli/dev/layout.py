@@ -257,7 +257,7 @@ class _Draft:
         targets = self.beside.settings.connections
         headers: dict[str, Mapping[str, str]] = {}
         files = self._read_from(users, headers)
-        files |= self._files_written(users, files)
+        files |= self._written_elsewhere(users, files, headers)
         schemas = _written_to(users)
         for name in files.keys() & schemas.keys():
             self.problems.append(f"{_shown(self.manifest)}: connection {name} can't be both a source's and a sink's")
@@ -290,16 +290,22 @@ class _Draft:
                 found[name] = self._files(name, None, target, field_name)
         return found
 
-    def _files_written(
-        self, users: Sequence[Manifest[DataPipeline]], read: Mapping[str, Connection]
+    def _written_elsewhere(
+        self,
+        users: Sequence[Manifest[DataPipeline]],
+        read: Mapping[str, Connection],
+        headers: dict[str, Mapping[str, str]],
     ) -> dict[str, Connection]:
-        """The connections of sinks that are files, which may be sources' too."""
+        """The connections of sinks that are files or servers, which may be sources' too."""
         found: dict[str, Connection] = {}
         for index, sink in ((i, s) for user in users for i, s in enumerate(user.object.spec.sinks)):
-            if sink.files is not None and sink.connection not in found:
-                name, target = sink.connection, self.beside.settings.connections.get(sink.connection)
-                made = read.get(name) or self._files(name, None, target, f"spec.sinks[{index}].connection")
-                found[name] = _granted(made, "Write")
+            if sink.postgres is None and sink.connection not in found:
+                name, field_name = sink.connection, f"spec.sinks[{index}].connection"
+                target = self.beside.settings.connections.get(name)
+                made = read.get(name)
+                if made is None and sink.http is not None:
+                    made = self._http(name, None, target, field_name, headers)
+                found[name] = _granted(made or self._files(name, None, target, field_name), "Write")
         return found
 
     def _http(
@@ -363,7 +369,7 @@ def _written_to(users: Sequence[Manifest[DataPipeline]]) -> dict[str, tuple[str,
     """The connections of sinks, each with the schemas of its tables."""
     found: dict[str, dict[str, None]] = {}
     for sink in (sink for user in users for sink in user.object.spec.sinks):
-        if sink.files is None:
+        if sink.postgres is not None:
             found.setdefault(sink.connection, {})[sink.table.partition(".")[0]] = None
     return {name: tuple(schemas) for name, schemas in found.items()}
 
@@ -374,7 +380,9 @@ def _called(users: Sequence[Manifest[DataPipeline]]) -> tuple[str, ...]:
 
 
 def _granted(made: Connection, access: Literal["Read", "Write"]) -> Connection:
-    """A files connection, for reading or for writing."""
+    """A connection to files or a server, for reading or for writing."""
+    if made.http is not None:
+        return made.model_copy(update={"http": made.http.model_copy(update={"access": access})})
     if made.files is None:
         return made
     return made.model_copy(update={"files": made.files.model_copy(update={"access": access})})

@@ -30,6 +30,9 @@ def on_this_machine(
     url = (given.url if given is not None else None) or (declared.url if declared is not None else None)
     if url is None:
         say("has no entry there; add `{http: {url: URL}}`")
+    writes = declared is not None and declared.access == "Write"
+    if url is not None and writes and (given is None or given.url is None):
+        say("may be written to, and rows aren't sent from here to the cluster's server; add `{http: {url: URL}}`")
     if given is None and declared is not None and declared.headers_from is not None:
         say(
             f"has its headers in the Secret {declared.headers_from.secret_ref.name} of the cluster; add "
@@ -41,4 +44,4 @@ def on_this_machine(
         if not headers[name]:
             say(f"its headersEnv names the environment variable {variable}, which is not set")
     ref = HeadersFrom(secret_ref=LocalRef(name=secret)) if headers else None
-    return HTTPConnection(url=url or _NOWHERE, headers_from=ref), headers
+    return HTTPConnection(url=url or _NOWHERE, headers_from=ref, access="Write" if writes else "Read"), headers

@@ -226,7 +226,7 @@ def _as_json(seen: Seen, most_rows: int) -> dict[str, Any]:
 
 
 def _sink_as_json(sink: Sink, seen: Seen, most_rows: int) -> dict[str, Any]:
-    where = {"table": sink.table} if sink.files is None else {"path": sink.target}
+    where = {"table": sink.table} if sink.postgres is not None else {"path": sink.target}
     return {
         **_as_json(seen, most_rows),
         "connection": sink.connection,
@@ -244,6 +244,9 @@ def _columns(sink: Sink, schema: pa.Schema) -> Iterator[str]:
 
 def _loaded_as(sink: Sink, schema: pa.Schema) -> Iterator[tuple[str, str]]:
     """Names of the columns where they are loaded, and their types there; `folder` is said of partitions."""
+    if sink.http is not None:
+        yield from ((field.name, type_name(field.type)) for field in schema)
+        return
     if sink.files is None:
         yield from ((field.name, field.column) for field in created(sink, schema).fields)
         return

@@ -120,6 +120,12 @@ class HTTPPlace:
         target = self.base.target(path)
         return await asyncio.to_thread(self._tell, method, target, dict(headers or {}), body or None, seconds)
 
+    def send(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Head:
+        """As `request`, for threads: it blocks. Raises as that does."""
+        head = self._tell(method, self.base.target(path), dict(headers), body, READ_SECONDS)
+        self._notice(head.status)
+        return head
+
     def get(self, target: str, headers: Mapping[str, str] | None = None, max_body: int = MOST_BODY) -> Answer:
         """What is at a target (of `base`), whatever its status; blocks. Raises as `request` does, and HostRefused."""
         for _ in range(_REDIRECTS + 1):

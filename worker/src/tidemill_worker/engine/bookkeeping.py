@@ -22,10 +22,10 @@ class Books:
 
 
 async def books_of(sink: Sink, connections: Connections) -> Books:
-    """A table's own database; of files, whose place has no transactions, the metastore.
+    """A table's own database; of files and servers, which have no transactions, the metastore.
 
     Raises what `Connections` raises.
     """
-    if sink.files is not None:
+    if sink.postgres is None:
         return Books(connections.books_in, await connections.books())
     return Books(sink.connection, await connections.postgres(sink.connection))

@@ -36,12 +36,14 @@ def _nothing() -> None:
     """There is nothing that could be told to end."""
 
 
-async def in_thread(work: Callable[[], T], stop: Callable[[], None] = _nothing) -> T:
+async def in_thread(
+    work: Callable[[], T], stop: Callable[[], None] = _nothing, pool: ThreadPoolExecutor | None = None
+) -> T:
     """Do blocking work in one of the threads. Whoever waits and is cancelled leaves when the thread has ended.
 
-    `stop` is called then: it tells what can be told to end soon.
+    `stop` is called then: it tells what can be told to end soon. `pool` has other threads, for work that mostly waits.
     """
-    future = asyncio.get_running_loop().run_in_executor(threads(), work)
+    future = asyncio.get_running_loop().run_in_executor(pool or threads(), work)
     await _ended([future], stop)
     return future.result()
 

@@ -24,6 +24,8 @@ from tidemill_worker.engine.counts import total
 from tidemill_worker.engine.feed import Feed, in_thread
 from tidemill_worker.engine.filesink import writer as filesink
 from tidemill_worker.engine.filesink.writer import FileTarget, FileWriter
+from tidemill_worker.engine.httpsink.sending import outlet_of
+from tidemill_worker.engine.httpsink.writer import HTTPWriter
 from tidemill_worker.engine.kept import Keeper
 from tidemill_worker.engine.model import (
     AlsoCommitted,
@@ -55,7 +57,7 @@ REPORT_SECONDS: Final = 0.25
 
 Committed = dict[str, dict[int, ledger.Entry]]
 """What each sink has of a chunk: its parts by their number."""
-AnyWriter = Writer | FileWriter | Keeper
+AnyWriter = Writer | FileWriter | HTTPWriter | Keeper
 
 
 async def load_chunk(  # noqa: PLR0913, PLR0917 - see there
@@ -93,6 +95,10 @@ async def load_chunk(  # noqa: PLR0913, PLR0917 - see there
                 place = connections.writable(sink.connection)
                 files[sink.name] = await filesink.prepare(sink, schema, run, its_books, place)
                 continue
+            if sink.http is not None:
+                server = connections.http(sink.connection)
+                bench.outlets[sink.name] = outlet_of(sink, sink.http, schema, run, content, server, asked_to_stop)
+                continue
             target = await _target(spec, sink, schema, its_books.pool, run, direct=direct)
             staged = not target.straight
             bench.encoders[sink.name] = Encoder(target, staged)
@@ -103,7 +109,7 @@ async def load_chunk(  # noqa: PLR0913, PLR0917 - see there
             direct=direct,
             also=also,
         )
-        async with seats([(sink.connection, books[sink.name].pool) for sink in sinks if sink.files is None]):
+        async with seats([(sink.connection, books[sink.name].pool) for sink in sinks if sink.postgres is not None]):
             await loading.all_parts()
         if chunk.part.live and loading.all_ours:
             await dead_letters.settle(run, chunk.index)
@@ -277,6 +283,8 @@ class _Loading:
             return Keeper(store, self.run, node, self.chunk.index, self.bench.schemas[node])
         if name in self.files:
             return FileWriter(self.files[name], self.run, self.chunk.index)
+        if name in self.bench.outlets:
+            return HTTPWriter(name, self.bench, self.run, self.chunk.index, self.books[name])
         target, pool = self.bench.encoders[name].target, self.books[name].pool
         return Writer(target, self.run, self.chunk.index, pool, direct=self.direct, also=self.also)
 
@@ -294,7 +302,9 @@ class _Loading:
             if piece is None:
                 return
             for writer in writers:
-                if isinstance(writer, Keeper):
+                if isinstance(writer, HTTPWriter):
+                    piece = await writer.put(piece)
+                elif isinstance(writer, Keeper):
                     await writer.put(piece.worked.batches[writer.node].table)
                 elif isinstance(writer, FileWriter):
                     await writer.put(piece.worked.batches[writer.target.sink.input].table)
@@ -326,9 +336,12 @@ class _Loading:
         resume = ledger.Resume(part.offset, part.line, part.rows, part.bytes, total(counts), self.bench.state)
         if self.direct:
             self._tolerable(part, resume)
+        there = [parts[part.number].resume for parts in self.committed.values() if part.number in parts]
+        if there and self.bench.outlets:  # a server may have refused rows, which isn't asked again
+            resume = replace(resume, counts=there[0].counts)
         for parts in self.committed.values():
-            there = parts[part.number].resume if part.number in parts else resume
-            if (there.end, there.state) != (part.offset, resume.state):
+            before = parts[part.number].resume if part.number in parts else resume
+            if (before.end, before.state) != (part.offset, resume.state):
                 raise SourceChanged(f"{self.chunk.file}: part {part.number} ended elsewhere when it was read before")
         self.all_ours &= len(writers) == len(self.committed)
         for writer in writers:
@@ -337,7 +350,7 @@ class _Loading:
                 kept_part = await writer.commit(part.number, self.content, resume, last=last)
                 self.committed[_key(writer.node)][part.number] = kept_part
                 continue
-            name = writer.target.sink.name
+            name = writer.name if isinstance(writer, HTTPWriter) else writer.target.sink.name
             entry = await writer.commit(part.number, self.content, resume, last=last)
             if entry is None:  # another attempt was first, with the same rows
                 self.all_ours = False

@@ -28,6 +28,7 @@ from tidemill_worker.engine.broadcast import KEPT_BYTES
 from tidemill_worker.engine.counts import total
 from tidemill_worker.engine.filesink.columns import columns_of
 from tidemill_worker.engine.found_columns import extended
+from tidemill_worker.engine.httpsink.bodies import check_columns
 from tidemill_worker.engine.model import Pages, Parameters, Place
 from tidemill_worker.engine.parse import schema_of
 from tidemill_worker.engine.passing import Answer, Passing, Reading
@@ -197,6 +198,8 @@ class Rehearsal:
         schema = self.seen[sink.input].schema
         if sink.files is not None:
             columns_of(sink.name, sink.files, schema)
+        elif sink.http is not None:
+            check_columns(sink.name, schema)
         else:
             self._encoders[sink.name] = Encoder(created(sink, schema), staged=False)
         self.sinks[sink.name] = Seen(sink.name, schema)
@@ -302,7 +305,7 @@ class Rehearsal:
 
     def _load(self, name: str, passing: Passing) -> None:
         """What a sink would take of a piece, and what it couldn't."""
-        if name not in self._encoders:  # files take all rows that there are
+        if name not in self._encoders:  # files, and rehearsed servers, take all rows that there are
             sink = next(sink for sink in self._spec.sinks if sink.name == name)
             self._keep(self.sinks[name], Done(passing.batches[sink.input]), passing.line)
             return

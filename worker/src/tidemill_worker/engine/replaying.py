@@ -140,6 +140,12 @@ def _target(spec: DataPipelineSpec, row: Rejected) -> Target | str:
             f"the sink {written[0]} writes files, which are a run's as a whole: process the key of the run again "
             "(spec.runKey), which writes its files anew"
         )
+    sent = [sink.name for sink in spec.sinks if sink.name in sinks and sink.http is not None]
+    if sent:
+        return (
+            f"the sink {sent[0]} sends rows to a server, which can't be asked whether it has one already: mend the "
+            "rows where they come from, and load them by another run"
+        )
     retiring = [
         sink.name for sink in spec.sinks if sink.name in sinks and sink.history and sink.history.absent_keys == "Retire"
     ]

@@ -13,5 +13,5 @@ def publishes_itself(spec: DataPipelineSpec, chunk: Chunk, chunks_in_run: int) -
     A large compressed file commits parts, so it is staged; and so are files, and what is checked before it can be seen.
     """
     at_once = chunks_in_run == 1 and cut(spec).waves == 1 and not spec.checks
-    at_once = at_once and all(sink.files is None for sink in spec.sinks)
+    at_once = at_once and all(sink.postgres is not None for sink in spec.sinks)
     return at_once and chunk.bytes <= parse_bytes(spec.execution.chunk.max_bytes)

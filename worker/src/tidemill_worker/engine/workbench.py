@@ -21,6 +21,7 @@ from tidemill_worker.engine.broadcast import Answers, Broadcasts, Node
 from tidemill_worker.engine.dialect import BLOCK
 from tidemill_worker.engine.feed import in_thread
 from tidemill_worker.engine.found_columns import extended
+from tidemill_worker.engine.httpsink.sending import Outlet
 from tidemill_worker.engine.kept import kept_reader
 from tidemill_worker.engine.letters import Origin
 from tidemill_worker.engine.model import AskedToStop, Chunk, Connections, Parameters, Place, RunRef
@@ -54,7 +55,9 @@ class Finished:
     page_line: int | None = None
     """Of rows of an API: the number of the first one in its page."""
     written: Mapping[str, int] = field(default_factory=dict)
-    """Rows for each sink of files, which takes them as they are."""
+    """Rows for each sink of files, which takes them as they are, and for each server."""
+    piece: Piece | None = None
+    """As it was read, if a server may still refuse rows of it."""
 
     @property
     def loaded(self) -> dict[str, int]:
@@ -64,7 +67,7 @@ class Finished:
     def without_data(self) -> Finished:
         """Only what is still to be counted."""
         bare = {sink: replace(encoded, data=()) for sink, encoded in self.encoded.items()}
-        return replace(self, worked=Worked(self.worked.rows, (), ()), encoded=bare, refused=())
+        return replace(self, worked=Worked(self.worked.rows, (), ()), encoded=bare, refused=(), piece=None)
 
 
 @dataclass(slots=True)
@@ -85,6 +88,8 @@ class Workbench:
     """Of whole inputs that this chunk reports; and zeros of its own steps, for a file without rows."""
     reported_letters: tuple[pa.Table, ...]
     encoders: dict[str, Encoder] = field(default_factory=dict)
+    outlets: dict[str, Outlet] = field(default_factory=dict)
+    """By sink: the servers that rows are sent to."""
 
     @property
     def _origin(self) -> Origin:
@@ -134,7 +139,26 @@ class Workbench:
         written = {
             sink: worked.batches[node].table.num_rows for sink, node in self.inputs.items() if sink not in self.encoders
         }
-        return Finished(piece.end, piece.bytes, lines, worked, encoded, tuple(refused), tuple(counts), line, written)
+        held = piece if self.outlets else None
+        return Finished(
+            piece.end, piece.bytes, lines, worked, encoded, tuple(refused), tuple(counts), line, written, held
+        )
+
+    def send(self, done: Finished, sink: str) -> Finished:
+        """Send a piece's rows to a sink's server, and add what it refuses. Blocks; raises what `Outlet.send` raises."""
+        piece, batch = done.piece, done.worked.batches[self.inputs[sink]]
+        assert piece is not None
+        bad = self.outlets[sink].send(batch.table, self.chunk.index, piece.offset)
+        rows = batch.table.num_rows
+        refused, taken = list(done.refused), rows - len(bad)
+        if bad and not isinstance(piece, BrokenRow):
+            places, rows_of = pa.array(list(bad), pa.int64()), self.stage.reader.rows(piece)
+            with self.sandboxes.one() as sandbox:
+                origin = dead.origin_of(self._origin, piece)
+                refused.append(rejected(sink, batch, places, rows_of, origin, sandbox, list(bad.values())))
+        count = StepCount(step=sink, rows_in=rows, rows_out=taken, rejected=len(bad))
+        counts, written = (*done.counts, count), {**done.written, sink: taken}
+        return replace(done, refused=tuple(refused), counts=counts, written=written)
 
     def with_lines(self, piece: Finished, line: int) -> list[pa.Table]:
         """The piece's letters with true lines; `line` is that of its first row."""

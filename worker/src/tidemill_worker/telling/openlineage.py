@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_api.v1alpha1.datapipeline import FileSource, PostgresSource, PostgresTable, Sink, Source, WrittenFiles
+from tidemill_api.v1alpha1.http_sink import SentRows
 from tidemill_api.v1alpha1.http_source import HTTPSource
 from tidemill_check.origins import Origins
 from tidemill_worker.connections.locations import Location
@@ -158,7 +159,7 @@ def _dataset(of: Source | Sink, told: Told) -> dict[str, str]:
             path = found
         case Source(postgres=PostgresSource(table=found)) | Sink(postgres=PostgresTable(table=found)):
             path = found
-        case Sink(files=WrittenFiles()):
+        case Sink(files=WrittenFiles()) | Sink(http=SentRows()):
             path = of.target
         case _:
             path = of.name

@@ -6,6 +6,7 @@ from tidemill_api.errors import ReprocessRefused
 from tidemill_api.names import content_hash
 from tidemill_api.v1alpha1 import DataPipelineSpec
 from tidemill_check.stages import stages
+from tidemill_worker.engine.bookkeeping import books_of
 from tidemill_worker.engine.model import Chunk, Connections, Parameters, RunRef
 from tidemill_worker.engine.postgres.errors import typed
 
@@ -29,8 +30,9 @@ async def refuse_other_rows(
     for sink in spec.sinks:
         if sink.files is not None or sink.write_disposition != "Append" or sink.name not in loaded:
             continue
-        pool = await connections.postgres(sink.connection)
-        with typed(sink.name, sink.connection):
+        books = await books_of(sink, connections)
+        pool = books.pool
+        with typed(sink.name, books.connection):
             rows = await pool.fetch(
                 "SELECT DISTINCT chunk, content FROM tidemill.ledger l WHERE uid = $1 AND run_key = $2 AND sink = "
                 "$3 AND execution < $4 AND (NOT $5 OR EXISTS (SELECT FROM tidemill.published p WHERE p.uid = l.uid "
@@ -44,7 +46,7 @@ async def refuse_other_rows(
         if any(planned.get(row["chunk"]) != row["content"] for row in rows):
             raise ReprocessRefused(
                 f"sink {sink.name}: an earlier execution of run {run.run_key} has appended rows to "
-                f"{sink.table}, and the "
+                f"{sink.target}, and the "
                 "files, the parameters or the pipeline have changed since: loading again would double or mix rows. "
                 "Remove that run's rows and start a run of its own"
             )

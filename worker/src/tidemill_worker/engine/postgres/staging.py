@@ -44,7 +44,7 @@ async def drop_staging(pool: asyncpg.Pool, tables: Iterable[str]) -> None:
 
 async def clean(spec: DataPipelineSpec, run: RunRef, connections: Connections) -> None:
     """See `engine.clean`. Drops the staging tables of this and older executions; a newer one's stay."""
-    for name, sink in {sink.connection: sink.name for sink in spec.sinks if sink.files is None}.items():
+    for name, sink in {sink.connection: sink.name for sink in spec.sinks if sink.postgres is not None}.items():
         pool = await connections.postgres(name)
         with typed(sink, name):
             async with pool.acquire() as connection:
