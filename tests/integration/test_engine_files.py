@@ -236,6 +236,19 @@ async def test_a_zombie_that_has_decided_shows_nothing_that_was_superseded(place
     assert place.days() == {7: "z"}
 
 
+async def test_a_staged_file_is_gone_when_it_is_shown(place: Place) -> None:
+    """That is what keeps a zombie from showing it once more."""
+    with place.store.writing("lake/out") as written:
+        written.write_bytes(b"rows")
+        place.store.put(written, "lake/out/_tidemill/x.staged")
+    assert place.store.place("lake/out/_tidemill/x.staged", "lake/out/day=a%2Fü/x.parquet")
+    assert place.lake.left("lake/out") == []
+    assert place.store.place("lake/out/_tidemill/x.staged", "lake/out/day=a%2Fü/x.parquet")
+    place.store.remove(["lake/out/day=a%2Fü/x.parquet"])
+    assert not place.store.place("lake/out/_tidemill/x.staged", "lake/out/day=a%2Fü/x.parquet")
+    assert place.lake.files("lake/out") == []
+
+
 async def test_what_was_decided_is_carried_out_by_the_next_run(place: Place) -> None:
     spec = pipeline()
     place.world.written = Breaking(place.store, 3, "before")  # two files staged, the first one shown

@@ -1,4 +1,4 @@
-"""Whole runs into files of a bucket: by a worker, with what it is granted, incremental, with rejected rows and a check."""
+"""Whole runs into files of a bucket: by a worker, incremental, with rejected rows and with a check that fails."""
 
 from __future__ import annotations
 

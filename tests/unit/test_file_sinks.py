@@ -190,6 +190,19 @@ def test_rows_are_what_they_were_however_they_come(
     assert found == expected
 
 
+def test_a_partition_whose_file_was_closed_goes_on_in_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spreading, "OPEN", 2)
+    schema = pa.schema([("k", pa.string()), ("v", pa.int64())])
+    with one(tmp_path, files("k"), schema, held=1) as rest:
+        for place, key in enumerate("abcaab"):
+            rest.add(pa.table({"k": [key], "v": [place]}, schema=schema))
+        ended = rest.end()
+        found = {(each.folder, each.number): pq.read_table(each.path)["v"].to_pylist() for each in ended}
+    assert found == {("k=a", 0): [0], ("k=b", 0): [1], ("k=c", 0): [2], ("k=a", 1): [3, 4], ("k=b", 1): [5]}
+
+
 def test_more_partitions_than_anybody_means_are_refused(tmp_path: Path) -> None:
     schema = pa.schema([("k", pa.int64()), ("v", pa.int64())])
     with one(tmp_path, files("k"), schema) as rest, pytest.raises(SinkRefused, match="more than 1024 partitions"):
