@@ -203,6 +203,7 @@ def test_json_says_all_there_is() -> None:
             "durationSeconds": 1.5,
             "failedChecks": [CHECK.model_dump(mode="json", by_alias=True)],
             "schemaChanges": [],
+            "deadLetters": None,
             "error": {"type": "CheckFailed", "message": "as it is said", "step": "valid", "retryable": False},
         },
         "paused": None,

@@ -28,7 +28,7 @@ class Allowed:
 
 def allowed(spec: DataPipelineSpec, sink: Sink) -> Allowed:
     """What may be altered of a sink's table: what the contract of any source says that its rows are made of."""
-    if getattr(sink, "files", None) is not None:  # no table
+    if sink.files is not None:  # no table
         return Allowed()
     contracts = [source.contract for source in _behind(spec, sink)]
     return Allowed(

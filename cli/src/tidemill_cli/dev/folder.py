@@ -23,7 +23,8 @@ from tidemill_api.names import CONFIG_FILE
 from tidemill_api.v1alpha1._types import SecretKeyRef, SecretValue
 from tidemill_api.v1alpha1.cache import Cache, RedisCache
 from tidemill_api.v1alpha1.workerpool import Artifacts, Connection, FilesConnection
-from tidemill_cli.dev.layout import ARTIFACTS, CACHE, DSN_KEY, INSTALLATION, Pool, secret_name
+from tidemill_cli.dev.given import DSN_KEY, secret_name
+from tidemill_cli.dev.layout import ARTIFACTS, CACHE, INSTALLATION, Pool
 
 LOCK: Final = "dev.lock"
 

@@ -10,12 +10,10 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Literal
-from urllib.parse import unquote, urlsplit
+from typing import Final
 
 from tidemill_api.names import GROUP, PipelineId, task_queue
 from tidemill_api.v1alpha1 import DataPipeline, WorkerPool
-from tidemill_api.v1alpha1._types import SecretKeyRef, SecretValue
 from tidemill_api.v1alpha1.datapipeline import DataPipelineSpec
 from tidemill_api.v1alpha1.http_connection import HTTPConnection
 from tidemill_api.v1alpha1.python import PythonSettings
@@ -27,14 +25,13 @@ from tidemill_api.v1alpha1.workerpool import (
     Metastore,
     PostgresConnection,
 )
-from tidemill_check.python import entrypoints
 from tidemill_cli.dev.agreement import disagreements
+from tidemill_cli.dev.given import called, folder_of, granted, missing, or_s3, secret, secret_name, written, written_to
 from tidemill_cli.dev.settings import SettingsFile, Target
 from tidemill_cli.dev.web import on_this_machine
 from tidemill_cli.manifests import Manifest, Manifests
 
 INSTALLATION: Final = "dev"
-DSN_KEY: Final = "dsn"
 METASTORE: Final = "tidemill-metastore"
 """Connection of a default pool for runs and dead letters, where all rows go to databases that run elsewhere."""
 
@@ -233,7 +230,7 @@ class _Draft:
                 postgres.append(self._server(connection.name, connection.postgres.schemas, target, field_name))
             elif connection.files is not None:
                 made = self._files(connection.name, connection.files.url, target, field_name)
-                connections.append(_granted(made, connection.files.access))
+                connections.append(granted(made, connection.files.access))
             elif connection.http is not None:
                 connections.append(self._http(connection.name, connection.http, target, field_name, headers))
         metadata = pool.metadata
@@ -258,7 +255,7 @@ class _Draft:
         headers: dict[str, Mapping[str, str]] = {}
         files = self._read_from(users, headers)
         files |= self._written_elsewhere(users, files, headers)
-        schemas = _written_to(users)
+        schemas = written_to(users)
         for name in files.keys() & schemas.keys():
             self.problems.append(f"{_shown(self.manifest)}: connection {name} can't be both a source's and a sink's")
         metastore = next((name for name in schemas if name not in targets), METASTORE)
@@ -266,12 +263,12 @@ class _Draft:
         return Pool(
             *key,
             self.beside.settings.pool.concurrency,
-            (*files.values(), *(_written(name, found) for name, found in schemas.items())),
+            (*files.values(), *(written(name, found) for name, found in schemas.items())),
             Metastore(connection=metastore),
             tuple(
                 self._server(name, found, targets.get(name), f"connection {name}") for name, found in schemas.items()
             ),
-            PythonSettings(allowed_entrypoints=_called(users)),
+            PythonSettings(allowed_entrypoints=called(users)),
             headers,
         )
 
@@ -305,7 +302,7 @@ class _Draft:
                 made = read.get(name)
                 if made is None and sink.http is not None:
                     made = self._http(name, None, target, field_name, headers)
-                found[name] = _granted(made or self._files(name, None, target, field_name), "Write")
+                found[name] = granted(made or self._files(name, None, target, field_name), "Write")
         return found
 
     def _http(
@@ -323,7 +320,7 @@ class _Draft:
         return Connection(name=name, http=made)
 
     def _postgres(self, name: str, connection: PostgresConnection) -> Connection:
-        return Connection(name=name, postgres=connection.model_copy(update={"dsn": _secret(name)}))
+        return Connection(name=name, postgres=connection.model_copy(update={"dsn": secret(name)}))
 
     def _server(
         self, name: str, schemas: tuple[str, ...], target: Target | None, field_name: str
@@ -348,11 +345,11 @@ class _Draft:
             folder = self.beside.folder / Path(target.files).expanduser()
         elif target is not None:
             self._say(field_name, name, "is a files connection, but its entry there says `postgres`")
-        elif url is not None and url.startswith("file:") and _folder_of(url).is_dir():
-            folder = _folder_of(url)
+        elif url is not None and url.startswith("file:") and folder_of(url).is_dir():
+            folder = folder_of(url)
         else:
             self._say(
-                field_name, name, f"has no entry there{_missing(url)}; add `{name}: {{files: FOLDER}}`{_or_s3(url)}"
+                field_name, name, f"has no entry there{missing(url)}; add `{name}: {{files: FOLDER}}`{or_s3(url)}"
             )
             return Connection(name=name, files=FilesConnection(url=folder.resolve().as_uri()))
         if not folder.is_dir():
@@ -363,58 +360,6 @@ class _Draft:
         self.problems.append(
             f"{_shown(self.manifest)}: {field_name}: {name}: {what} ({self.beside.shown}, connections.{name})"
         )
-
-
-def _written_to(users: Sequence[Manifest[DataPipeline]]) -> dict[str, tuple[str, ...]]:
-    """The connections of sinks, each with the schemas of its tables."""
-    found: dict[str, dict[str, None]] = {}
-    for sink in (sink for user in users for sink in user.object.spec.sinks):
-        if sink.postgres is not None:
-            found.setdefault(sink.connection, {})[sink.table.partition(".")[0]] = None
-    return {name: tuple(schemas) for name, schemas in found.items()}
-
-
-def _called(users: Sequence[Manifest[DataPipeline]]) -> tuple[str, ...]:
-    """The functions that pipelines name."""
-    return tuple(dict.fromkeys(name for user in users for _, name in entrypoints(user.object.spec)))
-
-
-def _granted(made: Connection, access: Literal["Read", "Write"]) -> Connection:
-    """A connection to files or a server, for reading or for writing."""
-    if made.http is not None:
-        return made.model_copy(update={"http": made.http.model_copy(update={"access": access})})
-    if made.files is None:
-        return made
-    return made.model_copy(update={"files": made.files.model_copy(update={"access": access})})
-
-
-def _written(name: str, schemas: tuple[str, ...]) -> Connection:
-    return Connection(name=name, postgres=PostgresConnection(dsn=_secret(name), schemas=schemas, access="Write"))
-
-
-def _secret(connection: str) -> SecretValue:
-    return SecretValue(secret_key_ref=SecretKeyRef(name=secret_name(connection), key=DSN_KEY))
-
-
-def secret_name(connection: str) -> str:
-    """Name of the Secret of a postgres connection: a connection may have underscores, a Secret may not, only dots."""
-    return connection.replace("_", ".")
-
-
-def _missing(url: str | None) -> str:
-    if url is None:
-        return ""
-    if url.startswith("s3:"):
-        return f", and the pool's keys for {url} are in its cluster"
-    return f" and {_folder_of(url)} is not on this machine"
-
-
-def _or_s3(url: str | None) -> str:
-    return f' or `{{s3: {{url: "{url}"}}}}`' if url is not None and url.startswith("s3:") else ""
-
-
-def _folder_of(url: str) -> Path:
-    return Path(unquote(urlsplit(url).path))
 
 
 def _shown(path: Path) -> str:

@@ -36,7 +36,7 @@ def metastore(dsn: str | None, data_dir: Path | None, pool: str | None) -> Itera
 
 def _of_pool(data_dir: Path, pool: str | None) -> tuple[str, str]:
     """Name and DSN of the connection that a pool of the session keeps its letters in."""
-    from tidemill_cli.dev.layout import DSN_KEY, secret_name
+    from tidemill_cli.dev.given import DSN_KEY, secret_name
 
     found: dict[str, tuple[str, str]] = {}
     for file in sorted((data_dir / "workers").glob("*/worker.json")):
