@@ -131,9 +131,9 @@ def entry(*minutes: float, paused: bool = False) -> PipelineInTemporal:
 @pytest.mark.parametrize(
     ("seen", "peak", "parallelism", "expected"),
     [
-        (entry(5, 20), {}, None, [(5, None)]),
+        (entry(5, 140), {}, None, [(5, None)]),
         (entry(-1, 5), {"a": 3, "b": 6}, None, [(-1, 6), (5, 6)]),
-        (entry(-3, 16), {"a": 3}, None, []),
+        (entry(-3, 131), {"a": 3}, None, []),
         (entry(5), {"a": 40}, None, [(5, 8)]),
         (entry(5), {"a": 40}, 30, [(5, 30)]),
         (entry(5, paused=True), {"a": 3}, None, []),
@@ -461,7 +461,7 @@ AGAIN: dict[str, tuple[Queues | None, PipelineInTemporal, timedelta | None]] = {
     "at rest": (Queues(NOW, workers={}), PipelineInTemporal(), None),
     "at rest until a start comes near": (Queues(NOW, workers={}), entry(5, 6), timedelta(minutes=5, seconds=-20)),
     "a start is near": (Queues(NOW, workers={}), entry(0.1), timedelta(seconds=3)),
-    "a start beyond sight": (Queues(NOW, workers={}), entry(60), None),
+    "a start beyond sight": (Queues(NOW, workers={}), entry(140), None),
     "a run is open": (Queues(NOW, {QUEUE: 1}, workers={}), PipelineInTemporal(), timedelta(seconds=3)),
     "a worker is busy yet": (Queues(NOW, workers={QUEUE: (SEEN,)}), PipelineInTemporal(), timedelta(seconds=3)),
     "nothing is known": (None, entry(5), timedelta(seconds=3)),

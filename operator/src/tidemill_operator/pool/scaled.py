@@ -99,7 +99,7 @@ async def look(
     decision, history = decide(spec, signals, pool.memory.history, now)
     found = Scaled(scaling.acts, was, signals, decision, unlisted=queues.unlisted if queues is not None else "")
     if scaling.acts and decision.replicas < was and queues is not None:
-        found, history = await _surely_fewer(found, pool, queues, clients, now)
+        found, history = await _surely_fewer(found, history, pool, queues, clients, now)
     store.remember(manifest["metadata"]["uid"], replace(pool.memory, history=history))
     return replace(
         found,
@@ -110,10 +110,10 @@ async def look(
 
 
 async def _surely_fewer(
-    found: Scaled, pool: _Pool, queues: Queues, clients: Clients, now: datetime
+    found: Scaled, history: History, pool: _Pool, queues: Queues, clients: Clients, now: datetime
 ) -> tuple[Scaled, History]:
     """The same, by what is true right now: workers become busy between two sweeps."""
-    was = found.was
+    was, shrunk = found.was, pool.memory.history.shrunk
     try:
         temporal = await clients.temporals.get(pool.connection)
         signals = await _signals_now(temporal, found.signals, pool, queues, now)
@@ -125,15 +125,15 @@ async def _surely_fewer(
         pods = await clients.kubernetes.select("Pod", pool.key.namespace, labels=labels, most=_MOST_PODS)
     except TidemillError as error:
         said = f"Workers stay as they are, since it can't be seen who is busy: {error}"
-        return _put_off(found, "TemporalUnknown", said), pool.memory.history
+        return _put_off(found, "TemporalUnknown", said), replace(history, shrunk=shrunk)
     if rolls(pool.deployment) and signals.open_runs and decision.replicas > 0:
         # Two ReplicaSets share the loss by their sizes: who goes then isn't ours to say.
         said = "New workers are being rolled out: none is taken away meanwhile."
-        return _put_off(found, "WorkersStarting", said), pool.memory.history
+        return _put_off(found, "WorkersStarting", said), replace(history, shrunk=shrunk)
     removal = choose(decision, was, pods)
     if removal.replicas == was:
         said = f"{decision.replicas} workers would do, but of none that could go it is known that it is idle."
-        return _put_off(found, "WorkersBusy", said), pool.memory.history
+        return _put_off(found, "WorkersBusy", said), replace(history, shrunk=shrunk)
     return replace(found, decision=replace(decision, replicas=removal.replicas), marks=removal.marks), history
 
 

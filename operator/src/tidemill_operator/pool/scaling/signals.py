@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-HORIZON: Final = timedelta(minutes=15)
-"""How far ahead `Signals.due` has to reach: the longest that workers are learned to need, and then some."""
+HORIZON: Final = timedelta(hours=2, minutes=10)
+"""How far ahead starts are looked at: `prewarm` may be an hour, and twice that tells whether a start is almost near."""
 
 Mode = Literal["Apply", "Advise"]
 
