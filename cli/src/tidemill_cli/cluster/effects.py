@@ -105,9 +105,10 @@ def _letters(old: DataPipelineSpec, new: DataPipelineSpec) -> Iterator[str]:
 
 
 def _pool(name: str, before: Spec | None, after: Spec) -> Iterator[str]:
-    replicas = after.get("replicas", 1)
+    replicas, range_ = after.get("replicas", 1), _scaled(after)
     if before is None:
-        yield f"{replicas} worker{'' if replicas == 1 else 's'} start, with a NetworkPolicy and a ServiceAccount"
+        workers = f"its workers follow its work ({range_})" if range_ else f"{replicas} worker{_s(replicas)} start"
+        yield f"{workers}, with a NetworkPolicy and a ServiceAccount"
         return
     old, new = _children(name, before, 0), _children(name, after, 1)
     if not old or not new:
@@ -116,10 +117,22 @@ def _pool(name: str, before: Spec | None, after: Spec) -> Iterator[str]:
     if deployments[0]["template"] != deployments[1]["template"]:
         why = "their configuration" if old["ConfigMap"]["data"] != new["ConfigMap"]["data"] else "their pods' template"
         yield f"its workers roll: {why} changes; what they are at is handed on or tried again"
-    if deployments[0]["replicas"] != deployments[1]["replicas"]:
+    if range_ != _scaled(before):
+        yield f"its workers follow its work ({range_})" if range_ else f"it stays at {replicas} worker{_s(replicas)}"
+    elif not range_ and deployments[0]["replicas"] != deployments[1]["replicas"]:
         yield f"it goes from {deployments[0]['replicas']} to {deployments[1]['replicas']} workers"
     if old["NetworkPolicy"]["spec"] != new["NetworkPolicy"]["spec"]:
         yield "where its workers may connect to changes"
+
+
+def _scaled(spec: Spec) -> str:
+    """Between how many workers the operator decides; empty if `replicas` is their number."""
+    scaling = read.scaling if (read := _read(WorkerPoolSpec, spec)) is not None else None
+    return f"{scaling.min_replicas} to {scaling.max_replicas}" if scaling is not None and scaling.acts else ""
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
 
 
 def _children(name: str, spec: Spec, generation: int) -> dict[str, Any]:
