@@ -172,6 +172,11 @@ SAMPLES: dict[str, Any] = {
     "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "more"}}],
     "alerts.rules": {"TidemillRunMissed": {"enabled": False}},
     "alerts.thresholds.failingFor": "1h",
+    **{
+        f"metrics.{kind}.{name}": "17s"
+        for kind in ("serviceMonitor", "podMonitor")
+        for name in ("interval", "scrapeTimeout")
+    },
 }
 """Values that can't be made up from what the schema says of them."""
 CONTEXT: dict[str, dict[str, Any]] = {
@@ -181,6 +186,8 @@ CONTEXT: dict[str, dict[str, Any]] = {
     "tests.database.key": {"tests.database.existingSecret": "pg"},
     "alerts.": {"alerts.enabled": True},
     "dashboards.": {"dashboards.enabled": True},
+    "metrics.serviceMonitor.": {"metrics.serviceMonitor.enabled": True},
+    "metrics.podMonitor.": {"metrics.podMonitor.enabled": True},
 }
 """What must be given so that a value (or a group) matters."""
 
