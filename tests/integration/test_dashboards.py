@@ -16,7 +16,7 @@ import pytest
 from tests.support.fixtures import new_database, unique
 from tests.support.kubernetes import ApiServer
 from tests.support.metrics_world import Measured, measured
-from tests.support.operator_process import OperatorProcess
+from tests.support.operator_process import running_operator
 from tests.support.operator_world import World
 from tests.support.prometheus import PrometheusServer, Scraped, running_prometheus
 from tests.support.promql import series_of
@@ -64,7 +64,6 @@ class Monitored:
 @pytest.fixture(scope="module")
 def monitored(
     crds: ApiServer,
-    operated: tuple[str, OperatorProcess],
     temporal_server: TemporalServer,
     postgres_server: PostgresServer,
     migrated_template: str,
@@ -73,13 +72,22 @@ def monitored(
     """A Prometheus that scrapes an operator and a worker, from before the runs of a pipeline until after them."""
     folder, namespace = tmp_path_factory.mktemp("monitored"), unique("test-")
     crds.kubectl("create", "namespace", namespace)
-    installation, operator = operated
-    world = World(crds, temporal_server.address, installation, operator, namespace)
+    installation = unique("i")
+    # Its own namespace only: what other tests have left on the API server would have its alerts, too.
+    options = ("--resync-interval=3", f"--lease-name={installation}", f"--namespaces={namespace}")
     rules = folder / "rules.yaml"
     rules.write_text(yaml_of(AT_ONCE, lambda text: fill(text, thresholds()), "https://runbooks.example.com"))
     with (
+        running_operator(
+            folder / "operator", crds.kubeconfig, installation, *options, temporal=temporal_server.address
+        ) as operator,
         new_database(postgres_server, migrated_template) as database,
-        measured(world, database, temporal_server, folder) as here,
+        measured(
+            world := World(crds, temporal_server.address, installation, operator, namespace),
+            database,
+            temporal_server,
+            folder,
+        ) as here,
         running_prometheus(folder / "prometheus", _targets(here), rules) as prometheus,
     ):
         world.kubectl("patch", "wpool", "etl", "--type=merge", "--patch", SCALED)
