@@ -58,6 +58,8 @@ _PASSING = (
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "00000000-0000-0000-0000-000000000000"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "0" * 64),
     (re.compile(r"127\.0\.0\.1:\d+"), "temporal:7233"),
+    (re.compile(r"\d{10}\.\d+-[0-9a-f]{8}"), "1767225600.000000-00000000"),
+    (re.compile(r'"seconds": [\d.]+'), '"seconds": 1.0'),
     (re.compile(r"file:///[^\"]*/landing/?"), "file:///data/"),
 )
 
