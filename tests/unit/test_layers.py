@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from tidemill_worker.app import FOR_CLIENT, FOR_STORES, FOR_WORK
 from tidemill_worker.workflows.backfill import DataPipelineBackfill
 from tidemill_worker.workflows.report import DataPipelineReport
 from tidemill_worker.workflows.run import DataPipelineRun
+from tools.images.inside.locked import blocks, closure, normal, roots_of
+from tools.images.inside.recipes import RECIPES
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [ROOT / part / "src" for part in ("api", "check", "codec", "operator", "worker", "cli")]
@@ -143,3 +146,19 @@ def test_files_have_one_reason_to_change() -> None:
     assert [
         f"{file} {count}" for file in modules("**/*.py") if (count := len(file.read_text().splitlines())) > 420
     ] == []
+
+
+@pytest.mark.parametrize("image", ["operator", "worker"])
+def test_an_image_has_what_its_part_imports(image: str) -> None:
+    """Here everything is installed, so an import that the image can't follow would show in a cluster only."""
+    lock, pyproject = (ROOT / "requirements.lock").read_text(), (ROOT / "pyproject.toml").read_text()
+    installed = set(blocks(closure(lock, roots_of(pyproject, RECIPES[image].extras))))
+    given = packages_distributions()
+    wanting = {
+        f"{file.name}: {name}"
+        for package in RECIPES[image].packages
+        for file in modules(f"{package}/**/*.py")
+        for name in {module.partition(".")[0] for module in imported(file)} - {*STDLIB, "tidemill"}
+        if not name.startswith("tidemill_") and not {normal(each) for each in given.get(name, ())} & installed
+    }
+    assert wanting == set()
