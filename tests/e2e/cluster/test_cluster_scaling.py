@@ -6,7 +6,7 @@ from tests.support.cluster import Object, Place
 from tests.support.small import landing, last_run, pipeline, pool, run
 from tests.support.waiting import until
 
-SCALING = {"minReplicas": 0, "maxReplicas": 3, "idleTimeout": "5s", "stabilization": "5s"}
+SCALING = {"minReplicas": 0, "maxReplicas": 3, "idleTimeout": "5s", "stabilization": "5s", "prewarm": "5s"}
 BURST = 8
 
 
@@ -20,7 +20,7 @@ def asleep(place: Place) -> bool:
 
 
 def test_a_pool_sleeps_is_warm_at_its_minute_and_takes_a_burst(place: Place) -> None:
-    place.apply(landing(), pool(scaling=SCALING, concurrency={"activities": 1}), pipeline(every="60s"))
+    place.apply(landing(), pool(scaling=SCALING, concurrency={"activities": 1}), pipeline(every="30s"))
     first = last_run(place, "rows", timeout=200)
     assert first["result"] == "Succeeded"
     until(lambda: asleep(place), "the pool sleeps when its run has ended", 60)
