@@ -125,21 +125,24 @@ async def _surely_fewer(
         pods = await clients.kubernetes.select("Pod", pool.key.namespace, labels=labels, most=_MOST_PODS)
     except TidemillError as error:
         said = f"Workers stay as they are, since it can't be seen who is busy: {error}"
-        return _put_off(found, "TemporalUnknown", said), replace(history, shrunk=shrunk)
+        return _put_off(found, "TemporalUnknown", said, history, shrunk)
     if rolls(pool.deployment) and signals.open_runs and decision.replicas > 0:
         # Two ReplicaSets share the loss by their sizes: who goes then isn't ours to say.
         said = "New workers are being rolled out: none is taken away meanwhile."
-        return _put_off(found, "WorkersStarting", said), replace(history, shrunk=shrunk)
+        return _put_off(found, "WorkersStarting", said, history, shrunk)
     removal = choose(decision, was, pods)
     if removal.replicas == was:
         said = f"{decision.replicas} workers would do, but of none that could go it is known that it is idle."
-        return _put_off(found, "WorkersBusy", said), replace(history, shrunk=shrunk)
+        return _put_off(found, "WorkersBusy", said, history, shrunk)
     return replace(found, decision=replace(decision, replicas=removal.replicas), marks=removal.marks), history
 
 
-def _put_off(found: Scaled, reason: Reason, message: str) -> Scaled:
+def _put_off(
+    found: Scaled, reason: Reason, message: str, history: History, shrunk: tuple[datetime, int] | None
+) -> tuple[Scaled, History]:
+    """Nobody goes, so the history doesn't have it that somebody went: `shrunk` is as it was."""
     decision = replace(found.decision, replicas=found.was, reason=reason, message=message, remove=())
-    return replace(found, decision=decision)
+    return replace(found, decision=decision), replace(history, shrunk=shrunk)
 
 
 async def _signals_now(temporal: Temporal, signals: Signals, pool: _Pool, queues: Queues, now: datetime) -> Signals:
